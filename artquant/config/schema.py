@@ -1,0 +1,374 @@
+"""Every setting, with its meaning, default and allowed values.
+
+One :class:`RunConfig` (one YAML file) serves train.sh, infer.sh and eval.sh. Paths are relative to the current
+directory. Settings are checked where they are defined; files and folders are looked at by whoever opens them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from artquant.errors import ArtQuantError
+
+_FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+class ConfigError(ArtQuantError):
+    """A setting that cannot be used. ``key`` is the dotted name, ``reason`` the rest of the message."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}" if key else reason)
+        self.key = key
+        self.reason = reason
+
+
+def _require(condition: bool, key: str, reason: str) -> None:
+    if not condition:
+        raise ConfigError(key, reason)
+
+
+def _require_at_least(minimum: int, **settings: int) -> None:
+    for key, value in settings.items():
+        _require(value >= minimum, key, f"must be at least {minimum}, got {value}")
+
+
+def _require_not_negative(**settings: float) -> None:
+    for key, value in settings.items():
+        _require(value >= 0 and math.isfinite(value), key, f"must be 0 or more, got {value}")
+
+
+def _require_positive(**settings: float | None) -> None:
+    for key, value in settings.items():
+        ok = value is None or (value > 0 and math.isfinite(value))
+        _require(ok, key, f"must be above 0, got {value}")
+
+
+def _require_folder_name(**settings: str) -> None:
+    for key, value in settings.items():
+        reason = f"names a folder: use letters, digits and . _ + = - and start with a letter or digit, got {value!r}"
+        _require(_FOLDER_NAME.fullmatch(value) is not None, key, reason)
+
+
+@dataclass(frozen=True)
+class LevelsConfig:
+    """Rating words, best first, and the score that each stands for (ArtQuant: APDDv2's 1 to 10 scale)."""
+
+    words: tuple[str, ...] = ("excellent", "good", "fair", "poor", "bad")  # single tokens of the tokenizer
+    weights: tuple[float, ...] = (10.0, 7.5, 5.0, 3.5, 1.0)  # score of each word, on the data set's scale
+
+    def __post_init__(self) -> None:
+        _require(len(self.words) >= 2, "words", f"at least two rating words are needed, got {len(self.words)}")
+        blank = any(not word.strip() for word in self.words)
+        _require(not blank, "words", "a rating word is empty")
+        _require(len(set(self.words)) == len(self.words), "words", "a rating word is listed twice")
+        same = len(self.words) == len(self.weights)
+        _require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
+        falling = all(a > b for a, b in zip(self.weights, self.weights[1:], strict=False))
+        _require(falling, "weights", "must fall from the first word to the last: list the words best first")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How the network is run in training."""
+
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
+    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
+    gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, slower
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One set of training records."""
+
+    records: Path  # JSON list of training records
+    images: Path  # folder that the records' picture names are relative to
+    weight: float = 1.0  # passes over the set per epoch: the whole part repeats it, the fraction samples it
+
+    def __post_init__(self) -> None:
+        _require_positive(weight=self.weight)
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters of the language decoder (published: 67,108,864 parameters)."""
+
+    r: int = 128  # rank
+    alpha: float = 256.0  # scale: the update counts alpha / r times
+    dropout: float = 0.05  # on the adapter's input
+    # Which linear layers: a regular expression over whole module names, or a list of names. Published: the queries and
+    # the image branch of the values, in every decoder layer.
+    target_modules: str | tuple[str, ...] = r".*\.self_attn\.(q_proj|v_proj\.multiway\.1)"
+
+    def __post_init__(self) -> None:
+        _require_at_least(1, r=self.r)
+        _require_positive(alpha=self.alpha)
+        _require(0 <= self.dropout < 1, "dropout", f"must be 0 or more and below 1, got {self.dropout}")
+        _require(bool(self.target_modules), "target_modules", "name at least one module")
+        if isinstance(self.target_modules, str):
+            try:
+                re.compile(self.target_modules)
+            except re.error as error:
+                raise ConfigError("target_modules", f"not a regular expression: {error}") from None
+
+
+@dataclass(frozen=True)
+class TrainableConfig:
+    """Which parameters learn (defaults: as published); the rest is frozen."""
+
+    lora: LoraConfig | None = field(default_factory=LoraConfig)  # adapters on the decoder; null: none
+    vision_encoder: bool = True  # the whole vision encoder
+    abstractor: bool = True  # the whole visual abstractor
+    decoder: bool = False  # the whole language decoder; not together with lora
+
+    def __post_init__(self) -> None:
+        _require(not (self.decoder and self.lora), "decoder", "cannot be trained whole and with lora; set lora: null")
+        any_part = self.lora is not None or self.vision_encoder or self.abstractor or self.decoder
+        _require(any_part, "", "nothing is trainable; switch on lora, vision_encoder, abstractor or decoder")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses in the total (published: 1 * description + 0.05 * (CE + 1 * KL))."""
+
+    description: float = 1.0  # next-token cross-entropy of description answers
+    score_text: float = 0.05  # next-token cross-entropy of score answers, without the rating word
+    score_distribution: float = 0.05  # KL divergence from the score distribution at the rating word
+    closed_set: bool = False  # KL over the rating words only, instead of the whole vocabulary
+
+    def __post_init__(self) -> None:
+        weights = {
+            "description": self.description,
+            "score_text": self.score_text,
+            "score_distribution": self.score_distribution,
+        }
+        _require_not_negative(**weights)
+        _require(any(weights.values()), "", "all loss weights are 0; set at least one above 0")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule."""
+
+    learning_rate: float = 2e-5  # peak, of everything that has no own rate below
+    vision_learning_rate: float | None = None  # peak, of the vision encoder; null: learning_rate
+    abstractor_learning_rate: float | None = None  # peak, of the visual abstractor; null: learning_rate
+    weight_decay: float = 0.0  # decoupled
+    betas: tuple[float, float] = (0.9, 0.999)  # decay of the first and second moments
+    warmup_fraction: float = 0.03  # share of the steps in which the rate rises from 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up
+    max_grad_norm: float = 1.0  # gradients are clipped to this norm
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            learning_rate=self.learning_rate,
+            vision_learning_rate=self.vision_learning_rate,
+            abstractor_learning_rate=self.abstractor_learning_rate,
+            max_grad_norm=self.max_grad_norm,
+        )
+        _require_not_negative(weight_decay=self.weight_decay)
+        _require(all(0 <= beta < 1 for beta in self.betas), "betas", "each must be 0 or more and below 1")
+        fraction = self.warmup_fraction
+        _require(0 <= fraction < 1, "warmup_fraction", f"must be 0 or more and below 1, got {fraction}")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of training (ArtQuant: first descriptions, then scores)."""
+
+    name: str  # e.g. descriptions, scores; a folder of the run
+    data: tuple[DataConfig, ...]  # what is learned from
+    order: Literal["mixed", "in_order"] = "mixed"  # in_order: the sets one after the other (levels 1, 2, 3)
+    start: Path | None = None  # model folder to start from; null: the stage before, or the base
+    trainable: TrainableConfig = field(default_factory=TrainableConfig)  # which parameters learn
+    loss: LossConfig = field(default_factory=LossConfig)  # weights of the losses
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)  # AdamW and its schedule
+    epochs: float = 3.0  # passes over the data
+    max_steps: int = -1  # optimizer steps, instead of epochs; -1: by epochs
+    batch_size: int = 4  # records per device and forward pass
+    accumulation: int = 4  # forward passes per optimizer step
+    max_length: int = 2048  # tokens of a prompt with its image tokens
+    group_by_length: bool = False  # batches of similar length: less padding
+    workers: int = 2  # processes that read pictures; 0: the main process
+    save_steps: int | None = None  # optimizer steps between checkpoints; null: every epoch
+    save_total: int = 2  # checkpoints kept
+    log_steps: int = 10  # optimizer steps between log lines
+    deepspeed: Path | None = None  # DeepSpeed JSON file; null: without
+
+    def __post_init__(self) -> None:
+        _require_folder_name(name=self.name)
+        _require(len(self.data) > 0, "data", "name at least one set of records")
+        _require_positive(epochs=self.epochs)
+        _require(
+            self.max_steps == -1 or self.max_steps > 0, "max_steps", f"must be -1 or above 0, got {self.max_steps}"
+        )
+        _require_at_least(
+            1,
+            batch_size=self.batch_size,
+            accumulation=self.accumulation,
+            max_length=self.max_length,
+            save_total=self.save_total,
+            log_steps=self.log_steps,
+        )
+        if self.save_steps is not None:
+            _require_at_least(1, save_steps=self.save_steps)
+        _require_at_least(0, workers=self.workers)
+        conflict = self.group_by_length and self.order == "in_order"
+        _require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
+        rate, trainable = self.optimizer, self.trainable
+        idle = "has no effect: {0} is not trainable; set trainable.{0}: true or take the rate out"
+        used = trainable.vision_encoder or rate.vision_learning_rate is None
+        _require(used, "optimizer.vision_learning_rate", idle.format("vision_encoder"))
+        used = trainable.abstractor or rate.abstractor_learning_rate is None
+        _require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Scoring of pictures."""
+
+    records: Path  # JSON list, JSON lines or folder of pictures to score
+    images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
+    batch_size: int = 16  # pictures per forward pass
+    workers: int = 2  # processes that read pictures; 0: the main process
+    device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
+
+    def __post_init__(self) -> None:
+        _require_at_least(1, batch_size=self.batch_size)
+        _require_at_least(0, workers=self.workers)
+        known = _DEVICE.fullmatch(self.device) is not None
+        _require(known, "device", f"must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Comparison of predictions with human scores."""
+
+    truth: Path | None = None  # records with gt_score; null: infer.records
+    bootstrap: int = 1000  # resamples for the confidence intervals; 0: none
+    logistic: bool = False  # fit the four-parameter logistic curve before the linear correlation
+
+    def __post_init__(self) -> None:
+        _require_at_least(0, bootstrap=self.bootstrap)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run: training stages, scoring, evaluation. One run name ties them together."""
+
+    run: str  # run name; everything is written under output/run
+    base: Path  # base model folder (published form, or one that init-model wrote)
+    infer: InferConfig  # scoring of pictures
+    stages: tuple[
+        StageConfig, ...
+    ] = ()  # in order, each from where the one before ended; none: the base is scored with
+    output: Path = Path("runs")  # folder of all runs
+    seed: int = 0  # of every random choice
+    prompt: str = "artquant"  # name of the prompt: artquant, published-train, published-score
+    subject: str = "painting"  # the noun in question and answer
+    levels: LevelsConfig = field(default_factory=LevelsConfig)  # rating words and their scores
+    model: ModelConfig = field(default_factory=ModelConfig)  # how the network is run in training
+    evaluate: EvalConfig = field(default_factory=EvalConfig)  # comparison with human scores
+
+    def __post_init__(self) -> None:
+        _require_folder_name(run=self.run)
+        for key, value in (("prompt", self.prompt), ("subject", self.subject)):
+            _require(bool(value.strip()), key, "is empty")
+        _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+        names = [stage.name for stage in self.stages]
+        for index, name in enumerate(names):
+            _require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")
+
+
+@dataclass(frozen=True)
+class DemoVisionConfig:
+    """Vision encoder of a small network."""
+
+    hidden: int = 128  # channels
+    layers: int = 4  # transformer layers
+    heads: int = 4  # attention heads
+    mlp: int = 512  # channels inside the MLP
+
+    def __post_init__(self) -> None:
+        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+
+
+@dataclass(frozen=True)
+class DemoAbstractorConfig:
+    """Visual abstractor of a small network."""
+
+    hidden: int = 128  # channels; those of the vision encoder, whose output it attends to
+    layers: int = 2  # cross-attention layers
+    heads: int = 4  # attention heads
+    mlp: int = 256  # channels inside the MLP
+    queries: int = 16  # image tokens, the end-of-image vector not counted
+
+    def __post_init__(self) -> None:
+        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        _require(self.hidden % 4 == 0, "hidden", f"must be a multiple of 4 for the 2-D positions, got {self.hidden}")
+        _require_at_least(1, queries=self.queries)
+
+
+@dataclass(frozen=True)
+class DemoTextConfig:
+    """Language decoder of a small network."""
+
+    hidden: int = 128  # channels
+    layers: int = 4  # transformer layers
+    heads: int = 4  # attention heads
+    key_value_heads: int = 4  # heads of keys and values; fewer than heads: grouped queries
+    mlp: int = 344  # channels inside the MLP
+
+    def __post_init__(self) -> None:
+        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        _require_at_least(1, key_value_heads=self.key_value_heads)
+        whole = self.heads % self.key_value_heads == 0
+        _require(whole, "key_value_heads", f"must divide heads ({self.heads}), got {self.key_value_heads}")
+        even = self.hidden // self.heads % 2 == 0
+        _require(even, "heads", f"hidden / heads must be even for rotary positions, got {self.hidden} / {self.heads}")
+
+
+def _require_transformer(**settings: int) -> None:
+    _require_at_least(1, **settings)
+    hidden, heads = settings["hidden"], settings["heads"]
+    _require(hidden % heads == 0, "heads", f"must divide hidden ({hidden}), got {heads}")
+
+
+@dataclass(frozen=True)
+class DemoModelConfig:
+    """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
+
+    texts: tuple[Path, ...]  # files whose texts train the tokenizer
+    vocabulary_size: int = 1000  # tokens
+    image_size: int = 112  # pixels a side
+    patch_size: int = 14  # pixels a side
+    vision: DemoVisionConfig = field(default_factory=DemoVisionConfig)  # vision encoder
+    abstractor: DemoAbstractorConfig = field(default_factory=DemoAbstractorConfig)  # visual abstractor
+    text: DemoTextConfig = field(default_factory=DemoTextConfig)  # language decoder
+    max_positions: int = 512  # longest sequence, image tokens included
+    seed: int = 0  # of the drawn weights
+    multi_scale: bool = False  # three abstractors over one vision encoder
+    multi_image: bool = False  # three vision encoders and abstractors, one per image size
+    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the written weights
+
+    def __post_init__(self) -> None:
+        _require(len(self.texts) > 0, "texts", "name at least one file")
+        _require_at_least(1, patch_size=self.patch_size, image_size=self.image_size)
+        whole = self.image_size % self.patch_size == 0
+        _require(whole, "image_size", f"must be a multiple of patch_size ({self.patch_size}), got {self.image_size}")
+        # LLaMA's byte tokens, the three special ones and at least some words
+        _require_at_least(300, vocabulary_size=self.vocabulary_size)
+        same = self.abstractor.hidden == self.vision.hidden
+        _require(same, "abstractor.hidden", f"must equal vision.hidden ({self.vision.hidden})")
+        image_tokens = (self.abstractor.queries + 1) * (3 if self.multi_scale or self.multi_image else 1)
+        room = f"must exceed the {image_tokens} image tokens, got {self.max_positions}"
+        _require(self.max_positions > image_tokens, "max_positions", room)
+        _require(
+            not (self.multi_scale and self.multi_image), "multi_image", "not together with multi_scale; choose one"
+        )
+        _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")

@@ -1,0 +1,282 @@
+"""Reading pictures: any common file becomes an upright RGB picture, or an error that names file and record.
+
+Training and inference read pictures through :func:`load_image` alone, so they see the same pixels. Nothing is replaced,
+skipped or repaired here: a picture that cannot be read in full is an :class:`ImageError`.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, ImageOps
+
+from artquant.errors import ArtQuantError
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_SIDE = 8  # pixels
+MAXIMUM_PIXELS = 300_000_000
+MAXIMUM_ASPECT_RATIO = 100
+
+# Raster formats that people exchange pictures in; Pillow's others (Ghostscript, fonts, science data) are not opened.
+# JPEG includes the multi-picture files that cameras write (MPO).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".j2k"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".avif"),
+)
+
+# Pillow checks the size of these again inside the decoder, where the only outcome for 90 to 300 million pixels would be
+# a warning that is not meant for us.
+_WARNS_IN_DECODER = ("GIF", "TIFF")
+
+
+class ImageError(ArtQuantError):
+    """A picture that cannot be read in full; the message names the file and, where known, the record."""
+
+
+class _Refused(Exception):
+    """Why a picture is refused and what to do about it, before file and record are known."""
+
+
+def load_image(path: Path | str, record: str | None = None, *, draft_to: int | None = None) -> Image.Image:
+    """Read one picture as upright 8-bit RGB.
+
+    EXIF orientation is applied; transparency is laid on white; CMYK and grey become RGB; 16-bit grey is divided by 257
+    (65535 becomes 255); of an animation the first frame is taken. Colour profiles are not applied, as in the published
+    preprocessing. Floating-point pictures are refused because their range is not known.
+
+    Args:
+        path: The picture file.
+        record: The id of the record that the picture belongs to, for the message of an error.
+        draft_to: Decode a large JPEG at 1/2, 1/4 or 1/8 of its size, with neither side below this many pixels. Faster,
+            but the pixels differ slightly from those of the full decoding, so it is off unless asked for.
+
+    Returns:
+        A picture of mode RGB, at least 8 pixels on each side.
+
+    Raises:
+        ImageError: The file is missing, empty, no picture, damaged or cut short, smaller than 8 pixels on a side,
+            larger than 300 million pixels, or longer than 100 times its other side.
+    """
+    path = Path(path)
+    try:
+        _check_file(path)
+        with path.open("rb") as stream:
+            return _to_rgb(_decode(stream, draft_to))
+    except _Refused as refused:
+        reason = str(refused)
+    except OSError as error:
+        # Pillow's own OSErrors have no number: they speak of the content, the others of the file.
+        if error.errno is None:
+            reason = f"{_one_line(error)}; the file is damaged or incomplete: fetch or export it again"
+        else:
+            reason = f"{error.strerror}; check the file and its permissions"
+    except Exception as error:  # decoders raise nearly every type on damaged data
+        reason = f"{_one_line(error)}; the file is damaged or incomplete: fetch or export it again"
+    where = f"{path} (record {record})" if record is not None else str(path)
+    raise ImageError(f"cannot read picture {_one_line(where)}: {reason}")
+
+
+def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
+    """The picture files of a folder, by suffix (``SUFFIXES``, in any case), sorted by their path within the folder.
+
+    Hidden files and folders are left out (macOS writes ``._name.jpg`` files that are no pictures). With ``recursive``,
+    subfolders are searched too, but symbolic links to folders are not followed.
+
+    Raises:
+        ImageError: The folder is missing, cannot be listed, or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"cannot list pictures in {folder}: no such folder; check the path")
+    found: list[Path] = []
+    try:
+        for parent, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+            found += [Path(parent, name) for name in names if _names_a_picture(name)]
+    except OSError as error:
+        raise ImageError(f"cannot list pictures in {error.filename}: {error.strerror}; check permissions") from None
+    if not found:
+        where = "it or its subfolders" if recursive else "it (subfolders are not searched)"
+        known = " ".join(SUFFIXES)
+        raise ImageError(f"no pictures in {folder}: no file in {where} ends in one of {known}; check the path")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _names_a_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise _Refused("no such file; check the path and the image folder")
+    if path.is_dir():
+        raise _Refused("it is a folder; name a picture file")
+    if not path.is_file():  # opening a pipe or device could wait for ever
+        raise _Refused("it is not a regular file; name a picture file")
+    if path.stat().st_size == 0:
+        raise _Refused("the file is empty; fetch or export it again")
+
+
+def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
+    """Open, check the header, decode the first frame in full."""
+    with _STRICT.decoding():
+        image = _open(stream)
+        _check_size(*image.size)
+        if draft_to is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (draft_to, draft_to))
+        try:
+            with _without_size_warning(image.format):
+                image.load()
+        except Image.DecompressionBombError:
+            raise _Refused(f"too many pixels for a {image.format} file; convert it to PNG or JPEG") from None
+    return _upright(image)
+
+
+def _open(stream: io.BufferedReader) -> ImageFile.ImageFile:
+    """What ``PIL.Image.open`` does, for ``FORMATS`` and without its size limit, which is lower than ours.
+
+    Going through the registry of formats leaves ``PIL.Image.MAX_IMAGE_PIXELS`` alone, which belongs to the process.
+    """
+    Image.init()
+    prefix = stream.read(16)
+    for name in FORMATS:
+        factory, accept = Image.OPEN.get(name, (None, None))
+        if factory is None or accept is None:
+            continue  # this Pillow was built without the format
+        accepted = accept(prefix)
+        if isinstance(accepted, str):
+            raise _Refused(f"{_one_line(accepted)}; install a Pillow that reads {name}, or convert the file to PNG")
+        if not accepted:
+            continue
+        stream.seek(0)
+        try:
+            with _without_size_warning(name):
+                return factory(stream, "")
+        except Image.DecompressionBombError:
+            raise _Refused(f"too many pixels for a {name} file; convert it to PNG or JPEG") from None
+        except SyntaxError:
+            continue  # Pillow's way to say "not this format"
+    raise _Refused("not a picture in a known format, or its header is damaged; convert it to PNG or JPEG")
+
+
+def _check_size(width: int, height: int) -> None:
+    size = f"{width} x {height} pixels"
+    if min(width, height) < MINIMUM_SIDE:
+        raise _Refused(f"{size} is too small; use a picture of at least {MINIMUM_SIDE} pixels on each side")
+    if width * height > MAXIMUM_PIXELS:
+        raise _Refused(f"{size} is more than {MAXIMUM_PIXELS // 1_000_000} million; make it smaller first")
+    if max(width, height) > MAXIMUM_ASPECT_RATIO * min(width, height):
+        raise _Refused(f"{size} is longer than {MAXIMUM_ASPECT_RATIO}:1; crop it first")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a picture whose EXIF block cannot be read is taken as it is, as viewers do."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # any type, as in load_image
+        logger.warning("unreadable EXIF data, taken as upright: %s", _one_line(error))
+        return image
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise _Refused("floating-point pixels have no known range; convert it to 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _grey_16_to_rgb(image)
+    transparent = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+    try:
+        if not transparent:
+            return image.convert("RGB")
+        if image.mode == "La":  # Pillow has no direct way from here
+            image = image.convert("LA")
+        layer = image.convert("RGBA")
+    except ValueError:
+        raise _Refused(f"colour mode {image.mode} has no conversion to RGB; convert it to sRGB") from None
+    return _on_white(layer, layer.getchannel("A"))
+
+
+def _on_white(image: Image.Image, mask: Image.Image) -> Image.Image:
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image.convert("RGB"), mask=mask)
+    return canvas
+
+
+def _grey_16_to_rgb(image: Image.Image) -> Image.Image:
+    """16-bit grey divided by 257, rounded. Mode "I" of unknown depth counts as 8-bit if no value is above 255."""
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise _Refused(f"grey values from {low} to {high} are beyond 16 bits; convert it to 8 or 16 bits")
+    # Pillow reads 16-bit PPM as "I" too; there the depth is known, however dark the picture.
+    if image.mode != "I" or image.format == "PPM" or high > 255:
+        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    else:
+        grey = values.astype(np.uint8)
+    transparent_value = image.info.get("transparency")
+    if isinstance(transparent_value, int):
+        grey[values == transparent_value] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split()) or type(text).__name__
+
+
+def _without_size_warning(name: str | None) -> AbstractContextManager[object]:
+    if name not in _WARNS_IN_DECODER:
+        return nullcontext()
+    return _ignore_size_warning()
+
+
+@contextmanager
+def _ignore_size_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+class _StrictDecoding:
+    """Keeps ``ImageFile.LOAD_TRUNCATED_IMAGES`` off while a picture is decoded, and puts it back.
+
+    Some libraries switch it on for the whole process, and Pillow then fills what is missing with grey and swallows
+    decoding errors; it has no switch per picture. The first decoding in progress switches off, the last one back, so
+    that decodings in several threads do not undo each other. While the setting is off, as it is by default, nothing
+    is written.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_progress = 0
+        self._found = False
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        with self._lock:
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                self._found, ImageFile.LOAD_TRUNCATED_IMAGES = True, False
+            self._in_progress += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_progress -= 1
+                if self._found and self._in_progress == 0:
+                    self._found, ImageFile.LOAD_TRUNCATED_IMAGES = False, True
+
+
+_STRICT = _StrictDecoding()

@@ -1,0 +1,1 @@
+"""Drawn demonstration paintings with known aesthetic attributes, for trying the whole system without any download."""

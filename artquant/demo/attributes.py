@@ -1,0 +1,90 @@
+"""The ten attributes of a demo painting: their true values, and what a panel of simulated raters says about them.
+
+True values share a strong common factor, as the attributes of APDD do, so that a total score means something, and vary
+around it one by one. The raters see the true values through a personal bias and noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Name in the annotations (APDD's ten attributes) and weight in the total; the weights sum to one.
+WEIGHTS = {
+    "Theme and logic": 0.10,
+    "Creativity": 0.10,
+    "Layout and composition": 0.11,
+    "Space and perspective": 0.10,
+    "The sense of order": 0.09,
+    "Light and shadow": 0.12,
+    "Color": 0.14,
+    "Details and texture": 0.10,
+    "The overall": 0.08,
+    "Mood": 0.06,
+}
+ATTRIBUTES = tuple(WEIGHTS)
+OVERALL = ATTRIBUTES.index("The overall")
+LOWEST, HIGHEST = 1.0, 10.0  # APDD's scale, for attributes and totals
+
+PANEL_SIZE = 12
+RATERS_PER_PICTURE = (6, 10)  # fewest and most
+INDIVIDUAL_SPREAD = 0.21  # of an attribute around the common factor, on the 0-1 scale; gives correlations of 0.5 to 0.8
+OVERALL_SPREAD = 0.04  # of "The overall" around the mean of the other nine, on the 0-1 scale
+BIAS_SPREAD = 0.35  # of a rater's personal bias, in points of the 1-10 scale
+DISAGREEMENT = (0.25, 0.85)  # range of the raters' noise about a whole picture, in points; drawn per picture
+ATTRIBUTE_NOISE = 0.5  # of a rater's noise about one attribute, in points
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What the raters of one picture said, on the 1-10 scale."""
+
+    attributes: dict[str, float]  # mean over the raters, by attribute
+    mean: float  # mean over the raters of their totals
+    std: float  # spread (population standard deviation) of the raters' totals
+    raters: int
+
+
+def draw_values(rng: np.random.Generator) -> np.ndarray:
+    """Draws the true attributes of one picture: [10] on the 0-1 scale, in the order of `ATTRIBUTES`."""
+    common = rng.uniform(-0.02, 1.02)
+    values = np.clip(common + INDIVIDUAL_SPREAD * rng.standard_normal(len(ATTRIBUTES)), 0.0, 1.0)
+    others = np.delete(values, OVERALL)
+    values[OVERALL] = np.clip(others.mean() + OVERALL_SPREAD * rng.standard_normal(), 0.0, 1.0)
+    return values
+
+
+def to_scale(values: np.ndarray) -> np.ndarray:
+    """Maps values of any shape from 0-1 to APDD's 1-10 scale."""
+    return LOWEST + (HIGHEST - LOWEST) * values
+
+
+def total(scores: np.ndarray) -> np.ndarray:
+    """Weighted mean over the last axis: [..., 10] attribute scores to [...] totals on the same scale."""
+    return scores @ np.array(list(WEIGHTS.values()))
+
+
+def panel_biases(seed: int) -> np.ndarray:
+    """The personal biases of the data set's raters: [PANEL_SIZE] in points, with mean zero."""
+    biases = BIAS_SPREAD * np.random.default_rng([seed, 0, 1]).standard_normal(PANEL_SIZE)
+    return biases - biases.mean()
+
+
+def rate(values: np.ndarray, biases: np.ndarray, rng: np.random.Generator) -> Ratings:
+    """Lets some of the panel rate one picture.
+
+    Args:
+        values: [10] true attributes on the 0-1 scale.
+        biases: [PANEL_SIZE] from `panel_biases`.
+        rng: the picture's generator.
+    """
+    count = int(rng.integers(RATERS_PER_PICTURE[0], RATERS_PER_PICTURE[1], endpoint=True))
+    raters = rng.choice(len(biases), size=count, replace=False)
+    of_picture = rng.uniform(*DISAGREEMENT) * rng.standard_normal(count)
+    of_attribute = ATTRIBUTE_NOISE * rng.standard_normal((count, len(values)))
+    said = to_scale(values) + (biases[raters] + of_picture)[:, None] + of_attribute
+    said = np.clip(said, LOWEST, HIGHEST)  # [count, 10]
+    totals = total(said)
+    attributes = {name: round(float(mean), 2) for name, mean in zip(ATTRIBUTES, said.mean(axis=0), strict=True)}
+    return Ratings(attributes, round(float(totals.mean()), 3), round(float(totals.std()), 3), count)

@@ -1,0 +1,281 @@
+"""Writes a demonstration data set: drawn paintings with ratings and descriptions, in the files that training reads.
+
+    OUT/images/NNNNN.png
+    OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
+    OUT/meta/test.json                                     held-out pictures
+    OUT/meta/annotations.json                              every picture: split, plan, attributes, colours
+    OUT/meta/demo_data.json                                what the set was made from; written first
+
+Picture i depends on the seed and i alone, so a run on any number of processes writes the same bytes, and an interrupted
+run can be completed. Every file is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS, SCORE_QUESTIONS, gaussian_soft_labels, rating_word
+from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
+from artquant.demo.descriptions import describe, draw_questions
+from artquant.demo.drawing import draw, palette_of
+from artquant.demo.plan import Plan, draw_plan
+from artquant.errors import ArtQuantError
+from artquant.jsonio import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+GENERATOR = "artquant demo-data"
+EDITION = 1  # to be raised when the same seed gives other pictures or texts
+MANIFEST = "meta/demo_data.json"
+MOST_IMAGES = 99_999  # five digits in the file name
+MOST_WORKERS = 64
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """What a call of `write_demo_data` left under `out`."""
+
+    out: Path
+    images: int
+    training: int
+    test: int
+    drawn: int  # pictures written by this call; the others were there
+    words: dict[str, int]  # pictures by rating word
+
+    @property
+    def complete_before(self) -> bool:
+        """Whether every picture was there already."""
+        return self.drawn == 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that is known of one picture without drawing it."""
+
+    index: int
+    plan: Plan
+    values: np.ndarray  # [10] true attributes, 0 to 1
+    ratings: Ratings
+    texts: tuple[str, str, str]
+    questions: tuple[str, str, str]
+    score_question: str
+    palette: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """File name under `images/`."""
+        return f"{self.index:05d}.png"
+
+
+def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np.random.Generator]:
+    """Draws picture `index` of the data set, and the generator that is to paint it.
+
+    Args:
+        seed: of the data set, 0 or more.
+        index: of the picture, 0 or more.
+        biases: `attributes.panel_biases(seed)`.
+    """
+    rng = np.random.default_rng([seed, index])
+    plan, values = draw_plan(rng), draw_values(rng)
+    ratings = rate(values, biases, rng)
+    texts, questions = describe(plan, values, rng), draw_questions(rng)
+    score_question = str(rng.choice(SCORE_QUESTIONS))
+    # The palette is the first thing that painting draws, so it can be read from a generator in the same state.
+    before = rng.bit_generator.state
+    palette = palette_of(plan, values, rng)
+    rng.bit_generator.state = before
+    return Picture(index, plan, values, ratings, texts, questions, score_question, palette), rng
+
+
+def write_demo_data(
+    out: Path, images: int, seed: int, test_fraction: float = 0.2, workers: int = 2, progress: bool = True
+) -> DemoSummary:
+    """Draws a data set of paintings, or completes it where `out` holds a part of the same one.
+
+    Args:
+        out: folder to write; new, empty, or from an earlier call with the same images, seed and test_fraction.
+        images: number of pictures, 2 to 99,999.
+        seed: 0 or more; the same arguments give the same bytes.
+        test_fraction: share of the pictures that is held out, above 0 and below 1 (at least one picture on each side).
+        workers: processes that draw, 1 to 64; with 1, this one.
+        progress: whether to show a progress bar on stderr.
+
+    Raises:
+        ArtQuantError: for arguments out of range, or where `out` holds anything else.
+    """
+    out = Path(out)
+    _check_arguments(images, seed, test_fraction, workers)
+    held_out = min(images - 1, max(1, round(images * test_fraction)))
+    _claim(out, _manifest(images, seed, test_fraction))
+    biases = panel_biases(seed)
+    pictures = [make_picture(seed, index, biases)[0] for index in range(images)]
+    test = set(np.random.default_rng([seed, 0, 2]).permutation(images)[:held_out].tolist())
+    missing = [p.index for p in pictures if not (out / "images" / p.name).exists()]
+    if len(missing) < images:
+        logger.info("%s: %d of %d pictures of this data set are there already", out, images - len(missing), images)
+    _draw_all(out, seed, missing, workers, progress)
+    for name, records in _files(pictures, test).items():
+        if not (out / "meta" / name).exists():
+            write_json(out / "meta" / name, records)
+    words = {word: 0 for word in RATING_WORDS}
+    for picture in pictures:
+        words[rating_word(picture.ratings.mean)] += 1
+    return DemoSummary(out, images, images - held_out, held_out, len(missing), words)
+
+
+def _check_arguments(images: int, seed: int, test_fraction: float, workers: int) -> None:
+    if not 2 <= images <= MOST_IMAGES:
+        raise ArtQuantError(f"demo data: images must be 2 to {MOST_IMAGES}, not {images}")
+    if seed < 0:
+        raise ArtQuantError(f"demo data: seed must be 0 or more, not {seed}")
+    if not 0.0 < test_fraction < 1.0:
+        raise ArtQuantError(f"demo data: test_fraction must be above 0 and below 1, not {test_fraction}")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ArtQuantError(f"demo data: workers must be 1 to {MOST_WORKERS}, not {workers}")
+
+
+def _manifest(images: int, seed: int, test_fraction: float) -> dict:
+    made_from = {"edition": EDITION, "images": images, "seed": seed, "test_fraction": test_fraction}
+    return {"generator": GENERATOR, **made_from}
+
+
+def _claim(out: Path, manifest: dict) -> None:
+    """Makes the folders and the manifest, after checking that nothing else is there."""
+    path = out / MANIFEST
+    if path.is_file():
+        found = read_json(path)
+        if found != manifest:
+            raise ArtQuantError(
+                f"{path}: another data set is here ({_differences(found, manifest)}); name another folder"
+            )
+    elif out.is_dir():
+        foreign = next((p for p in sorted(out.rglob("*")) if not p.is_dir()), None)
+        if foreign is not None:
+            raise ArtQuantError(f"{out}: holds {foreign.relative_to(out)}, which is no demo data; name a new folder")
+    elif out.exists():
+        raise ArtQuantError(f"{out}: is a file; name a new folder")
+    try:
+        for folder in ("images", "meta"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_json(path, manifest)
+    except OSError as error:
+        raise ArtQuantError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def _differences(found: object, wanted: dict) -> str:
+    if not isinstance(found, dict):
+        return "its manifest is not an object"
+    return ", ".join(
+        f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in wanted if found.get(key) != wanted[key]
+    )
+
+
+def _write_picture(path: Path, image: Image.Image) -> None:
+    # One temporary name per picture: what a killed run left is overwritten, and gone once the set is completed.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        image.save(part, format="PNG", compress_level=4)
+        os.replace(part, path)
+    except OSError as error:
+        raise ArtQuantError(f"{path}: cannot be written ({error.strerror}); check the folder and free space") from error
+
+
+def _draw_some(out: Path, seed: int, indices: list[int]) -> int:
+    """Draws and writes the pictures `indices`; returns how many."""
+    biases = panel_biases(seed)
+    for index in indices:
+        picture, rng = make_picture(seed, index, biases)
+        _write_picture(out / "images" / picture.name, draw(picture.plan, picture.values, rng))
+    return len(indices)
+
+
+def _draw_all(out: Path, seed: int, indices: list[int], workers: int, progress: bool) -> None:
+    chunks = [indices[start : start + 16] for start in range(0, len(indices), 16)]
+    with tqdm(total=len(indices), desc="drawing", unit="picture", disable=not progress) as bar:
+        if workers == 1 or len(chunks) < 2:
+            for count in (_draw_some(out, seed, chunk) for chunk in chunks):
+                bar.update(count)
+            return
+        # Fresh processes: a fork would copy the threads' locks of whatever else the caller has loaded.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
+            for count in pool.map(_draw_some, [out] * len(chunks), [seed] * len(chunks), chunks):
+                bar.update(count)
+
+
+def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict]]:
+    """The records of every file under `meta/`, by file name."""
+    training = [p for p in pictures if p.index not in test]
+    files = {"score.json": _score_records(training)}
+    for level in (1, 2, 3):
+        files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
+    files["test.json"] = [_head(p, _scored_id(p)) for p in pictures if p.index in test]
+    files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
+    return files
+
+
+def _scored_id(picture: Picture) -> str:
+    return f"{picture.name}->{picture.ratings.mean}"
+
+
+def _head(picture: Picture, identity: str) -> dict:
+    ratings = picture.ratings
+    return {"id": identity, "image": picture.name, "gt_score": ratings.mean, "std": ratings.std}
+
+
+def _conversation(question: str, answer: str) -> list[dict]:
+    return [{"from": "human", "value": f"{question}\n<|image|>"}, {"from": "gpt", "value": answer}]
+
+
+def _score_records(pictures: list[Picture]) -> list[dict]:
+    labels = gaussian_soft_labels(np.array([p.ratings.mean for p in pictures]), APDD_LEVELS)
+    records = []
+    for picture, label in zip(pictures, labels, strict=True):
+        answer = f"The quality of the painting is {rating_word(picture.ratings.mean)}."
+        records.append(
+            _head(picture, _scored_id(picture))
+            | {
+                "level_probs": [float(p) for p in label],
+                "attributes": picture.ratings.attributes,
+                "task_type": "score",
+                "conversations": _conversation(picture.score_question, answer),
+            }
+        )
+    return records
+
+
+def _description_record(picture: Picture, level: int) -> dict:
+    return _head(picture, f"{picture.name}#level-{level}") | {
+        "attributes": picture.ratings.attributes,
+        "task_type": "description",
+        "conversations": _conversation(picture.questions[level - 1], picture.texts[level - 1]),
+    }
+
+
+def _annotation(picture: Picture, split: str) -> dict:
+    true = to_scale(picture.values)
+    plan = picture.plan
+    return _head(picture, _scored_id(picture)) | {
+        "split": split,
+        "composition": plan.composition,
+        "mood": plan.mood,
+        "feature": plan.feature,
+        "light_from": "right" if plan.side > 0 else "left",
+        "width": plan.width,
+        "height": plan.height,
+        "palette": picture.palette,
+        "raters": picture.ratings.raters,
+        "attributes": picture.ratings.attributes,
+        "true_attributes": {name: round(float(v), 4) for name, v in zip(ATTRIBUTES, true, strict=True)},
+        "true_total": round(float(total(true)), 4),
+    }

@@ -1,0 +1,58 @@
+"""Descriptions of a demo painting on three levels, composed from what was drawn (ArtQuant, section 3.1).
+
+Level 1 tells what is perceived, level 2 adds cognition, level 3 adds emotion; each begins with the one before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from artquant.demo.attributes import ATTRIBUTES
+from artquant.demo.phrases import ENDINGS, FEATURES, GRADES, HUES, LEVELS, MAIN_FORMS, PHRASES, QUESTIONS, SUBJECTS
+from artquant.demo.plan import Plan
+
+ACCENT = 0.48  # turns from the leading hue to the accent, as in `plan.ROLES`
+
+
+def grade(value: float) -> int:
+    """The grade of phrase, 0 to GRADES - 1, of an attribute value in 0 to 1."""
+    return min(GRADES - 1, int(value * GRADES))
+
+
+def describe(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> tuple[str, str, str]:
+    """Composes the three descriptions of one picture.
+
+    Args:
+        plan: what the picture shows.
+        values: [10] true attributes on the 0-1 scale, in the order of `ATTRIBUTES`.
+        rng: chooses among the wordings.
+    """
+    words = {
+        "form": MAIN_FORMS[plan.composition],
+        "side": "left" if plan.side > 0 else "right",
+        "light": "right" if plan.side > 0 else "left",
+        "hue": _hue_name(plan.hue),
+        "accent": _hue_name(plan.hue + ACCENT),
+        "feature": FEATURES[plan.feature],
+        "mood": plan.mood,
+    }
+    by_name = dict(zip(ATTRIBUTES, values, strict=True))
+    sentences = [str(rng.choice(SUBJECTS[plan.composition]))]
+    texts = []
+    for level in LEVELS:
+        for name in level:
+            wording = str(rng.choice(PHRASES[name][grade(by_name[name])]))
+            sentences.append(wording.format(**words))
+        texts.append(" ".join(sentences))
+    ending = str(rng.choice(ENDINGS[grade((by_name["Mood"] + by_name["The overall"]) / 2)]))
+    return texts[0], texts[1], f"{texts[2]} {ending}"
+
+
+def draw_questions(rng: np.random.Generator) -> tuple[str, str, str]:
+    """Draws one question for each level."""
+    first, second, third = (str(rng.choice(wordings)) for wordings in QUESTIONS)
+    return first, second, third
+
+
+def _hue_name(hue: float) -> str:
+    return HUES[round(hue * len(HUES)) % len(HUES)]

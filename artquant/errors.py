@@ -1,0 +1,9 @@
+"""Errors that a user can act on."""
+
+
+class ArtQuantError(Exception):
+    """An error caused by input, configuration or environment, with a message for the user.
+
+    The message is one line that names the file and, where there is one, the record, and says what to do. The command
+    line prints it without a traceback and exits with status 2.
+    """

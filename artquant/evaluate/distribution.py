@@ -1,0 +1,72 @@
+"""Distances between the human and the predicted score distribution, both taken as Gaussians (DeQA-Score, section 4.1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artquant.errors import ArtQuantError
+
+
+@dataclass(frozen=True)
+class DistributionDistances:
+    """Means over all pairs: KL and JS in nats, Wasserstein in score units."""
+
+    KL: float
+    JS: float
+    Wasserstein: float
+
+
+def closed_set_moments(logits: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [N] and standard deviation [N] of the softmax over K rating words with the given values.
+
+    Args:
+        logits: [N, K], finite.
+        levels: [K] rating values in score units.
+    """
+    logits_NK, levels_K = np.asarray(logits, dtype=np.float64), np.asarray(levels, dtype=np.float64)
+    weights_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
+    return moments(weights_NK / weights_NK.sum(axis=1, keepdims=True), levels_K)
+
+
+def moments(probs: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [N] and standard deviation [N] of probabilities [N, K] over rating values [K]."""
+    mean_N = probs @ levels
+    return mean_N, np.sqrt((probs * (levels - mean_N[:, None]) ** 2).sum(axis=1))
+
+
+def _kl(mean_p: np.ndarray, std_p: np.ndarray, mean_q: np.ndarray, std_q: np.ndarray) -> np.ndarray:
+    """KL(p || q) of Gaussians."""
+    return np.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2) - 0.5
+
+
+def gaussian_distances(
+    true_mean: np.ndarray, true_std: np.ndarray, predicted_mean: np.ndarray, predicted_std: np.ndarray
+) -> DistributionDistances:
+    """Mean distances of predicted Gaussians from the human ones.
+
+    KL(true || predicted) in closed form; JS = (KL(true || m) + KL(predicted || m)) / 2 with m the Gaussian of the
+    averaged mean and averaged variance; Wasserstein-2 = sqrt((difference of means)^2 + (difference of stds)^2).
+
+    Args:
+        true_mean, true_std, predicted_mean, predicted_std: [N] in the same score unit; stds > 0.
+
+    Raises:
+        ArtQuantError: no pairs, unequal lengths, values that are not finite or stds that are not positive.
+    """
+    names = ("true mean", "true std", "predicted mean", "predicted std")
+    columns = [np.asarray(values, dtype=np.float64) for values in (true_mean, true_std, predicted_mean, predicted_std)]
+    if columns[0].ndim != 1 or not columns[0].size or any(values.shape != columns[0].shape for values in columns):
+        raise ArtQuantError(f"means and stds must be four equally long lists, got {[v.shape for v in columns]}")
+    for name, values in zip(names, columns, strict=True):
+        good = np.isfinite(values) & (values > 0 if name.endswith("std") else True)
+        if not good.all():
+            index = int(np.argmin(good))
+            raise ArtQuantError(f"{name} {index} is {values[index]}: a Gaussian needs finite means and stds above 0")
+    mean_p, std_p, mean_q, std_q = columns
+    mean_m, std_m = (mean_p + mean_q) / 2, np.sqrt((std_p**2 + std_q**2) / 2)
+    js = (_kl(mean_p, std_p, mean_m, std_m) + _kl(mean_q, std_q, mean_m, std_m)) / 2
+    return DistributionDistances(
+        KL=float(_kl(mean_p, std_p, mean_q, std_q).mean()),
+        JS=float(js.mean()),
+        Wasserstein=float(np.hypot(mean_p - mean_q, std_p - std_q).mean()),
+    )

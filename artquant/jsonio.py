@@ -1,0 +1,211 @@
+"""JSON and JSON-lines files: read with errors that name file and line, written so that a crash leaves no half file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from artquant.errors import ArtQuantError
+
+# A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
+_STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
+
+
+class JsonError(ArtQuantError):
+    """A JSON file that cannot be read or written; the message names file and line."""
+
+
+def read_text(path: Path | str) -> str:
+    """Read UTF-8 text (with or without byte-order mark).
+
+    Raises:
+        JsonError: The file is missing, a folder, not readable or not UTF-8 (with the line).
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise JsonError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        JsonError: As :func:`read_text`, or the text is not JSON, holds NaN or Infinity, or has a key twice in an object.
+    """
+    return parse_json(read_text(path), path)
+
+
+def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
+    """Read a JSON-lines file: pairs of line number (from 1) and value. Blank lines are passed over.
+
+    Raises:
+        JsonError: As :func:`read_json`, with the line.
+    """
+    yield from parse_json_lines(read_text(path), path)
+
+
+def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
+    """Parse JSON text that was read from ``path``, where it begins on line ``first_line``."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise JsonError(
+            f"{path} line {line} column {error.colno}: not JSON ({error.msg}); correct the file or make it again"
+        ) from None
+    except _Constant as error:
+        line = first_line + _line_of_constant(text)
+        raise JsonError(f"{path} line {line}: {error} is not a number; use null or leave the key out") from None
+    except _DuplicateKey as error:
+        raise JsonError(f"{path} line {_lines(text, first_line)}: key {error} twice in an object; keep one") from None
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise JsonError(f"{path} line {_lines(text, first_line)}: not usable JSON ({reason}); correct it") from None
+
+
+def parse_json_lines(text: str, path: Path | str) -> Iterator[tuple[int, Any]]:
+    """Parse JSON-lines text that was read from ``path``: pairs of line number (from 1) and value."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, parse_json(line, path, number)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a JSON file (indented, UTF-8) in one step; the folder is made if need be.
+
+    Raises:
+        JsonError: The value is no JSON (NaN and Infinity included) or the file cannot be written.
+    """
+    write_text(path, _dump(path, value, indent=1) + "\n")
+
+
+def write_json_lines(path: Path | str, values: Iterable[Any]) -> None:
+    """Write a JSON-lines file, one value a line, in one step; errors as :func:`write_json`."""
+    write_text(path, "".join(_dump(path, value) + "\n" for value in values))
+
+
+def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
+    """Append values to a JSON-lines file, each as one whole line that is on disk when this returns.
+
+    A last line without its newline is what a crash left: it is closed if it is JSON, else removed, before appending.
+
+    Raises:
+        JsonError: As :func:`write_json`.
+    """
+    path = Path(path)
+    lines = "".join(_dump(path, value) + "\n" for value in values).encode("utf-8")
+
+    def append() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as stream:
+            _close_last_line(stream)
+            stream.write(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    _written(path, append)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a UTF-8 file in one step: readers see the old content or the new, never a part.
+
+    Raises:
+        JsonError: The file cannot be written.
+    """
+    # A link is written through, not replaced.
+    path = Path(os.path.realpath(path))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def write() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as stream:
+                stream.write(text.encode("utf-8"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    _written(path, write)
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise JsonError(f"{path}: cannot be written: {error.strerror}; check the folder and the free space") from None
+
+
+def _dump(path: Path | str, value: Any, indent: int | None = None) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+        text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError too
+        reason = " ".join(str(error).split())
+        raise JsonError(f"{path}: cannot be written as JSON: {reason}; nothing was written") from None
+    return text
+
+
+def _close_last_line(stream: Any) -> None:
+    """Make the stream end after a newline, at the place to append to."""
+    end = stream.seek(0, os.SEEK_END)
+    tail, start = b"", end
+    while start > 0 and b"\n" not in tail:
+        block = min(start, 1 << 16)
+        start -= block
+        stream.seek(start)
+        tail = stream.read(block) + tail
+    last = tail[tail.rfind(b"\n") + 1 :]
+    if not last:
+        return
+    try:
+        json.loads(last)
+        stream.write(b"\n")
+    except ValueError:
+        stream.truncate(end - len(last))
+
+
+class _Constant(Exception):
+    pass
+
+
+class _DuplicateKey(Exception):
+    pass
+
+
+def _refuse_constant(name: str) -> None:
+    raise _Constant(name)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKey(next(repr(key) for key in keys if keys.count(key) > 1))
+    return found
+
+
+def _line_of_constant(text: str) -> int:
+    """Number of newlines before the first NaN or Infinity outside a string."""
+    for match in _STRING_OR_CONSTANT.finditer(text):
+        if not match.group().startswith('"'):
+            return text.count("\n", 0, match.start())
+    return 0
+
+
+def _lines(text: str, first_line: int) -> str:
+    """Where a fault lies that the parser gives no position for."""
+    last = first_line + text.rstrip("\n").count("\n")
+    return str(first_line) if last == first_line else f"{first_line} to {last}"

@@ -1,0 +1,151 @@
+"""The prompt: one object for training and scoring, stored with the checkpoint.
+
+A prompt that the model is trained with and another that it is scored with is the published code's costliest slip; here
+both come from the same object, and token positions are found by encoding, never by searching for a pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+from artquant.errors import ArtQuantError
+
+IMAGE_TOKEN = "<|image|>"
+END_TOKEN = "</s>"
+SUBJECT = "{subject}"
+
+PUBLISHED_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+# The ten questions of the published training data.
+SCORE_QUESTIONS = (
+    "Rate the quality of this {subject}.",
+    "How would you rate the quality of this {subject}?",
+    "How would you judge the quality of this {subject}?",
+    "How do you assess the quality of this {subject}?",
+    "Could you evaluate the quality of this {subject}?",
+    "What is your quality rating for this {subject}?",
+    "Can you rate the quality of this {subject}?",
+    "What do you think about the quality of this {subject}?",
+    "Can you judge the quality of this {subject}?",
+    "What's your opinion on the quality of this {subject}?",
+)
+
+
+class TextEncoder(Protocol):
+    """What a prompt needs of a processor."""
+
+    def tokenize(self, prompt: str) -> list[int]:
+        """Token ids of a prompt; an image token is one id."""
+
+
+@dataclass(frozen=True)
+class EncodedConversation:
+    """One question with its answer as token ids, image token not yet expanded.
+
+    token_ids[answer_start:] is what is learned; token_ids[rating_index] is the rating word (None: a description).
+    """
+
+    token_ids: list[int]
+    answer_start: int
+    rating_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How a question about a picture is put and how the answer begins.
+
+    The text is `SYSTEM USER: <|image|>\\nQUESTION ASSISTANT: ANSWER</s>`, or with the picture after the question
+    `SYSTEM USER: QUESTION\\n<|image|> ASSISTANT: ANSWER</s>`.
+    """
+
+    name: str
+    system: str = ""  # sentences before the conversation; empty for none
+    image_first: bool = True  # the picture before the question, or after it
+    subject: str = "painting"  # the noun in the questions and the answer
+    score_question: str = "How would you rate the quality of this {subject}?"  # the question when scoring
+    answer_prefix: str = "The quality of the {subject} is"  # what stands before the rating word
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if IMAGE_TOKEN in str(value):
+                raise ArtQuantError(f"prompt {self.name!r}: {field.name} must not hold {IMAGE_TOKEN}")
+
+    def context(self, question: str) -> str:
+        """Everything before the answer."""
+        user = f"{IMAGE_TOKEN}\n{question}" if self.image_first else f"{question}\n{IMAGE_TOKEN}"
+        system = f"{self.system} " if self.system else ""
+        return f"{system}USER: {user} ASSISTANT:"
+
+    @property
+    def rating_prefix(self) -> str:
+        """The answer up to the rating word."""
+        return self.answer_prefix.replace(SUBJECT, self.subject)
+
+    def rating_answer(self, word: str) -> str:
+        """The whole answer to a scoring question."""
+        return f"{self.rating_prefix} {word}."
+
+    def score_context(self) -> str:
+        """The scoring prompt: the next token is the rating word."""
+        return f"{self.context(self.score_question.replace(SUBJECT, self.subject))} {self.rating_prefix}"
+
+    def encode_description(self, encoder: TextEncoder, question: str, answer: str) -> EncodedConversation:
+        """Token ids of a description; raises ArtQuantError if question and answer share a token."""
+        context = encoder.tokenize(self.context(question))
+        token_ids = encoder.tokenize(f"{self.context(question)} {answer}{END_TOKEN}")
+        self._check_prefix(token_ids, context, "the answer")
+        return EncodedConversation(token_ids, answer_start=len(context))
+
+    def encode_rating(
+        self, encoder: TextEncoder, question: str, word: str, rating_ids: Sequence[int]
+    ) -> EncodedConversation:
+        """Token ids of a scoring conversation; raises ArtQuantError if the rating word is not where it should be."""
+        encoded = self.encode_description(encoder, question, self.rating_answer(word))
+        before_rating = encoder.tokenize(f"{self.context(question)} {self.rating_prefix}")
+        self._check_prefix(encoded.token_ids, before_rating, "the rating word")
+        rating_index = len(before_rating)
+        if encoded.token_ids[rating_index] not in rating_ids:
+            raise ArtQuantError(
+                f"prompt {self.name!r} does not line up: token {rating_index} should be the rating word {word!r}, but is "
+                f"id {encoded.token_ids[rating_index]}; the rating words have ids {list(rating_ids)}"
+            )
+        return EncodedConversation(encoded.token_ids, encoded.answer_start, rating_index)
+
+    def _check_prefix(self, token_ids: list[int], prefix: list[int], what: str) -> None:
+        if token_ids[: len(prefix)] != prefix or len(token_ids) <= len(prefix):
+            raise ArtQuantError(
+                f"prompt {self.name!r} does not line up: {what} does not begin at a token of its own (token {len(prefix)})"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Prompt:
+        """The reverse of `to_dict`; unknown or missing keys raise ArtQuantError."""
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise ArtQuantError(f"stored prompt: expected the keys {sorted(names)}, found {sorted(values)}")
+        return cls(**values)
+
+
+# `artquant` is ours; the published code trains with one of the others and scores with the other.
+PROMPTS = {
+    "artquant": Prompt("artquant"),
+    "published-train": Prompt("published-train", system=PUBLISHED_SYSTEM),
+    "published-score": Prompt("published-score", image_first=False),
+}
+
+
+def get_prompt(name: str, subject: str = "painting") -> Prompt:
+    """The prompt of that name, about that subject ("painting", or "image" as DeQA-Score says)."""
+    if name not in PROMPTS:
+        raise ArtQuantError(f"unknown prompt {name!r}; known are {', '.join(PROMPTS)}")
+    return Prompt.from_dict(PROMPTS[name].to_dict() | {"subject": subject})

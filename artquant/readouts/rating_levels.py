@@ -1,0 +1,140 @@
+"""Rating words as a scale: the score is the expectation over five words' probabilities (Q-Align; ArtQuant, section 3.2).
+
+Shape legend: M samples, V vocabulary, K rating words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from artquant.data.soft_labels import gaussian_soft_labels
+from artquant.errors import ArtQuantError
+from artquant.losses import distribution_divergence
+from artquant.prompts import Prompt, TextEncoder
+
+
+@dataclass(frozen=True)
+class LevelScores:
+    """What is read for M samples; on the scale of the weights."""
+
+    logits: torch.Tensor  # [M, K], of the rating words
+    probs: torch.Tensor  # [M, K]; sums to 1 for a closed set
+    score: torch.Tensor  # [M], expectation
+    std: torch.Tensor  # [M], standard deviation
+
+
+@dataclass(frozen=True)
+class RatingLevels:
+    """Words with weights and token ids.
+
+    Args:
+        words: K rating words, best first as published ("excellent" ... "bad").
+        weights: the score that each word stands for.
+        token_ids: each word's one token.
+        closed_set: probabilities are the softmax over the K words alone; otherwise the K entries of the softmax over
+            the whole vocabulary, as published for DeQA-Score's "open set".
+        closed_loss: the training loss looks at the K words alone as well; published is the whole vocabulary.
+        thresholds: upper ends of the words' score intervals for the text answer, from the lowest word but the highest;
+            empty: halfway between neighbouring weights.
+
+    Raises:
+        ArtQuantError: lengths differ, values are not finite, words, weights or ids repeat.
+    """
+
+    words: tuple[str, ...]
+    weights: tuple[float, ...]
+    token_ids: tuple[int, ...]
+    closed_set: bool = True
+    closed_loss: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        for name in ("words", "weights", "token_ids", "thresholds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not len(self.words) == len(self.weights) == len(self.token_ids) >= 2:
+            raise ArtQuantError(
+                f"rating words need as many weights and token ids: {len(self.words)} words, {len(self.weights)} weights, "
+                f"{len(self.token_ids)} ids"
+            )
+        for name in ("words", "weights", "token_ids"):
+            if len(set(getattr(self, name))) != len(self.words):
+                raise ArtQuantError(f"rating {name} must differ from each other: {list(getattr(self, name))}")
+        if not all(math.isfinite(weight) for weight in self.weights):
+            raise ArtQuantError(f"rating weights must be finite: {list(self.weights)}")
+        if self.thresholds and (
+            len(self.thresholds) != len(self.words) - 1 or list(self.thresholds) != sorted(self.thresholds)
+        ):
+            raise ArtQuantError(f"{len(self.words)} rating words need {len(self.words) - 1} rising thresholds")
+
+    @classmethod
+    def from_encoder(
+        cls, encoder: TextEncoder, prompt: Prompt, words: Sequence[str], weights: Sequence[float], **options
+    ) -> RatingLevels:
+        """Find the words' token ids where the prompt puts them.
+
+        Raises:
+            ArtQuantError: a word is not exactly one token there.
+        """
+        context = encoder.tokenize(prompt.score_context())
+        token_ids = []
+        for word in words:
+            ids = encoder.tokenize(f"{prompt.score_context()} {word}")
+            if ids[: len(context)] != context or len(ids) != len(context) + 1:
+                raise ArtQuantError(
+                    f"the rating word {word!r} takes {len(ids) - len(context)} tokens of this tokenizer after "
+                    f"{prompt.rating_prefix!r}, it must be exactly one; choose another word"
+                )
+            token_ids.append(ids[-1])
+        return cls(tuple(words), tuple(float(weight) for weight in weights), tuple(token_ids), **options)
+
+    def answer_word(self, score: float) -> str:
+        """The word that stands for a score in the text answer."""
+        ascending = sorted(zip(self.weights, self.words, strict=True))
+        bounds = self.thresholds or [
+            (low + high) / 2 for (low, _), (high, _) in zip(ascending, ascending[1:], strict=False)
+        ]
+        return ascending[sum(score > bound for bound in bounds)][1]
+
+    def targets(self, scores: np.ndarray) -> np.ndarray:
+        """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""
+        return gaussian_soft_labels(np.asarray(scores, dtype=np.float64), np.asarray(self.weights, dtype=np.float64))
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """KL(target || predicted) of each sample [M] from logits [M, V] and targets [M, K]."""
+        return distribution_divergence(logits, targets, self._ids(logits), closed_set=self.closed_loss)
+
+    def level_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits [M, V] -> those of the rating words, float32 [M, K]."""
+        return logits.index_select(-1, self._ids(logits)).float()
+
+    def score(self, logits: torch.Tensor) -> LevelScores:
+        """Logits [M, V] at the rating position -> scores on the weights' scale."""
+        level_logits = self.level_logits(logits)
+        if self.closed_set:
+            probs = level_logits.softmax(-1)
+        else:
+            probs = (level_logits - logits.float().logsumexp(-1, keepdim=True)).exp()
+        weights = torch.tensor(self.weights, dtype=torch.float32, device=logits.device)
+        score = (probs * weights).sum(-1)
+        variance = (probs * (weights - score.unsqueeze(-1)) ** 2).sum(-1)
+        return LevelScores(level_logits, probs, score, variance.sqrt())
+
+    def _ids(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(self.token_ids, device=logits.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"kind": "rating_levels"} | {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RatingLevels:
+        """The reverse of `to_dict`."""
+        return cls(**{name: value for name, value in values.items() if name != "kind"})

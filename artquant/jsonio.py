@@ -41,7 +41,7 @@ def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
     Raises:
-        JsonError: As :func:`read_text`, or the text is not JSON, holds NaN or Infinity, or has a key twice in an object.
+        JsonError: As :func:`read_text`, or the text is not JSON, holds NaN or Infinity, or has a key twice.
     """
     return parse_json(read_text(path), path)
 

@@ -203,9 +203,8 @@ class StageConfig:
         _require_folder_name(name=self.name)
         _require(len(self.data) > 0, "data", "name at least one set of records")
         _require_positive(epochs=self.epochs)
-        _require(
-            self.max_steps == -1 or self.max_steps > 0, "max_steps", f"must be -1 or above 0, got {self.max_steps}"
-        )
+        steps = self.max_steps
+        _require(steps == -1 or steps > 0, "max_steps", f"must be -1 or above 0, got {steps}")
         _require_at_least(
             1,
             batch_size=self.batch_size,
@@ -264,9 +263,7 @@ class RunConfig:
     run: str  # run name; everything is written under output/run
     base: Path  # base model folder (published form, or one that init-model wrote)
     infer: InferConfig  # scoring of pictures
-    stages: tuple[
-        StageConfig, ...
-    ] = ()  # in order, each from where the one before ended; none: the base is scored with
+    stages: tuple[StageConfig, ...] = ()  # in order, each from where the one before ended; none: score with the base
     output: Path = Path("runs")  # folder of all runs
     seed: int = 0  # of every random choice
     prompt: str = "artquant"  # name of the prompt: artquant, published-train, published-score
@@ -368,7 +365,6 @@ class DemoModelConfig:
         image_tokens = (self.abstractor.queries + 1) * (3 if self.multi_scale or self.multi_image else 1)
         room = f"must exceed the {image_tokens} image tokens, got {self.max_positions}"
         _require(self.max_positions > image_tokens, "max_positions", room)
-        _require(
-            not (self.multi_scale and self.multi_image), "multi_image", "not together with multi_scale; choose one"
-        )
+        both = self.multi_scale and self.multi_image
+        _require(not both, "multi_image", "not together with multi_scale; choose one")
         _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")

@@ -199,20 +199,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _grey_16_to_rgb(image)
     transparent = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
-    try:
-        if not transparent:
-            return image.convert("RGB")
-        if image.mode == "La":  # Pillow has no direct way from here
-            image = image.convert("LA")
-        layer = image.convert("RGBA")
-    except ValueError:
-        raise _Refused(f"colour mode {image.mode} has no conversion to RGB; convert it to sRGB") from None
-    return _on_white(layer, layer.getchannel("A"))
-
-
-def _on_white(image: Image.Image, mask: Image.Image) -> Image.Image:
+    if not transparent:
+        return image.convert("RGB")
+    if image.mode == "La":  # Pillow has no direct way from here
+        image = image.convert("LA")
+    layer = image.convert("RGBA")
     canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(image.convert("RGB"), mask=mask)
+    canvas.paste(layer.convert("RGB"), mask=layer.getchannel("A"))
     return canvas
 
 

@@ -29,7 +29,7 @@ LOWEST, HIGHEST = 1.0, 10.0  # APDD's scale, for attributes and totals
 
 PANEL_SIZE = 12
 RATERS_PER_PICTURE = (6, 10)  # fewest and most
-INDIVIDUAL_SPREAD = 0.21  # of an attribute around the common factor, on the 0-1 scale; gives correlations of 0.5 to 0.8
+INDIVIDUAL_SPREAD = 0.20  # of an attribute around the common factor, on the 0-1 scale; gives correlations of 0.5 to 0.8
 OVERALL_SPREAD = 0.04  # of "The overall" around the mean of the other nine, on the 0-1 scale
 BIAS_SPREAD = 0.35  # of a rater's personal bias, in points of the 1-10 scale
 DISAGREEMENT = (0.25, 0.85)  # range of the raters' noise about a whole picture, in points; drawn per picture

@@ -11,6 +11,8 @@ from artquant.demo.scenes import PAINTERS
 
 STROKES = 1900
 GREY = 0.66  # what washed-out light fades to
+BARE = 0.6  # texture below which unpainted paper shows at the edges
+PAPER = np.array([0.93, 0.91, 0.86], dtype=np.float32)
 CLEAR = 0.42  # value from which the unusual element shows
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -58,7 +60,7 @@ def _illuminate(c: Canvas) -> None:
     """Light that falls off from its source, and full contrast; an even, washed-out grey when light is neglected."""
     x, y = _grid(c)
     distance = np.hypot(x - c.source[0], y - c.source[1])
-    fall_off = 1.46 - 0.58 * np.clip(distance / 1.05, 0.0, 1.15)
+    fall_off = 1.54 - 0.60 * np.clip(distance / 1.05, 0.0, 1.15)
     c.rgb *= mix(1.0, fall_off, c.style.light)[:, :, None]
     c.rgb += (GREY - c.rgb) * np.float32(0.62 * (1.0 - c.style.light))
 
@@ -66,6 +68,7 @@ def _illuminate(c: Canvas) -> None:
 def _texture(c: Canvas) -> None:
     """Brush strokes that follow a flow, over the flat and slightly blurred fills of a picture without any."""
     strength = c.style.texture
+    _bare_edges(c)
     flat = Image.fromarray(_to_bytes(c.rgb))
     if strength < 0.5:
         flat = flat.filter(ImageFilter.BoxBlur(2.2 * (0.5 - strength)))
@@ -92,14 +95,29 @@ def _texture(c: Canvas) -> None:
     c.rgb *= 1.0 + np.float32(0.05 * strength) * grain[:, :, None]
 
 
+def _bare_edges(c: Canvas) -> None:
+    """Paper that was left unpainted along the edges, wider the less the picture is worked out."""
+    width = 0.15 * (1.0 - c.style.texture / BARE)
+    if width <= 0:
+        return
+    x, y = _grid(c)
+    ragged = 0.35 * (
+        np.sin(23 * x + c.rng.uniform(0, 6)) * np.sin(19 * y + c.rng.uniform(0, 6)) + np.sin(41 * (x + y)) / 2
+    )
+    to_edge = np.minimum(np.minimum(x, c.w - x), np.minimum(y, c.h - y))
+    bare = np.clip((width * (1.0 + ragged) - to_edge) * c.unit + 0.5, 0.0, 1.0)
+    c.rgb += (PAPER - c.rgb) * bare[:, :, None]
+
+
 def _tone(c: Canvas) -> None:
     """One tint and darker edges, according to the mood; none when the picture has no mood of its own."""
     mood = MOODS[c.plan.mood]
     x, y = _grid(c)
     edge = ((x / c.w - 0.5) ** 2 + (y / c.h - 0.5) ** 2) * 2.0
     grey = (c.rgb @ _LUMINANCE)[:, :, None]
-    c.rgb += (grey * np.array(mood.tint, dtype=np.float32) - c.rgb) * np.float32(0.30 * c.style.mood)
-    c.rgb *= 1.0 - np.float32(mood.vignette * 0.95 * c.style.mood) * edge[:, :, None]
+    c.rgb += (grey - c.rgb) * np.float32(0.12 * c.style.mood)
+    c.rgb *= mix(1.0, np.array(mood.tint, dtype=np.float32), np.float32(0.75 * c.style.mood))
+    c.rgb *= 1.0 - np.float32(mood.vignette * 0.85 * c.style.mood) * edge[:, :, None]
 
 
 def _add_feature(c: Canvas) -> None:

@@ -31,7 +31,7 @@ HUES = ("red", "orange", "yellow", "green", "green", "teal", "teal", "blue", "bl
 FEATURES = {
     "border": "a painted border",
     "rings": "rings around the light",
-    "arcs": "wide arcs across the sky",
+    "arcs": "wide arcs of colour",
     "petals": "drifting petals",
     "veins": "golden lines that run through it",
 }
@@ -41,8 +41,8 @@ FEATURES = {
 PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "Layout and composition": (
         (
-            "The {form} is pushed into a corner and the view tilts.",
-            "The {form} is cut off at the edge and the ground tips.",
+            "The {form} is pushed into a tilted corner.",
+            "The {form} is cut off and the ground tips.",
         ),
         ("The {form} sits at the edge and the view leans.", "The weight falls to one side and the ground leans."),
         ("The {form} stands off balance on the {side}.", "The {form} on the {side} leaves an uneven space."),
@@ -62,7 +62,7 @@ PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Light from the {light} gives soft shadows.", "Soft light from the {light} shapes some forms."),
         ("Clear light from the {light} shapes the forms.", "Light from the {light} casts clear shadows."),
         (
-            "Strong light from the {light} glows and casts deep shadows.",
+            "Strong light from the {light} casts deep shadows.",
             "Glowing light from the {light} models every form.",
         ),
     ),
@@ -72,16 +72,16 @@ PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Mixed colours surround the {hue}.", "The {hue} mixes with some stray colours."),
         ("Mostly related {hue} tones meet {accent}.", "Related {hue} tones and some {accent} agree."),
         (
-            "Related {hue} tones with a {accent} accent are in harmony.",
-            "A {hue} harmony is lifted by a {accent} accent.",
+            "Related {hue} tones and {accent} accents are in harmony.",
+            "Harmony of {hue} tones, lifted by {accent} accents.",
         ),
     ),
     "Details and texture": (
-        ("Surfaces are empty and blurred.", "Empty fills show no detail."),
+        ("Surfaces are blurred, with bare paper at the edges.", "Empty fills and bare paper show no detail."),
         ("Surfaces are smooth, with little detail.", "Flat fills show little texture."),
         ("Light brush marks give some texture.", "Some brush strokes show on the surface."),
         ("Visible brush strokes enrich the surface.", "Clear strokes give the surface texture."),
-        ("Rich brush strokes flow over the whole surface.", "Dense flowing strokes make a rich texture."),
+        ("Rich brush strokes flow over every surface.", "Dense flowing strokes make a rich texture."),
     ),
     "The sense of order": (
         ("Forms are scattered in chaos.", "Forms tumble about without any order."),
@@ -117,7 +117,7 @@ PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("A {mood} note can be felt, but it stays light.", "Some {mood} feeling comes through."),
         ("A {mood} mood fills most of the picture.", "The tones carry a clear {mood} mood."),
         (
-            "A strong {mood} mood fills the whole picture and moves the viewer.",
+            "A strong {mood} mood fills the picture and moves the viewer.",
             "The deep {mood} mood stays with the viewer.",
         ),
     ),

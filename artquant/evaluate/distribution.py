@@ -1,10 +1,12 @@
-"""Distances between the human and the predicted score distribution, both taken as Gaussians (DeQA-Score, section 4.1)."""
+"""Distances between the human and the predicted score distribution, both taken as Gaussians (as in DeQA-Score)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
+
+_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,9 @@ def moments(probs: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _kl(mean_p: np.ndarray, std_p: np.ndarray, mean_q: np.ndarray, std_q: np.ndarray) -> np.ndarray:
-    """KL(p || q) of Gaussians."""
-    return np.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2) - 0.5
+    """KL(p || q) of Gaussians, with the published guards against division by zero (they matter near 1e-7)."""
+    spread = (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2 + _EPSILON)
+    return np.log(std_q / (std_p + _EPSILON)) + spread - 0.5
 
 
 def gaussian_distances(

@@ -1,7 +1,7 @@
 """Agreement of predicted with human scores: correlations and errors, each with a percentile bootstrap interval.
 
 Legend: N = number of pairs, B = resamples computed together. A resample is held as counts [B, N] (how often each pair was
-drawn), so that one matrix product serves many resamples and ties are grouped once.
+drawn), so that one matrix product serves many resamples and the values are sorted once.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,6 @@ import numpy as np
 from artquant.errors import ArtQuantError
 
 _MIN_PAIRS = 3
-_MATRIX_PAIRS = 6000  # beyond this many pairs Kendall's sign matrix costs more than sorting each resample
 _BLOCK = 4_000_000  # numbers held at once per array
 
 
@@ -117,7 +116,6 @@ def _figures(
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A function from counts [B, N] to the figures [B] of each resample."""
     rank_x, rank_y = _ranker(x_N), _ranker(y_N)
-    kendall = _kendall(x_N, y_N)
     error_N = x_N - y_N
 
     def figures(counts_BN: np.ndarray) -> dict[str, np.ndarray]:
@@ -125,7 +123,7 @@ def _figures(
         found = {
             "SRCC": _pearson(rank_x(counts_BN), rank_y(counts_BN), counts_BN),
             "PLCC": _pearson(x_N, y_N, counts_BN),
-            "KRCC": kendall(counts_BN),
+            "KRCC": _kendall(x_N, y_N, counts_BN),
             "MAE": counts_BN @ np.abs(error_N) / x_N.size,
             "MSE": mse_B,
             "RMSE": np.sqrt(mse_B),
@@ -151,18 +149,11 @@ def _pearson(x: np.ndarray, y: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
     return np.where(constant, np.nan, np.clip(correlation, -1, 1))
 
 
-def _groups(values_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sorting order [N], first sorted position of each group of equal values [G], group of each value [N]."""
-    _, first, group_N = np.unique(np.sort(values_N), return_index=True, return_inverse=True)
-    order_N = np.argsort(values_N, kind="stable")
-    group_of_N = np.empty_like(order_N)
-    group_of_N[order_N] = group_N
-    return order_N, first, group_of_N
-
-
 def _ranker(values_N: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A function from counts [B, N] to the mean ranks [B, N] of the values within each resample."""
-    order_N, first_G, group_N = _groups(values_N)
+    order_N = np.argsort(values_N, kind="stable")
+    unique_G, group_N = np.unique(values_N, return_inverse=True)
+    first_G = np.searchsorted(values_N[order_N], unique_G)  # sorted position where each group of ties begins
 
     def ranks(counts_BN: np.ndarray) -> np.ndarray:
         tied_BG = np.add.reduceat(counts_BN[:, order_N], first_G, axis=1)
@@ -171,38 +162,11 @@ def _ranker(values_N: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return ranks
 
 
-def _kendall(x_N: np.ndarray, y_N: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from counts [B, N] to Kendall's tau-b [B]; NaN where one side is constant."""
-    if x_N.size > _MATRIX_PAIRS:
-        return lambda counts_BN: _kendall_sorted(x_N, y_N, counts_BN)
-    groups_x, groups_y = _groups(x_N), _groups(y_N)
-
-    def tied(counts_BN: np.ndarray, groups: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        order_N, first_G, _ = groups
-        return (np.add.reduceat(counts_BN[:, order_N], first_G, axis=1) ** 2).sum(axis=1)
-
-    def tau(counts_BN: np.ndarray) -> np.ndarray:
-        # Sums of at most N signs are exact in float32, whose matrix product is the faster one.
-        counts32_BN = counts_BN.astype(np.float32)
-        balance_B = np.zeros(counts_BN.shape[0])  # ordered concordant minus discordant pairs
-        step = max(1, _BLOCK // x_N.size)
-        for start in range(0, x_N.size, step):
-            rows = slice(start, start + step)
-            signs = np.sign(x_N[:, None] - x_N[rows]) * np.sign(y_N[:, None] - y_N[rows])
-            balance_B += ((counts32_BN @ signs.astype(np.float32)) * counts_BN[:, rows]).sum(axis=1)
-        square = counts_BN.sum(axis=1) ** 2
-        with np.errstate(invalid="ignore"):
-            untied = np.sqrt((square - tied(counts_BN, groups_x)) * (square - tied(counts_BN, groups_y)))
-            return balance_B / untied
-
-    return tau
-
-
-def _kendall_sorted(x_N: np.ndarray, y_N: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
+def _kendall(x_N: np.ndarray, y_N: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b [B]; NaN where one side is constant. Sorting each resample is N log N."""
     from scipy.stats import kendalltau
 
-    repeats_BN = counts_BN.astype(np.int64)
-    drawn = ((np.repeat(x_N, repeats_N), np.repeat(y_N, repeats_N)) for repeats_N in repeats_BN)
+    drawn = ((np.repeat(x_N, repeats_N), np.repeat(y_N, repeats_N)) for repeats_N in counts_BN.astype(np.int64))
     return np.array([kendalltau(x, y, method="asymptotic").statistic for x, y in drawn])
 
 
@@ -215,7 +179,7 @@ def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Callable[[np.ndar
     Raises:
         ArtQuantError: the fit does not converge, or there are fewer than 4 pairs.
     """
-    from scipy.optimize import OptimizeWarning, curve_fit  # noqa: F401
+    from scipy.optimize import curve_fit
     from scipy.special import expit
 
     def curve(x: np.ndarray, b1: float, b2: float, b3: float, b4: float) -> np.ndarray:

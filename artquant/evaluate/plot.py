@@ -1,0 +1,101 @@
+"""Scatter plot of predicted against human scores. matplotlib is loaded when a plot is drawn, without its global state."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+
+from artquant.errors import ArtQuantError
+
+_POINT, _TREND, _IDENTITY, _TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
+
+
+def require_matplotlib() -> None:
+    """Raises ArtQuantError, naming the extra to install, where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ArtQuantError(
+            "matplotlib is missing: install it with pip install 'artquant[eval]', or leave the plot out"
+        )
+
+
+def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle: str, out: Path) -> None:
+    """Write a PNG of predicted [N] against true scores [N] with the identity line and the median prediction per bin.
+
+    Args:
+        title, subtitle: the first two lines over the plot.
+        out: the picture, replaced in one step.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 6.8), dpi=150, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.11, 0.09, 0.74, 0.74 * 6.4 / 6.8))
+    both = np.concatenate([predicted, truth])
+    margin = 0.04 * np.ptp(both)
+    limits = (both.min() - margin, both.max() + margin)
+    size = float(np.clip(12000 / truth.size, 3, 28))
+    axes.scatter(truth, predicted, s=size, color=_POINT, alpha=0.4, linewidths=0, zorder=2, label="one image")
+    axes.plot(
+        limits, limits, color=_IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = human"
+    )
+    centres, medians = _binned_medians(predicted, truth)
+    axes.plot(centres, medians, color="white", linewidth=4, zorder=4)
+    axes.plot(
+        centres, medians, color=_TREND, linewidth=2, marker="o", markersize=4, zorder=5, label="median prediction"
+    )
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="human score", ylabel="predicted score")
+    axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=_TEXT)
+    _tidy(axes)
+    _margins(figure, axes, predicted, truth, limits)
+    figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=_TEXT, va="center")
+    figure.text(0.11, 0.93, subtitle, fontsize=9, color=_TEXT, va="center")
+    _save(canvas, out)
+
+
+def _binned_medians(predicted: np.ndarray, truth: np.ndarray) -> tuple[list[float], list[float]]:
+    """Median truth and median prediction in up to ten equally wide bins of the truth with at least 5 images."""
+    edges = np.linspace(truth.min(), truth.max(), 11)
+    bins = np.clip(np.digitize(truth, edges) - 1, 0, 9)
+    filled = [bins == index for index in range(10) if (bins == index).sum() >= 5]
+    return [float(np.median(truth[mask])) for mask in filled], [float(np.median(predicted[mask])) for mask in filled]
+
+
+def _tidy(axes) -> None:
+    axes.grid(color="#e5e7eb", linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_TEXT, labelsize=9, length=0)
+    axes.xaxis.label.set_color(_TEXT)
+    axes.yaxis.label.set_color(_TEXT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#9ca3af")
+
+
+def _margins(figure, axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
+    """Histograms of the human scores above and of the predicted scores at the right."""
+    left, bottom, width, height = axes.get_position().bounds
+    edges = np.linspace(*limits, 41)
+    top = figure.add_axes((left, bottom + height + 0.01, width, 0.07))
+    top.hist(truth, bins=edges, color=_IDENTITY, alpha=0.55)
+    top.set_xlim(limits)
+    right = figure.add_axes((left + width + 0.01, bottom, 0.075, height))
+    right.hist(predicted, bins=edges, orientation="horizontal", color=_POINT, alpha=0.55)
+    right.set_ylim(limits)
+    for histogram in (top, right):
+        histogram.axis("off")
+
+
+def _save(canvas, out: Path) -> None:
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        canvas.print_png(part)
+        os.replace(part, out)
+    except OSError as error:
+        raise ArtQuantError(f"{out}: cannot be written ({error.strerror}): choose another folder") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,147 @@
+"""Evaluation of prediction files: figures, a table, `metrics.json` and one scatter plot per pair of files."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from artquant.errors import ArtQuantError
+from artquant.evaluate.distribution import DistributionDistances, gaussian_distances
+from artquant.evaluate.join import Joined, Weights, join_by_id, read_predictions, read_truth
+from artquant.evaluate.metrics import Metrics, evaluate_scores
+from artquant.evaluate.plot import draw_scatter, require_matplotlib
+from artquant.jsonio import write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One prediction file against its truth file."""
+
+    predictions: Path
+    truth: Path
+    joined: Joined
+    metrics: Metrics
+    distribution: DistributionDistances | None = None  # where both sides have standard deviations
+    plot: Path | None = None
+
+
+def run_evaluation(
+    pairs: Sequence[tuple[Path, Path]],
+    out: Path | None = None,
+    weights: Weights | None = None,
+    logistic: bool = False,
+    allow_missing: bool = False,
+    allow_extra: bool = False,
+    score_range: tuple[float, float] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    plot: bool = True,
+) -> list[Evaluation]:
+    """Evaluate prediction files, each against its truth file.
+
+    Args:
+        pairs: (predictions, truth) files.
+        out: folder for `metrics.json` and `scatter_N_NAME.png` (N counts the pairs from 1); None writes nothing.
+        weights, score_range: as in `read_predictions`.
+        logistic, bootstrap, seed: as in `evaluate_scores`.
+        allow_missing, allow_extra: as in `join_by_id`.
+        plot: draw the scatter plots (needs matplotlib and `out`).
+
+    Raises:
+        ArtQuantError: whatever is wrong with a file or its records; nothing is written then.
+    """
+    if not pairs:
+        raise ArtQuantError("no prediction files to evaluate: give at least one pair of predictions and truth")
+    if out is not None and plot:
+        require_matplotlib()
+    evaluations = []
+    for index, (predictions, truth) in enumerate(pairs, start=1):
+        joined = join_by_id(
+            read_predictions(predictions, weights, score_range), read_truth(truth), allow_missing, allow_extra
+        )
+        try:
+            metrics = evaluate_scores(joined.predicted, joined.truth, bootstrap, seed, logistic)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"{predictions}: {error}") from error
+        picture = Path(out) / f"scatter_{index}_{Path(predictions).stem}.png" if out is not None and plot else None
+        distribution = _distribution(Path(predictions), joined)
+        evaluations.append(Evaluation(Path(predictions), Path(truth), joined, metrics, distribution, picture))
+    if out is not None:
+        _write(Path(out), evaluations)
+    return evaluations
+
+
+def _distribution(predictions: Path, joined: Joined) -> DistributionDistances | None:
+    if joined.predicted_std is None or joined.truth_std is None:
+        return None
+    if not (np.all(joined.predicted_std > 0) and np.all(joined.truth_std > 0)):
+        logger.warning("%s: some standard deviations are 0: distances of the distributions left out", predictions)
+        return None
+    return gaussian_distances(joined.truth, joined.truth_std, joined.predicted, joined.predicted_std)
+
+
+def _write(out: Path, evaluations: list[Evaluation]) -> None:
+    for evaluation in evaluations:
+        if evaluation.plot is not None:
+            title = f"{evaluation.predictions.parent.name}/{evaluation.predictions.name}".lstrip("/")
+            draw_scatter(
+                evaluation.joined.predicted, evaluation.joined.truth, title, _subtitle(evaluation), evaluation.plot
+            )
+    write_json(out / "metrics.json", [as_record(evaluation) for evaluation in evaluations])
+    logger.info("%s: figures of %d prediction files", out / "metrics.json", len(evaluations))
+
+
+def _subtitle(evaluation: Evaluation) -> str:
+    metrics = evaluation.metrics
+    named = ((name, getattr(metrics, name)) for name in ("SRCC", "PLCC", "KRCC", "MAE", "RMSE"))
+    return "   ".join([f"n {metrics.n}", *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
+
+
+def as_record(evaluation: Evaluation) -> dict:
+    """What `metrics.json` holds about one pair of files: {"value", "low", "high"} per figure."""
+    record = {
+        "predictions": str(evaluation.predictions),
+        "truth": str(evaluation.truth),
+        "n": evaluation.metrics.n,
+        "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.estimates().items()},
+        "missing": list(evaluation.joined.missing),
+        "extra": list(evaluation.joined.extra),
+        "plot": evaluation.plot.name if evaluation.plot else None,
+    }
+    return record if evaluation.distribution is None else {**record, "distribution": asdict(evaluation.distribution)}
+
+
+def format_table(evaluations: Sequence[Evaluation]) -> str:
+    """Plain text: a row per pair of files, its intervals below, then what was left out."""
+    names = list(dict.fromkeys(name for item in evaluations for name in item.metrics.estimates()))
+    rows = [["predictions", "n", *(name.replace("_after_logistic4", "*") for name in names)]]
+    for item in evaluations:
+        estimates = item.metrics.estimates()
+        rows.append([str(item.predictions), str(item.metrics.n), *(f"{estimates[name].value:.4f}" for name in names)])
+        if any(estimate.low is not None for estimate in estimates.values()):
+            rows.append(["", "", *(_interval(estimates[name].low, estimates[name].high) for name in names)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    aligned = [
+        [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows
+    ]
+    lines = ["  ".join(cells).rstrip() for cells in aligned]
+    lines.insert(1, "-" * max(len(line) for line in lines))
+    if any(name.endswith("_after_logistic4") for name in names):
+        lines.append("* after the four-parameter logistic fit")
+    for item in evaluations:
+        if item.distribution:
+            distances = "  ".join(f"{name} {value:.4f}" for name, value in asdict(item.distribution).items())
+            lines.append(f"{item.predictions}: distance of the distributions  {distances}")
+        for what, ids in (("without prediction", item.joined.missing), ("predicted without truth", item.joined.extra)):
+            if ids:
+                more = ", ..." if len(ids) > 3 else ""
+                lines.append(f"{item.predictions}: left out {len(ids)} {what}: {', '.join(ids[:3])}{more}")
+    return "\n".join(lines)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"

@@ -69,8 +69,14 @@ class Prompt:
     subject: str = "painting"  # the noun in the questions and the answer
     score_question: str = "How would you rate the quality of this {subject}?"  # the question when scoring
     answer_prefix: str = "The quality of the {subject} is"  # what stands before the rating word
+    description_questions: tuple[str, ...] = (  # the questions when describing: levels 1, 2 and 3
+        "Describe what you perceive in this {subject}.",
+        "Describe this {subject} and what it says.",
+        "Describe this {subject}, its idea and its mood.",
+    )
 
     def __post_init__(self):
+        object.__setattr__(self, "description_questions", tuple(self.description_questions))
         for field in fields(self):
             value = getattr(self, field.name)
             if IMAGE_TOKEN in str(value):
@@ -94,6 +100,12 @@ class Prompt:
     def score_context(self) -> str:
         """The scoring prompt: the next token is the rating word."""
         return f"{self.context(self.score_question.replace(SUBJECT, self.subject))} {self.rating_prefix}"
+
+    def description_context(self, level: int) -> str:
+        """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion)."""
+        if not 1 <= level <= len(self.description_questions):
+            raise ArtQuantError(f"description levels are 1 to {len(self.description_questions)}, got {level}")
+        return self.context(self.description_questions[level - 1].replace(SUBJECT, self.subject))
 
     def encode_description(self, encoder: TextEncoder, question: str, answer: str) -> EncodedConversation:
         """Token ids of a description; raises ArtQuantError if question and answer share a token."""

@@ -50,12 +50,13 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), schema: type[An
     """
     path = Path(path)
     tree = _parse_file(path)
+    if tree is None:  # an empty file: every key is missing or has its default
+        tree = {}
     if not isinstance(tree, dict):
         raise ArtQuantError(f"{path}: expected keys and values at the top, got {_shown(tree)}; see configs/")
     origins: dict[str, str] = {}
     for override in overrides:
-        key = _apply(tree, override)
-        origins[key] = override
+        origins.update(dict.fromkeys(_apply(tree, override), override))
     try:
         return _convert(schema, tree, "")
     except ConfigError as error:
@@ -119,8 +120,7 @@ class _Problem(Exception):
 
 def _parse(text: str) -> Any:
     try:
-        tree = yaml.load(text, Loader=_Loader)
-        return _unshared({} if tree is None and not text.strip() else tree)
+        return _unshared(yaml.load(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _Problem(error.problem or str(error), mark.line + 1 if mark else None) from None
@@ -145,18 +145,19 @@ def _unshared(value: Any) -> Any:
 # Overrides
 
 
-def _apply(tree: dict[Any, Any], override: str) -> str:
-    """Set one override in the tree; returns its dotted key, list entries as indices."""
+def _apply(tree: dict[Any, Any], override: str) -> list[str]:
+    """Set one override in the tree; returns the dotted keys that it made or set, list entries as indices."""
     dotted, sign, text = override.partition("=")
     keys = dotted.split(".")
     if not sign or not all(keys):
         raise ArtQuantError(f"override {override!r}: write it as dotted.key=value")
     try:
-        value = _parse(text) if text.strip() else None
+        value = _parse(text)
     except _Problem as problem:
         raise ArtQuantError(f"override {override!r}: the value is not YAML: {problem}") from None
     place: Any = tree
     path: list[str] = []
+    made: list[str] = []
     for depth, key in enumerate(keys):
         where = _step(place, key, override, ".".join(path))
         path.append(str(where))
@@ -165,8 +166,9 @@ def _apply(tree: dict[Any, Any], override: str) -> str:
         else:
             if isinstance(place, dict) and place.get(where) is None:
                 place[where] = {}
+                made.append(".".join(path))
             place = place[where]
-    return ".".join(path)
+    return [*made, ".".join(path)]
 
 
 def _step(place: Any, key: str, override: str, parent: str) -> str | int:
@@ -346,5 +348,5 @@ def _alternatives(choices: list[str]) -> str:
 
 
 def _joined(key: str, name: object) -> str:
-    name = str(name)
+    name = " ".join(str(name).split())  # a YAML key may hold a newline, a message may not
     return f"{key}.{name}" if key and name else key or name

@@ -134,8 +134,8 @@ def check_images_exist(records: Sequence[TrainingRecord] | Sequence[ImageRecord]
     if missing:
         first = missing[0]
         raise RecordError(
-            f"{first.source} (id {first.id!r}): no picture {first.image}; missing for {len(missing)} of {len(records)} "
-            "records: check the image folder"
+            f"{first.source} (id {first.id!r}): no picture {str(first.image)!r}; "
+            f"missing for {len(missing)} of {len(records)} records: check the image folder"
         )
 
 
@@ -223,7 +223,7 @@ class _Fields:
             raise self.error('"image" holds a zero character; correct the record')
         if os.path.isabs(name):
             if not os.path.isfile(name):
-                raise self.error(f"no picture {name}; correct the path or use one relative to the image folder")
+                raise self.error(f"no picture {name!r}; correct the path or use one relative to the image folder")
             return Path(name)
         if os.path.normpath(name).split(os.sep)[0] == os.pardir:
             raise self.error(f'"image" {name!r} leads out of the image folder; put the picture inside the folder')
@@ -321,9 +321,7 @@ def _image_record(fields: _Fields, folder: Path, score_range: tuple[float, float
 def _json_list(text: str, path: Path) -> list[Any]:
     items = parse_json(text, path)
     if not isinstance(items, list):
-        raise RecordError(
-            f"{path} line 1: expected a JSON list of records at the top, got {_kind(items)}; wrap it in [ ]"
-        )
+        raise RecordError(f"{path} line 1: expected a JSON list of records, got {_kind(items)}; wrap it in [ ]")
     if not items:
         raise RecordError(f"{path} line 1: the list of records is empty; check that this is the right file")
     return items

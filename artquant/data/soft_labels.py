@@ -16,24 +16,15 @@ import numpy as np
 from artquant.data.score_files import ScoreRow, read_score_rows
 from artquant.errors import ArtQuantError
 from artquant.jsonio import write_json
+from artquant.prompts import IMAGE_TOKEN, SUBJECT
+from artquant.prompts import SCORE_QUESTIONS as QUESTION_PATTERNS
 
 logger = logging.getLogger(__name__)
 
 RATING_WORDS = ("excellent", "good", "fair", "poor", "bad")
 APDD_LEVELS = (10.0, 7.5, 5.0, 3.5, 1.0)  # rating values of RATING_WORDS on the APDDv2 scale
 APDD_THRESHOLDS = (7.5, 5.0, 3.5, 1.0)  # a word is given to scores above its threshold; the last word has none
-SCORE_QUESTIONS = (
-    "Rate the quality of this painting.",
-    "How would you rate the quality of this painting?",
-    "How would you judge the quality of this painting?",
-    "How do you assess the quality of this painting?",
-    "Could you evaluate the quality of this painting?",
-    "What is your quality rating for this painting?",
-    "Can you rate the quality of this painting?",
-    "What do you think about the quality of this painting?",
-    "Can you judge the quality of this painting?",
-    "What's your opinion on the quality of this painting?",
-)
+SCORE_QUESTIONS = tuple(pattern.replace(SUBJECT, "painting") for pattern in QUESTION_PATTERNS)  # as published
 # DeQA-Score's rule guards its divisions with these; they are kept so that labels agree with published ones.
 _CORRECTION_EPSILON = 1e-9
 _TWO_LEVEL_EPSILON = 1e-8  # added to both distances
@@ -235,7 +226,7 @@ def published_soft_labels(
 
     L-BFGS-B with numeric gradients from (score, 1), mu in [-10, 10], sigma in [0.001, 1000]. One equation for two
     unknowns: sigma ends wherever the search stops. Milliseconds per score, and near the ends of a scale it can miss the
-    score (by 0.05 at 1.05 on the levels 1 to 5); `gaussian_soft_labels` is the exact one.
+    score (on the levels 1 to 5 by 0.05 at 1.05); `gaussian_soft_labels` is the exact one.
 
     Returns:
         probabilities [N, K], mu [N], sigma [N].
@@ -347,7 +338,7 @@ def label_score_file(source: Path, out: Path, solver: str = "gaussian", sigma: f
         source: CSV or JSON list of mean scores, see `artquant.data.score_files.read_score_rows`; the fields of JSON
             records are kept, only their level_probs are replaced.
         out: JSON list of records (id, image, gt_score, level_probs, task_type, conversations), replaced in one step.
-            Questions are drawn from SCORE_QUESTIONS; the same source always gives the same file.
+            Questions are drawn from the ten published ones; the same source always gives the same file.
         solver: a key of SOLVERS.
         sigma: as in `gaussian_soft_labels`, in score units.
 
@@ -379,7 +370,8 @@ def label_score_file(source: Path, out: Path, solver: str = "gaussian", sigma: f
 
 def _training_record(row: ScoreRow, probs: list[float], draw: random.Random) -> dict:
     """The row's own fields, the new level_probs, and whatever of a training record the row lacks."""
-    question = draw.choice(SCORE_QUESTIONS)  # drawn for every row, so that one row's fields do not shift the others
+    # Drawn for every row, so that one row's fields do not shift the others.
+    question = draw.choice(SCORE_QUESTIONS)
     defaults = {
         "id": f"{row.image}->{row.score:.10g}",
         "image": row.image,
@@ -387,7 +379,7 @@ def _training_record(row: ScoreRow, probs: list[float], draw: random.Random) -> 
         "level_probs": probs,
         "task_type": "score",
         "conversations": [
-            {"from": "human", "value": f"{question}\n<|image|>"},
+            {"from": "human", "value": f"{question}\n{IMAGE_TOKEN}"},
             {"from": "gpt", "value": f"The quality of the painting is {rating_word(row.score)}."},
         ],
     }

@@ -16,6 +16,7 @@ import logging
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def write_demo_data(
         progress: whether to show a progress bar on stderr.
 
     Raises:
-        ArtQuantError: for arguments out of range, or where `out` holds anything else.
+        ArtQuantError: for arguments out of range, where `out` holds anything else or cannot be written, or when a
+            drawing process ends early (also where the calling script has no file or no `if __name__ == "__main__"`).
     """
     out = Path(out)
     _check_arguments(images, seed, test_fraction, workers)
@@ -208,9 +210,13 @@ def _draw_all(out: Path, seed: int, indices: list[int], workers: int, progress: 
             return
         # Fresh processes: a fork would copy the threads' locks of whatever else the caller has loaded.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
-            for count in pool.map(_draw_some, [out] * len(chunks), [seed] * len(chunks), chunks):
-                bar.update(count)
+        try:
+            with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
+                for count in pool.map(_draw_some, [out] * len(chunks), [seed] * len(chunks), chunks):
+                    bar.update(count)
+        except BrokenProcessPool as error:
+            advice = "run it again to complete the set, or draw with workers=1"
+            raise ArtQuantError(f"{out}: a drawing process ended before its time; {advice}") from error
 
 
 def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict]]:

@@ -97,12 +97,12 @@ def _texture(c: Canvas) -> None:
 
 def _bare_edges(c: Canvas) -> None:
     """Paper that was left unpainted along the edges, wider the less the picture is worked out."""
-    width = 0.15 * (1.0 - c.style.texture / BARE)
+    width = 0.11 * (1.0 - c.style.texture / BARE)
     if width <= 0:
         return
     x, y = _grid(c)
-    ragged = 0.35 * (
-        np.sin(23 * x + c.rng.uniform(0, 6)) * np.sin(19 * y + c.rng.uniform(0, 6)) + np.sin(41 * (x + y)) / 2
+    ragged = 0.22 * (
+        np.sin(37 * x + c.rng.uniform(0, 6)) * np.sin(31 * y + c.rng.uniform(0, 6)) + np.sin(67 * (x + y)) / 2
     )
     to_edge = np.minimum(np.minimum(x, c.w - x), np.minimum(y, c.h - y))
     bare = np.clip((width * (1.0 + ragged) - to_edge) * c.unit + 0.5, 0.0, 1.0)

@@ -1,5 +1,6 @@
 """Predictions and truth: read with checks, joined by id. Files are JSON lines, or one JSON list of the same records."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS
 from artquant.errors import ArtQuantError
 from artquant.evaluate.distribution import closed_set_moments, moments
-from artquant.jsonio import JsonError, parse_json, parse_json_lines, read_text
+from artquant.jsonio import parse_json, parse_json_lines, read_text
 
 _SUM_TOLERANCE = 1e-3  # probabilities written with few digits still pass
 _SCORE_TOLERANCE = 1e-6
@@ -103,7 +104,7 @@ def read_predictions(
 
 
 def read_truth(path: Path) -> TruthFile:
-    """Read truth records `{"id", "image", "gt_score", "std"}` (std optional; a record without id is known by its image).
+    """Read truth records `{"id", "image", "gt_score", "std"}`, std optional; without id a record is known by its image.
 
     Raises:
         ArtQuantError: unreadable file, or a record without a finite gt_score; names file and record.
@@ -148,8 +149,8 @@ def join_by_id(
         told, known = predicted[name].gt_score, true[name].gt_score
         if told is not None and not math.isclose(told, known, rel_tol=0, abs_tol=_SCORE_TOLERANCE):
             raise ArtQuantError(
-                f"{predictions.path}, record {predicted[name].number} (id {name!r}): gt_score {told:g} but {known:g} in "
-                f"{truth.path}, record {true[name].number}: give the truth file that was predicted"
+                f"{predictions.path}, record {predicted[name].number} (id {name!r}): gt_score {told:g}, but {known:g} "
+                f"in {truth.path}, record {true[name].number}: give the truth file that was predicted"
             )
     return Joined(
         ids=ids,
@@ -190,16 +191,17 @@ def _records(path: Path) -> Iterator[tuple[int, str, dict]]:
 
 
 def _lines(text: str, path: Path) -> list[tuple[int, dict]]:
+    """Numbered records of JSON lines; a last line that breaks off is told from damage elsewhere."""
+    whole, _, last = text.rpartition("\n")
     try:
-        return list(parse_json_lines(text, path))
-    except JsonError as error:
-        last = text.rstrip().rpartition("\n")[2]
-        if text.endswith("\n") or f"line {text.rstrip().count(chr(10)) + 1}" not in str(error):
-            raise
+        json.loads(last.strip() or "null")
+    except json.JSONDecodeError:
+        list(parse_json_lines(whole, path))
         raise ArtQuantError(
-            f"{path} line {text.rstrip().count(chr(10)) + 1}: cut off after {last[-20:]!r}, as by a run that was "
-            "killed: resume the run or delete this line"
-        ) from error
+            f"{path} line {text.count(chr(10)) + 1}: cut off after {last[-20:]!r}, as by a run that was killed: "
+            "resume the run or delete this line"
+        ) from None
+    return list(parse_json_lines(text, path))
 
 
 def _id(where: str, record: dict) -> str:

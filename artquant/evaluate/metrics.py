@@ -1,9 +1,10 @@
 """Agreement of predicted with human scores: correlations and errors, each with a percentile bootstrap interval.
 
-Legend: N = number of pairs, B = resamples computed together. A resample is held as counts [B, N] (how often each pair was
-drawn), so that one matrix product serves many resamples and the values are sorted once.
+Legend: N = number of pairs, B = resamples computed together. A resample is held as counts [B, N] (how often each
+pair was drawn), so that one matrix product serves many resamples and the values are sorted once.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
@@ -179,7 +180,7 @@ def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Callable[[np.ndar
     Raises:
         ArtQuantError: the fit does not converge, or there are fewer than 4 pairs.
     """
-    from scipy.optimize import curve_fit
+    from scipy.optimize import OptimizeWarning, curve_fit
     from scipy.special import expit
 
     def curve(x: np.ndarray, b1: float, b2: float, b3: float, b4: float) -> np.ndarray:
@@ -187,7 +188,9 @@ def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Callable[[np.ndar
 
     start = (np.max(truth), np.min(truth), np.mean(predicted), np.std(predicted) / 4)
     try:
-        found, _ = curve_fit(curve, predicted, truth, p0=start, maxfev=10_000)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimizeWarning)  # about the covariance, which is not used
+            found, _ = curve_fit(curve, predicted, truth, p0=start, maxfev=10_000)
     except (RuntimeError, TypeError) as error:
         raise ArtQuantError(
             f"the logistic fit found no curve for {len(predicted)} pairs: evaluate without it"

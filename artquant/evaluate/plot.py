@@ -1,4 +1,4 @@
-"""Scatter plot of predicted against human scores. matplotlib is loaded when a plot is drawn, without its global state."""
+"""Scatter plot of predicted against human scores; matplotlib is loaded only when one is drawn."""
 
 import importlib.util
 import os
@@ -30,9 +30,9 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 6.8), dpi=150, facecolor="white")
+    figure = Figure(figsize=(6.4, 6.6), dpi=150, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.11, 0.09, 0.74, 0.74 * 6.4 / 6.8))
+    axes = figure.add_axes((0.11, 0.09, 0.74, 0.74 * 6.4 / 6.6))
     both = np.concatenate([predicted, truth])
     margin = 0.04 * np.ptp(both)
     limits = (both.min() - margin, both.max() + margin)
@@ -42,11 +42,12 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
         limits, limits, color=_IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = human"
     )
     centres, medians = _binned_medians(predicted, truth)
-    axes.plot(centres, medians, color="white", linewidth=4, zorder=4)
+    axes.plot(centres, medians, color="white", linewidth=3.5, zorder=4)
     axes.plot(
         centres, medians, color=_TREND, linewidth=2, marker="o", markersize=4, zorder=5, label="median prediction"
     )
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="human score", ylabel="predicted score")
+    axes.set_xticks([tick for tick in axes.get_yticks() if limits[0] <= tick <= limits[1]])
     axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=_TEXT)
     _tidy(axes)
     _margins(figure, axes, predicted, truth, limits)

@@ -119,7 +119,7 @@ def load_model(
     else:
         stored_prompt, readout = _published_scale(Path(folder), network, weights)
     if weights is not None:
-        readout = RatingLevels.from_dict(readout.to_dict() | {"weights": tuple(weights), "thresholds": ()})
+        readout = RatingLevels.from_dict(readout.to_dict() | {"weights": tuple(weights)})
     chosen = stored_prompt if prompt is None else get_prompt(prompt, stored_prompt.subject)
     return LoadedModel(network.model.eval(), network.processor, chosen, readout)
 

@@ -40,8 +40,6 @@ class RatingLevels:
         closed_set: probabilities are the softmax over the K words alone; otherwise the K entries of the softmax over
             the whole vocabulary, as published for DeQA-Score's "open set".
         closed_loss: the training loss looks at the K words alone as well; published is the whole vocabulary.
-        thresholds: upper ends of the words' score intervals for the text answer, from the lowest word but the highest;
-            empty: halfway between neighbouring weights.
 
     Raises:
         ArtQuantError: lengths differ, values are not finite, words, weights or ids repeat.
@@ -52,10 +50,9 @@ class RatingLevels:
     token_ids: tuple[int, ...]
     closed_set: bool = True
     closed_loss: bool = False
-    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self):
-        for name in ("words", "weights", "token_ids", "thresholds"):
+        for name in ("words", "weights", "token_ids"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not len(self.words) == len(self.weights) == len(self.token_ids) >= 2:
             raise ArtQuantError(
@@ -67,10 +64,6 @@ class RatingLevels:
                 raise ArtQuantError(f"rating {name} must differ from each other: {list(getattr(self, name))}")
         if not all(math.isfinite(weight) for weight in self.weights):
             raise ArtQuantError(f"rating weights must be finite: {list(self.weights)}")
-        if self.thresholds and (
-            len(self.thresholds) != len(self.words) - 1 or list(self.thresholds) != sorted(self.thresholds)
-        ):
-            raise ArtQuantError(f"{len(self.words)} rating words need {len(self.words) - 1} rising thresholds")
 
     @classmethod
     def from_encoder(
@@ -94,12 +87,12 @@ class RatingLevels:
         return cls(tuple(words), tuple(float(weight) for weight in weights), tuple(token_ids), **options)
 
     def answer_word(self, score: float) -> str:
-        """The word that stands for a score in the text answer."""
+        """The word that stands for a score in the text answer: the lowest whose weight the score does not exceed.
+
+        That is the published rule: bad up to 1, poor up to 3.5, fair up to 5, good up to 7.5, excellent above.
+        """
         ascending = sorted(zip(self.weights, self.words, strict=True))
-        bounds = self.thresholds or [
-            (low + high) / 2 for (low, _), (high, _) in zip(ascending, ascending[1:], strict=False)
-        ]
-        return ascending[sum(score > bound for bound in bounds)][1]
+        return next((word for weight, word in ascending if score <= weight), ascending[-1][1])
 
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""

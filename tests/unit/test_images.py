@@ -160,10 +160,7 @@ def test_cmyk_becomes_rgb(tmp_path, suffix):
 def test_sixteen_bit_grey_is_divided_by_257(tmp_path, suffix):
     values = np.repeat(np.array([[0, 128, 129, 257, 32768, 65278, 65534, 65535]], np.uint16), 8, axis=0)
     path = saved(Image.fromarray(values), tmp_path / f"a.{suffix}")
-    assert [red for red, _, _ in load_image(path).crop((0, 0, 8, 1)).get_flattened_data()] == [
-        *(0, 0, 1, 1),
-        *(128, 254, 255, 255),
-    ]
+    assert np.asarray(load_image(path))[0, :, 0].tolist() == [0, 0, 1, 1, 128, 254, 255, 255]
 
 
 def test_big_endian_sixteen_bit_grey(tmp_path):
@@ -334,7 +331,7 @@ def test_pillows_own_size_limit_does_not_apply(tmp_path, monkeypatch, limit, suf
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        if suffix == "tif" and 576 > 2 * limit:
+        if suffix == "tif" and 2 * limit < 576:
             assert "too many pixels for a TIFF file" in one_line_error(path)
         else:
             assert load_image(path).size == (24, 24)
@@ -362,13 +359,15 @@ def test_pictures_are_listed_in_order(tmp_path):
 def test_folders_without_pictures_are_refused(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.png").touch()
-    with pytest.raises(ImageError, match="no pictures in .*subfolders are not searched"):
+    with pytest.raises(ImageError, match=r"no pictures in .*subfolders are not searched"):
         list_pictures(tmp_path)
     with pytest.raises(ImageError, match="no such folder"):
         list_pictures(tmp_path / "missing")
 
 
 def test_no_heavy_imports():
-    code = "import sys, artquant.data.records, artquant.config.load; print({'torch', 'transformers'} & set(sys.modules))"
+    code = (
+        "import sys, artquant.data.records, artquant.config.load; print({'torch', 'transformers'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

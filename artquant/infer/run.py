@@ -1,0 +1,130 @@
+"""A list of pictures to a file of predictions, in batches, resumable at any moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from artquant.data.images import ImageError, load_image
+from artquant.data.records import ImageRecord
+from artquant.errors import ArtQuantError
+from artquant.infer.scorer import Score, Scorer
+from artquant.jsonio import append_json_lines, read_json, read_json_lines, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InferenceSummary:
+    """What a call of `run_inference` did."""
+
+    scored: int
+    done_before: int
+    skipped: tuple[str, ...]  # messages of the pictures that could not be read
+
+
+class _Pictures(Dataset):
+    """Records as prepared pictures, or the reason why one cannot be read."""
+
+    def __init__(self, records: Sequence[ImageRecord], image_processor):
+        self.records = records
+        self.image_processor = image_processor
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[ImageRecord, torch.Tensor | None, str | None]:
+        record = self.records[index]
+        try:
+            image = load_image(record.image, record=f"{record.source} id {record.id!r}")
+        except ImageError as error:
+            return record, None, str(error)
+        return record, self.image_processor(image)["pixel_values"][0], None
+
+
+def run_inference(
+    scorer: Scorer,
+    records: Sequence[ImageRecord],
+    out: Path,
+    model_name: str,
+    batch_size: int = 16,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> InferenceSummary:
+    """Score pictures into a JSON-lines file; pictures that are in it already are left out.
+
+    Every batch is on disk before the next begins, whole lines only, so that a run may be killed and started again.
+
+    Args:
+        out: predictions file; `OUT.origin.json` beside it says which model they are from.
+        model_name: of the model, to refuse mixing two models' predictions in one file.
+        skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
+
+    Raises:
+        ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
+            model's predictions.
+    """
+    done = _ids_done(out, records)
+    _check_origin(out, scorer, model_name, empty=not done)
+    todo = [record for record in records if record.id not in done]
+    loader = DataLoader(
+        _Pictures(todo, scorer.image_processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+    )
+    skipped: list[str] = []
+    scored = 0
+    with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
+        for batch in loader:
+            good = [(record, pixels) for record, pixels, _ in batch if pixels is not None]
+            if good:
+                scores = scorer.score_pixels(torch.stack([pixels for _, pixels in good]))
+                lines = [_line(record, score) for (record, _), score in zip(good, scores, strict=True)]
+                append_json_lines(out, lines)
+                scored += len(lines)
+            errors = [error for _, _, error in batch if error is not None]
+            if errors and not skip_unreadable:
+                raise ArtQuantError(errors[0])
+            skipped += errors
+            bar.update(len(batch))
+    return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
+
+
+def _line(record: ImageRecord, score: Score) -> dict:
+    known = {} if record.gt_score is None else {"gt_score": record.gt_score}
+    return {"id": record.id, "image": record.image.name, **known, **asdict(score)}
+
+
+def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:
+    if not out.is_file():
+        return set()
+    append_json_lines(out, [])  # removes the half line that a killed run left
+    done = {line["id"] for _, line in read_json_lines(out)}
+    foreign = done - {record.id for record in records}
+    if foreign:
+        raise ArtQuantError(
+            f"{out}: holds predictions for {len(foreign)} other pictures (first: {sorted(foreign)[0]!r}); name another "
+            "output file or delete it"
+        )
+    return done
+
+
+def _check_origin(out: Path, scorer: Scorer, model_name: str, empty: bool) -> None:
+    file = out.with_name(out.name + ".origin.json")
+    origin = {
+        "model": model_name,
+        "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
+        "readout": scorer.loaded.readout.to_dict(),
+        "dtype": str(scorer.model.dtype),
+    }
+    if not empty and file.is_file() and read_json(file) != origin:
+        raise ArtQuantError(
+            f"{out}: holds predictions of {read_json(file).get('model')} with other settings; name another output file or "
+            "delete it"
+        )
+    write_json(file, origin)

@@ -1,0 +1,146 @@
+"""The Python interface: pictures in, scores or descriptions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from artquant.errors import ArtQuantError
+from artquant.models.checkpoints import LoadedModel, load_model
+
+
+@dataclass(frozen=True)
+class Score:
+    """One picture's score, on the scale of the model's rating words (APDD: 1 to 10)."""
+
+    score: float  # expectation over the rating words
+    std: float  # standard deviation over the rating words
+    probs: dict[str, float]  # of each rating word
+    logits: dict[str, float]  # of each rating word
+
+
+class Scorer:
+    """Scores and describes pictures with one model.
+
+    Example:
+        >>> scorer = Scorer.from_pretrained("runs/demo/scores/model")
+        >>> [result] = scorer([Image.open("painting.jpg").convert("RGB")])
+        >>> result.score
+    """
+
+    def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu"):
+        self.loaded = loaded
+        self.device = torch.device(device)
+        self.model = loaded.model.to(self.device).eval()
+        self.image_processor = loaded.processor.image_processor
+        # The prompt is the same for every picture: tokenised once.
+        self._score_ids = self._prompt_ids(loaded.prompt.score_context())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        base: Path | str | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        attention: str = "sdpa",
+        prompt: str | None = None,
+        weights: Iterable[float] | None = None,
+    ) -> Scorer:
+        """Load a model folder: one that we trained, or a published one in full or adapter form.
+
+        Args:
+            folder: the model folder.
+            base: base model folder, needed for a LoRA run, or for a full fine-tune saved without tokenizer.
+            device: "auto" (the first GPU, else the CPU), "cpu", "cuda:1", ...
+            dtype: "float32" or "bfloat16".
+            attention: "eager", "sdpa" or "flash_attention_2".
+            prompt: name of the prompt; default is the model's own.
+            weights: the rating words' scores, best first; default are the model's own.
+
+        Raises:
+            ArtQuantError: the folder is no usable model, or the device is not there.
+        """
+        chosen = choose_device(device)
+        return cls(load_model(folder, base, getattr(torch, dtype), attention, prompt, weights), chosen)
+
+    def _prompt_ids(self, text: str) -> torch.Tensor:
+        processor = self.loaded.processor
+        return torch.tensor(processor.expand(processor.tokenize(text)), device=self.device)
+
+    @torch.inference_mode()
+    def score_pixels(self, pixel_values: torch.Tensor) -> list[Score]:
+        """Scores of prepared pictures [B, 3, S, S]."""
+        pixel_values = pixel_values.to(self.device, self.model.dtype)
+        outputs = self.model(
+            input_ids=self._score_ids.expand(len(pixel_values), -1),
+            pixel_values=pixel_values,
+            logits_to_keep=1,
+            use_cache=False,
+        )
+        scores = self.loaded.readout.score(outputs.logits[:, -1])
+        words = self.loaded.readout.words
+        columns = (scores.score.tolist(), scores.std.tolist(), scores.probs.tolist(), scores.logits.tolist())
+        return [
+            Score(score, std, dict(zip(words, probs, strict=True)), dict(zip(words, logits, strict=True)))
+            for score, std, probs, logits in zip(*columns, strict=True)
+        ]
+
+    def __call__(self, images: Sequence[Image.Image], batch_size: int = 16) -> list[Score]:
+        """Scores of RGB pictures of any size, in order."""
+        return [score for batch in _batches(images, batch_size) for score in self.score_pixels(self._pixels(batch))]
+
+    def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        return self.image_processor(images)["pixel_values"]
+
+    @torch.inference_mode()
+    def describe(
+        self, images: Sequence[Image.Image], level: int = 3, max_new_tokens: int = 512, batch_size: int = 8
+    ) -> list[str]:
+        """Descriptions of RGB pictures, the likeliest words.
+
+        Args:
+            level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.
+            max_new_tokens: where a description is cut off at the latest.
+        """
+        prompt_ids = self._prompt_ids(self.loaded.prompt.description_context(level))
+        texts = []
+        for batch in _batches(images, batch_size):
+            input_ids = prompt_ids.expand(len(batch), -1)
+            generated = self.model.generate(
+                input_ids=input_ids,
+                attention_mask=torch.ones_like(input_ids),
+                pixel_values=self._pixels(batch).to(self.device, self.model.dtype),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.loaded.processor.pad_token_id,
+            )
+            answers = generated[:, input_ids.shape[1] :]
+            texts += [text.strip() for text in self.loaded.processor.batch_decode(answers, skip_special_tokens=True)]
+        return texts
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is the first GPU, else the CPU.
+
+    Raises:
+        ArtQuantError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ArtQuantError(f"device {name!r} is not known; name auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ArtQuantError(f"device {name}: this machine has {torch.cuda.device_count()} GPU(s); name another or cpu")
+    return device
+
+
+def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

@@ -1,0 +1,155 @@
+"""A small base model with random weights, in the same form as the published 7B one."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import sentencepiece
+import torch
+
+from artquant.config.schema import DemoModelConfig
+from artquant.errors import ArtQuantError
+from artquant.jsonio import read_json, write_json
+from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
+from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
+from artquant.prompts import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+
+logger = logging.getLogger(__name__)
+
+SUBJECTS = ("painting", "image")
+TOKENIZER_CONFIG = {
+    "tokenizer_class": "LlamaTokenizer",
+    "add_bos_token": True,
+    "add_eos_token": False,
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": "<unk>",
+    "legacy": False,
+    "padding_side": "right",
+    "clean_up_tokenization_spaces": False,
+}
+
+
+def record_texts(files: Iterable[Path]) -> Iterator[str]:
+    """Every human and model turn of training-record files.
+
+    Raises:
+        ArtQuantError: a file is not a JSON list of training records.
+    """
+    for file in files:
+        records = read_json(file)
+        try:
+            for record in records:
+                for turn in record["conversations"]:
+                    yield turn["value"].replace(IMAGE_TOKEN, "").strip()
+        except (KeyError, TypeError) as error:
+            raise ArtQuantError(f"{file}: expected a list of training records with conversations ({error!r})") from error
+
+
+def prompt_texts(words: Iterable[str]) -> Iterator[str]:
+    """What every prompt and answer adds to the texts, so that the tokenizer knows it."""
+    for subject in SUBJECTS:
+        for name in PROMPTS:
+            prompt = get_prompt(name, subject)
+            for question in (*SCORE_QUESTIONS, *prompt.description_questions):
+                yield prompt.context(question.replace(SUBJECT, subject)).replace(IMAGE_TOKEN, "")
+            for word in words:
+                yield prompt.rating_answer(word)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int, words: Iterable[str]) -> bytes:
+    """A sentencepiece model with LLaMA's settings (BPE, byte fallback, digits apart) trained on the texts.
+
+    The rating words are made single tokens by repetition: as often as a common word of the texts.
+
+    Raises:
+        ArtQuantError: the texts hold too few different pieces for the vocabulary.
+    """
+    words = list(words)
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    lines += list(prompt_texts(words)) * max(1, len(lines) // 500)
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocabulary_size,
+            byte_fallback=True,
+            split_digits=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            character_coverage=1.0,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ArtQuantError(f"tokenizer: {' '.join(str(error).split())}; lower vocabulary_size or add texts") from error
+    return model.getvalue()
+
+
+def network_config(config: DemoModelConfig) -> MPLUGOwl2Config:
+    """The network's configuration in the published form."""
+    vision = {
+        "hidden_size": config.vision.hidden,
+        "intermediate_size": config.vision.mlp,
+        "num_hidden_layers": config.vision.layers,
+        "num_attention_heads": config.vision.heads,
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "layer_norm_eps": 1e-6,
+        "hidden_act": "quick_gelu",
+    }
+    abstractor = {
+        "hidden_size": config.abstractor.hidden,
+        "intermediate_size": config.abstractor.mlp,
+        "num_hidden_layers": config.abstractor.layers,
+        "num_attention_heads": config.abstractor.heads,
+        "num_learnable_queries": config.abstractor.queries,
+        "encoder_hidden_size": config.vision.hidden,
+        "grid_size": config.image_size // config.patch_size,
+        "layer_norm_eps": 1e-6,
+    }
+    return MPLUGOwl2Config(
+        vocab_size=config.vocabulary_size,
+        hidden_size=config.text.hidden,
+        intermediate_size=config.text.mlp,
+        num_hidden_layers=config.text.layers,
+        num_attention_heads=config.text.heads,
+        num_key_value_heads=config.text.key_value_heads,
+        max_position_embeddings=config.max_positions,
+        rms_norm_eps=1e-5,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        visual_config={"visual_model": vision, "visual_abstractor": abstractor},
+        multi_scale=config.multi_scale,
+        multi_image=config.multi_image,
+    )
+
+
+def initialise_model(config: DemoModelConfig, out: Path, words: Iterable[str]) -> MPLUGOwl2LlamaForCausalLM:
+    """Write a base model folder: tokenizer trained on the texts, random weights, preprocessor.
+
+    Raises:
+        ArtQuantError: the folder holds something already, or the texts cannot be used.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ArtQuantError(f"{out}: is not empty; name a new folder or delete it")
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(record_texts(config.texts), config.vocabulary_size, words)
+    (out / TOKENIZER_MODEL).write_bytes(tokenizer)
+    write_json(out / "tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": config.max_positions})
+    views = [config.image_size // 4, config.image_size // 2, config.image_size] if config.multi_image else None
+    MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(out)
+    torch.manual_seed(config.seed)
+    network = network_config(config)
+    model = MPLUGOwl2LlamaForCausalLM(network).to(getattr(torch, config.dtype))
+    model.save_pretrained(out)
+    MPLUGOwl2Processor.from_pretrained(out, config=network).save_pretrained(out)
+    return model

@@ -1,0 +1,174 @@
+"""What trains: start weights, adapters and frozen parts of a stage."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from torch import nn
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
+from artquant.errors import ArtQuantError
+from artquant.jsonio import read_json
+from artquant.models.checkpoints import (
+    ADAPTER_FOLDER,
+    CARD,
+    attach_adapter,
+    load_network,
+    save_adapter,
+    save_model,
+)
+from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
+from artquant.prompts import Prompt
+from artquant.readouts.rating_levels import RatingLevels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainableNetwork:
+    """A network in which exactly the parameters that a stage trains require gradients."""
+
+    model: MPLUGOwl2LlamaForCausalLM | PeftModel
+    processor: MPLUGOwl2Processor
+
+    @property
+    def network(self) -> MPLUGOwl2LlamaForCausalLM:
+        """The network inside the adapter wrapper, or itself."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+
+def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: TrainableConfig) -> TrainableNetwork:
+    """Load a stage's start weights and set up what trains.
+
+    A stage with LoRA that starts from a LoRA run over the same base with the same settings goes on training that
+    adapter; otherwise a fresh adapter is laid over the start's weights.
+
+    Args:
+        start: model folder to start from.
+        base: the run's base model.
+    """
+    dtype = getattr(torch, model.dtype)
+    if trainable.lora is not None and _continues(start, base, trainable.lora):
+        network, processor = _loaded(base, None, dtype, model.attention)
+        adapted = attach_adapter(network, start / ADAPTER_FOLDER, trainable=True)
+        logger.info("going on with the adapter of %s over %s", start, base)
+    else:
+        network, processor = _loaded(start, base, dtype, model.attention)
+        adapted = network
+        if trainable.lora is not None:
+            adapted = _with_new_adapter(network, trainable.lora)
+            logger.info("a new adapter over %s", start)
+    _choose_parameters(network, trainable)
+    if model.gradient_checkpointing:
+        network.gradient_checkpointing_enable()
+    return TrainableNetwork(adapted, processor)
+
+
+def _loaded(folder: Path, base: Path | None, dtype: torch.dtype, attention: str):
+    network = load_network(folder, base, dtype, attention)
+    return network.model, network.processor
+
+
+def _continues(start: Path, base: Path, lora: LoraConfig) -> bool:
+    adapter = start / ADAPTER_FOLDER
+    if not (adapter / "adapter_config.json").is_file() or is_deepspeed_zero3_enabled():
+        return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
+    stored = PeftLoraConfig.from_pretrained(str(adapter))
+    recorded = read_json(start / CARD)["history"].get("base")
+    targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules)
+    wanted = lora.target_modules if isinstance(lora.target_modules, str) else set(lora.target_modules)
+    same = (stored.r, stored.lora_alpha, targets) == (lora.r, lora.alpha, wanted)
+    return same and recorded is not None and Path(recorded).resolve() == base.resolve()
+
+
+def _with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
+    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    config = PeftLoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(network, config)
+    except ValueError as error:
+        raise ArtQuantError(f"lora.target_modules {targets!r}: no such module in the network ({error})") from error
+
+
+def _choose_parameters(network: nn.Module, trainable: TrainableConfig) -> None:
+    visual = (network.model.vision_model, network.model.visual_abstractor)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("lora_" in name or trainable.decoder)
+    for part, wanted in zip(visual, (trainable.vision_encoder, trainable.abstractor), strict=True):
+        part.requires_grad_(wanted)
+
+
+def trainable_in_float32(network: nn.Module) -> None:
+    """Keep what trains in float32 beside a frozen bfloat16 base; bfloat16 would swallow small updates."""
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def count_parameters(network: nn.Module) -> tuple[int, int]:
+    """Trainable and all parameters; under ZeRO-3 of the whole, not of this rank's share."""
+
+    def size(parameter: nn.Parameter) -> int:
+        return parameter.ds_numel if is_deepspeed_zero3_enabled() else parameter.numel()
+
+    sizes = [(size(parameter), parameter.requires_grad) for parameter in network.parameters()]
+    return sum(count for count, trains in sizes if trains), sum(count for count, _ in sizes)
+
+
+def merged_weights(adapted: PeftModel, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the network with the adapter added in, under the network's own names: W + (alpha / r) B A."""
+    merged = {}
+    scaling = {
+        name: module.scaling["default"]
+        for name, module in adapted.named_modules()
+        if f"{name}.lora_A.default.weight" in state_dict
+    }
+    for name, value in state_dict.items():
+        if "lora_" in name:
+            continue
+        module = name.removesuffix(".base_layer.weight")
+        if module in scaling:
+            update = state_dict[f"{module}.lora_B.default.weight"].float() @ (
+                state_dict[f"{module}.lora_A.default.weight"].float()
+            )
+            value = (value.float() + scaling[module] * update).to(value.dtype)
+        merged[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = value
+    return merged
+
+
+def write_trained_model(
+    folder: Path,
+    trained: TrainableNetwork,
+    state_dict: dict[str, torch.Tensor],
+    prompt: Prompt,
+    readout: RatingLevels,
+    history: dict,
+    dtype: torch.dtype,
+) -> None:
+    """Write a stage's result: one merged model, and of a LoRA run the adapter form inside it.
+
+    The folder appears at once, when everything is in it.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    with torch.device("meta"):
+        skeleton = MPLUGOwl2LlamaForCausalLM(trained.network.config)  # the trained one may be wrapped or cut up
+    weights = merged_weights(trained.model, state_dict) if isinstance(trained.model, PeftModel) else state_dict
+    weights = {name: value.to(dtype).contiguous() for name, value in weights.items()}
+    skeleton.config.dtype = dtype
+    save_model(partial, skeleton, trained.processor, prompt, readout, history, state_dict=weights)
+    if isinstance(trained.model, PeftModel):
+        save_adapter(partial / ADAPTER_FOLDER, trained.model, state_dict)
+    partial.rename(folder)

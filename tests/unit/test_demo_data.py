@@ -1,0 +1,300 @@
+"""The demo data set: same bytes from the same seed, records as training reads them, attributes that can be seen."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS, SCORE_QUESTIONS, rating_word
+from artquant.demo.attributes import ATTRIBUTES, WEIGHTS, panel_biases, to_scale, total
+from artquant.demo.canvas import Canvas, Style
+from artquant.demo.dataset import make_picture, write_demo_data
+from artquant.demo.descriptions import describe
+from artquant.demo.drawing import draw, stray_count
+from artquant.demo.phrases import GRADES, LEVELS, PHRASES, QUESTIONS
+from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
+from artquant.errors import ArtQuantError
+
+IMAGES, SEED = 36, 3
+PLANS = tuple(
+    Plan(composition, tuple(MOODS)[i % 4], 0.55, 1 - 2 * (i % 2), FEATURES[i % 5], 256, 208)
+    for i, composition in enumerate(COMPOSITIONS)
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "one"
+    summary = write_demo_data(out, IMAGES, SEED, workers=1, progress=False)
+    assert (summary.images, summary.training, summary.test, summary.drawn) == (36, 29, 7, 36)
+    assert sum(summary.words.values()) == IMAGES
+    return out
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list:
+    biases = panel_biases(SEED)
+    return [make_picture(SEED, index, biases)[0] for index in range(500)]
+
+
+def read(out: Path, name: str) -> list[dict]:
+    return json.loads((out / "meta" / name).read_text(encoding="utf-8"))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def picture_with(plan: Plan, **values: float) -> np.ndarray:
+    """Pixels [H, W, 3], 0 to 255, of a picture whose attributes are 0.6 but for those named as in `Style`."""
+    style = dict.fromkeys(Style.__dataclass_fields__, 0.6) | values
+    overall = {"overall": 0.6}
+    order = ("theme", "creativity", "layout", "space", "order", "light", "color", "texture", "overall", "mood")
+    vector = np.array([(style | overall)[name] for name in order])
+    return np.asarray(draw(plan, vector, np.random.default_rng(11)), dtype=float)
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    return pixels @ (0.299, 0.587, 0.114)
+
+
+def hue_spread(pixels: np.ndarray) -> float:
+    """1 - length of the mean vector of the doubled hue (an accent opposite does not count), by saturation."""
+    hsv = np.asarray(Image.fromarray(pixels.astype(np.uint8)).convert("HSV"), dtype=float).reshape(-1, 3)
+    return 1.0 - abs(np.average(np.exp(4j * np.pi * hsv[:, 0] / 256), weights=hsv[:, 1] + 1e-9))
+
+
+def fine_detail(pixels: np.ndarray) -> float:
+    grey = luminance(pixels)[40:-40, 40:-40]
+    return float(
+        np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]).mean()
+    )
+
+
+def edge_brightness(pixels: np.ndarray) -> float:
+    grey = luminance(pixels)
+    corners = (grey[:40, :40], grey[:40, -40:], grey[-40:, :40], grey[-40:, -40:])
+    return float(np.mean([corner.mean() for corner in corners]) / grey[60:-60, 60:-60].mean())
+
+
+def hard_black(pixels: np.ndarray) -> float:
+    return float((pixels.max(axis=2) < 3).mean())
+
+
+def contrast(pixels: np.ndarray) -> float:
+    return float(luminance(pixels).std())
+
+
+def test_same_bytes_on_two_processes(demo, tmp_path):
+    write_demo_data(tmp_path / "two", IMAGES, SEED, workers=2, progress=False)
+    assert contents(tmp_path / "two") == contents(demo)
+
+
+def test_other_seed_other_pictures(demo, tmp_path):
+    write_demo_data(tmp_path / "other", 2, SEED + 1, workers=1, progress=False)
+    name = "images/00000.png"
+    assert (tmp_path / "other" / name).read_bytes() != (demo / name).read_bytes()
+
+
+def test_files_and_picture_sizes(demo):
+    expected = {f"images/{index:05d}.png" for index in range(IMAGES)}
+    names = ("annotations", "demo_data", "descriptions_level_1", "descriptions_level_2", "descriptions_level_3")
+    expected |= {f"meta/{name}.json" for name in (*names, "score", "test")}
+    assert set(contents(demo)) == expected
+    sizes = {Image.open(path).size for path in (demo / "images").iterdir()}
+    assert all(min(size) >= 190 and 230 <= max(size) <= 256 for size in sizes)
+    assert any(w > h for w, h in sizes) and any(w < h for w, h in sizes) and any(w == h for w, h in sizes)
+
+
+def test_split_has_no_overlap(demo):
+    training = {record["image"] for record in read(demo, "score.json")}
+    test = {record["image"] for record in read(demo, "test.json")}
+    assert not training & test and len(training | test) == IMAGES
+    assert {r["image"]: r["split"] for r in read(demo, "annotations.json")} == {
+        **dict.fromkeys(training, "train"),
+        **dict.fromkeys(test, "test"),
+    }
+
+
+def test_score_records(demo):
+    for record in read(demo, "score.json"):
+        score = record["gt_score"]
+        assert record["id"] == f"{record['image']}->{score}" and record["task_type"] == "score"
+        assert np.dot(record["level_probs"], APDD_LEVELS) == pytest.approx(score, abs=1e-6)
+        assert tuple(record["attributes"]) == ATTRIBUTES and 0 < record["std"] < 3
+        human, answer = record["conversations"]
+        question, token = human["value"].split("\n")
+        assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>") and question in SCORE_QUESTIONS
+        assert answer["value"] == f"The quality of the painting is {rating_word(score)}."
+
+
+def test_test_records(demo):
+    for record in read(demo, "test.json"):
+        assert list(record) == ["id", "image", "gt_score", "std"]
+
+
+def test_description_records_are_cumulative(demo):
+    levels = [read(demo, f"descriptions_level_{level}.json") for level in (1, 2, 3)]
+    ids = [record["id"] for level in levels for record in level]
+    assert len(set(ids)) == len(ids) and ids[0].endswith("#level-1")
+    scored = [record["image"] for record in read(demo, "score.json")]
+    for records in zip(*levels, strict=True):
+        texts = [record["conversations"][1]["value"] for record in records]
+        assert texts[1].startswith(texts[0] + " ") and texts[2].startswith(texts[1] + " ")
+        assert all(r["task_type"] == "description" and "level_probs" not in r for r in records)
+        for level, record in enumerate(records):
+            question, token = record["conversations"][0]["value"].split("\n")
+            assert question in QUESTIONS[level] and token == "<|image|>"
+    assert [record["image"] for record in levels[0]] == scored
+
+
+def test_annotations(demo):
+    for record in read(demo, "annotations.json"):
+        true = np.array([record["true_attributes"][name] for name in ATTRIBUTES])
+        assert record["true_total"] == pytest.approx(float(total(true)), abs=2e-4)
+        assert record["composition"] in COMPOSITIONS and record["mood"] in MOODS and 6 <= record["raters"] <= 10
+        assert Image.open(demo / "images" / record["image"]).size == (record["width"], record["height"])
+
+
+def test_palette_in_the_annotations_is_the_painted_one():
+    index, biases = 4, panel_biases(SEED)
+    picture, rng = make_picture(SEED, index, biases)
+    assert Canvas(picture.plan, Style.from_values(picture.values), rng).palette.hexadecimal() == picture.palette
+
+
+def test_no_text_names_a_rating(pictures):
+    for picture in pictures:
+        for text in (*picture.texts, *picture.questions):
+            assert not re.search(r"\d|[{}]", text)
+            assert not any(word in text.lower() for word in RATING_WORDS)
+
+
+def test_texts_are_short_and_few_words_suffice(pictures):
+    lengths = np.array([[len(text.split()) for text in picture.texts] for picture in pictures])
+    assert lengths[:, 0].min() >= 35 and lengths[:, 0].max() <= 60 and lengths[:, 2].max() <= 110
+    words = {word for p in pictures for text in (*p.texts, *p.questions) for word in re.findall(r"\w+", text)}
+    assert len(words) < 600
+
+
+def test_texts_follow_the_attributes(pictures):
+    """Which phrase was used gives the attribute's grade back."""
+    assert sorted(name for level in LEVELS for name in level) == sorted(ATTRIBUTES)
+    plan = pictures[0].plan
+    for grade in range(GRADES):
+        text = describe(plan, np.full(10, (grade + 0.5) / GRADES), np.random.default_rng(0))[2]
+        for name in ATTRIBUTES:
+            found = {
+                g
+                for g, wordings in enumerate(PHRASES[name])
+                for wording in wordings
+                if re.search(re.sub(r"\\\{\w+\\\}", ".{1,40}?", re.escape(wording)), text)
+            }
+            assert grade in found
+
+
+def test_ratings_agree_with_the_truth_and_spread(pictures):
+    true = np.array([float(total(to_scale(p.values))) for p in pictures])
+    rated = np.array([p.ratings.mean for p in pictures])
+    assert spearmanr(true, rated).statistic >= 0.97
+    assert rated.min() < 1.8 and rated.max() > 9.2
+    words = [rating_word(score) for score in rated]
+    assert all(words.count(word) > 0.1 * len(words) for word in ("excellent", "good", "fair", "poor"))
+    assert 0.2 < np.mean([p.ratings.std for p in pictures]) < 0.9
+
+
+def test_attributes_share_a_factor(pictures):
+    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
+    correlations = np.corrcoef(np.array([p.values for p in pictures]).T)[np.triu_indices(10, 1)]
+    assert correlations.min() > 0.5 and np.median(correlations) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "sign"),
+    [
+        ("light", contrast, 1),
+        ("color", hue_spread, -1),
+        ("texture", fine_detail, 1),
+        ("mood", edge_brightness, -1),
+        ("theme", hard_black, -1),
+    ],
+)
+def test_attribute_shows_in_the_pixels(name, measure, sign):
+    steps = [[measure(picture_with(plan, **{name: value})) for value in (0.05, 0.35, 0.95)] for plan in PLANS]
+    low, middle, high = sign * np.array(steps).T
+    assert (high > low).mean() >= 0.8 and low.mean() < middle.mean() < high.mean()
+
+
+@pytest.mark.parametrize("name", list(Style.__dataclass_fields__))
+def test_attribute_is_visible_in_every_composition(name):
+    for plan in PLANS:
+        change = np.abs(picture_with(plan, **{name: 0.05}) - picture_with(plan, **{name: 0.95})).max(axis=2)
+        assert (change > 24).mean() > 0.03, plan.composition
+
+
+def test_order_layout_and_space_steer_the_arrangement():
+    def canvas(**values):
+        style = replace(Style(*[0.8] * 9), **values)
+        return Canvas(PLANS[0], style, np.random.default_rng(2))
+
+    gaps = [np.diff([x for x, _, _ in canvas(order=value).row(8)]).std() for value in (0.0, 0.5, 1.0)]
+    assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 0.01
+    assert abs(canvas(layout=0.0).slope) > abs(canvas(layout=0.6).slope) > abs(canvas(layout=0.95).slope) == 0
+    assert [len(canvas(space=value).layers(5)) for value in (0.0, 0.5, 1.0)] == [1, 3, 5]
+    assert stray_count(0.0) > stray_count(0.3) > stray_count(0.9) == 0
+
+
+def test_same_data_set_is_left_and_a_part_completed(demo, tmp_path):
+    out = tmp_path / "again"
+    write_demo_data(out, 4, SEED, workers=1, progress=False)
+    before = contents(out)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert write_demo_data(out, 4, SEED, workers=1, progress=False).complete_before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
+    (out / "images/00001.png").unlink()
+    (out / "meta/score.json").unlink()
+    assert write_demo_data(out, 4, SEED, workers=1, progress=False).drawn == 1
+    assert contents(out) == before
+
+
+def test_foreign_folders_are_refused(tmp_path):
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(ArtQuantError, match=r"photos: holds holiday\.jpg"):
+        write_demo_data(foreign, 4, SEED, progress=False)
+    assert [path.name for path in foreign.iterdir()] == ["holiday.jpg"]
+    with pytest.raises(ArtQuantError, match="is a file"):
+        write_demo_data(foreign / "holiday.jpg", 4, SEED, progress=False)
+
+
+def test_another_data_set_is_refused(demo):
+    before = contents(demo)
+    with pytest.raises(ArtQuantError, match=r"images 36, not 4.*seed 3, not 8"):
+        write_demo_data(demo, 4, 8, progress=False)
+    assert contents(demo) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"images": 1}, "images"),
+        ({"seed": -1}, "seed"),
+        ({"test_fraction": 1.0}, "test_fraction"),
+        ({"workers": 0}, "workers"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path, values, word):
+    with pytest.raises(ArtQuantError, match=word):
+        write_demo_data(tmp_path / "x", **({"images": 4, "seed": 0, "progress": False} | values))
+    assert not (tmp_path / "x").exists()
+
+
+def test_plans_are_varied():
+    plans = [draw_plan(np.random.default_rng([1, index])) for index in range(200)]
+    assert {plan.composition for plan in plans} == set(COMPOSITIONS)
+    assert {plan.mood for plan in plans} == set(MOODS) and {plan.feature for plan in plans} == set(FEATURES)

@@ -1,0 +1,1 @@
+"""Networks: one folder for each family, and their checkpoints."""

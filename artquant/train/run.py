@@ -1,12 +1,4 @@
-"""A run's stages: set up, trained, resumed and written.
-
-Layout of a run:
-
-    runs/RUN/config.yaml            the configuration, resolved
-    runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
-    runs/RUN/STAGE/history.json     losses and learning rates as logged
-    runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
-"""
+"""A run's stages: set up, trained, resumed and written."""
 
 from __future__ import annotations
 
@@ -27,6 +19,7 @@ from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_i
 from artquant.data.records import TrainingRecord, check_images_exist, read_training_records
 from artquant.errors import ArtQuantError
 from artquant.jsonio import write_json
+from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
 from artquant.prompts import get_prompt
 from artquant.readouts.rating_levels import RatingLevels
 from artquant.train.network import (
@@ -40,32 +33,6 @@ from artquant.train.objective import Objective
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
 
 logger = logging.getLogger(__name__)
-
-CONFIG_FILE = "config.yaml"
-MODEL_FOLDER = "model"
-
-
-def run_folder(config: RunConfig) -> Path:
-    """Folder of a run."""
-    return config.output / config.run
-
-
-def stage_model(config: RunConfig, stage: StageConfig) -> Path:
-    """Model folder that a stage writes."""
-    return run_folder(config) / stage.name / MODEL_FOLDER
-
-
-def final_model(config: RunConfig) -> Path:
-    """Model folder that a run is scored with: the last stage's, or the base where there are no stages."""
-    return stage_model(config, config.stages[-1]) if config.stages else config.base
-
-
-def start_folder(config: RunConfig, stage: StageConfig) -> Path:
-    """Model folder that a stage starts from."""
-    position = config.stages.index(stage)
-    if stage.start is not None:
-        return stage.start
-    return stage_model(config, config.stages[position - 1]) if position else config.base
 
 
 def claim_run(config: RunConfig) -> None:
@@ -163,7 +130,7 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
 def run_stage(config: RunConfig, stage: StageConfig) -> None:
     """Train one stage, from its last complete checkpoint if there is one; nothing if it is done."""
     folder = run_folder(config) / stage.name
-    target = folder / MODEL_FOLDER
+    target = stage_model(config, stage)
     if target.is_dir():
         logger.info("stage %s is done: %s", stage.name, target)
         return

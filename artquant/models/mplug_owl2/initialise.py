@@ -51,28 +51,34 @@ def record_texts(files: Iterable[Path]) -> Iterator[str]:
             raise ArtQuantError(f"{file}: expected a list of training records with conversations ({error!r})") from error
 
 
-def prompt_texts(words: Iterable[str]) -> Iterator[str]:
-    """What every prompt and answer adds to the texts, so that the tokenizer knows it."""
+def prompt_texts() -> Iterator[str]:
+    """The words of every prompt, so that the tokenizer knows them."""
     for subject in SUBJECTS:
         for name in PROMPTS:
             prompt = get_prompt(name, subject)
             for question in (*SCORE_QUESTIONS, *prompt.description_questions):
                 yield prompt.context(question.replace(SUBJECT, subject)).replace(IMAGE_TOKEN, "")
-            for word in words:
-                yield prompt.rating_answer(word)
+
+
+def rating_texts(words: Iterable[str]) -> Iterator[str]:
+    """Every answer to a scoring question."""
+    for subject in SUBJECTS:
+        for word in words:
+            yield get_prompt("artquant", subject).rating_answer(word)
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, words: Iterable[str]) -> bytes:
     """A sentencepiece model with LLaMA's settings (BPE, byte fallback, digits apart) trained on the texts.
 
-    The rating words are made single tokens by repetition: as often as a common word of the texts.
+    The rating words become single tokens by repetition: each stands in about one line of ten.
 
     Raises:
         ArtQuantError: the texts hold too few different pieces for the vocabulary.
     """
-    words = list(words)
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
-    lines += list(prompt_texts(words)) * max(1, len(lines) // 500)
+    count = len(lines)
+    lines += list(prompt_texts()) * max(1, count // 200)
+    lines += list(rating_texts(words)) * max(1, count // 20)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

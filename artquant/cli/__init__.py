@@ -1,0 +1,44 @@
+"""The command line: `artquant COMMAND` or `python -m artquant COMMAND`.
+
+Each command's module is imported when the command runs, so that the help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from artquant import __version__
+from artquant.cli.arguments import build_parser
+from artquant.errors import ArtQuantError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 done with something to report, 2 error, 130 interrupted."""
+    parser = build_parser(__version__)
+    arguments = parser.parse_args(argv)
+    _set_up_logging(arguments)
+    try:
+        command = importlib.import_module(f"artquant.cli.{arguments.module}")
+        return command.run(arguments) or 0
+    except ArtQuantError as error:
+        print(f"artquant {arguments.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"artquant {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _set_up_logging(arguments: argparse.Namespace) -> None:
+    """Our messages from the first rank; of the libraries only warnings."""
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.WARNING if first else logging.ERROR, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("artquant").setLevel(logging.INFO if first and not arguments.quiet else logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when transformers is imported
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

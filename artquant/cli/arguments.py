@@ -1,0 +1,126 @@
+"""What the commands take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def build_parser(version: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="artquant", description="Judge the aesthetics of artistic images with a multimodal language model."
+    )
+    parser.add_argument("--version", action="version", version=f"artquant {version}")
+    parser.add_argument("--quiet", action="store_true", help="no progress messages")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_demo_data, _init_model, _labels, _train, _infer, _score, _describe, _eval):
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.set_defaults(module=module)
+    return command
+
+
+def _config(command: argparse.ArgumentParser, required: bool) -> None:
+    command.add_argument("--config", type=Path, required=required, metavar="YAML", help="configuration file")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+
+
+def _demo_data(commands) -> None:
+    command = _command(commands, "demo-data", "data", "draw pictures with scores and descriptions")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
+    command.add_argument("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
+    command.add_argument("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
+
+
+def _init_model(commands) -> None:
+    command = _command(commands, "init-model", "data", "write a small base model with random weights")
+    _config(command, required=True)
+    command.add_argument("--out", type=Path, required=True, help="model folder to write")
+
+
+def _labels(commands) -> None:
+    command = _command(commands, "labels", "data", "turn mean scores into score distributions (score.json)")
+    command.add_argument("--scores", type=Path, required=True, help="CSV (image, score) or JSON list of records")
+    command.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    command.add_argument("--solver", default="gaussian", choices=("gaussian", "published"), help="default %(default)s")
+    command.add_argument("--sigma", type=float, default=1.0, help="of the gaussian solver (default %(default)s)")
+
+
+def _train(commands) -> None:
+    command = _command(commands, "train", "train", "train a run's stages; run again, it goes on where it stopped")
+    _config(command, required=True)
+    command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
+    command.add_argument(
+        "--launcher",
+        choices=("auto", "none", "torchrun", "deepspeed"),
+        default="auto",
+        help="how processes are started; auto: one per GPU, by deepspeed where the stage names a DeepSpeed file",
+    )
+    command.add_argument("--ranks", type=int, help="number of processes (default: one per GPU, one without GPUs)")
+
+
+def _model(command: argparse.ArgumentParser, required: bool) -> None:
+    command.add_argument("--model", type=Path, required=required, metavar="DIR", help="model folder")
+    command.add_argument("--base", type=Path, metavar="DIR", help="base model folder, for a LoRA run")
+    command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
+    command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default float32")
+    command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
+    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def _infer(commands) -> None:
+    command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
+    _config(command, required=False)
+    _model(command, required=False)
+    command.add_argument("--records", type=Path, help="JSON list, JSON lines or folder of pictures")
+    command.add_argument("--images", type=Path, help="folder of the records' pictures")
+    command.add_argument("--out", type=Path, help="predictions file (JSON lines)")
+    command.add_argument("--batch-size", type=int, help="pictures per forward pass")
+    command.add_argument("--workers", type=int, help="processes that read pictures")
+    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
+
+
+def _score(commands) -> None:
+    command = _command(commands, "score", "pictures", "score a few pictures")
+    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
+    _model(command, required=True)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _describe(commands) -> None:
+    command = _command(commands, "describe", "pictures", "describe a few pictures")
+    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
+    _model(command, required=True)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "--level", type=int, default=3, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default 3)"
+    )
+    command.add_argument("--max-new-tokens", type=int, default=512, help="longest description (default %(default)s)")
+
+
+def _eval(commands) -> None:
+    command = _command(commands, "eval", "evaluate", "compare predictions with human scores")
+    _config(command, required=False)
+    command.add_argument("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
+    command.add_argument("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
+    command.add_argument("--out", type=Path, help="folder for metrics.json and plots")
+    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+    command.add_argument("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores")
+    command.add_argument("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
+    command.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    command.add_argument("--logistic", action="store_true", help="also after the four-parameter logistic fit")
+    command.add_argument("--allow-missing", action="store_true", help="pictures without a prediction are left out")
+    command.add_argument("--allow-extra", action="store_true", help="predictions without a truth are left out")
+    command.add_argument("--no-plot", action="store_true", help="no scatter plots")
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -1,0 +1,49 @@
+"""`artquant demo-data`, `artquant init-model`, `artquant labels`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the commands that make files."""
+    return {"demo-data": _demo_data, "init-model": _init_model, "labels": _labels}[arguments.command](arguments)
+
+
+def _demo_data(arguments: argparse.Namespace) -> int:
+    from artquant.demo.dataset import write_demo_data
+
+    summary = write_demo_data(
+        arguments.out,
+        arguments.images,
+        arguments.seed,
+        test_fraction=arguments.test_fraction,
+        workers=arguments.workers,
+        progress=not arguments.quiet,
+    )
+    words = ", ".join(f"{count} {word}" for word, count in summary.words.items())
+    drawn = "was complete already" if summary.complete_before else f"{summary.drawn} drawn"
+    print(f"{summary.out}: {summary.training} training and {summary.test} test pictures ({drawn}): {words}")
+    return 0
+
+
+def _init_model(arguments: argparse.Namespace) -> int:
+    from artquant.config.load import load_config
+    from artquant.config.schema import DemoModelConfig, LevelsConfig
+    from artquant.models.mplug_owl2.initialise import initialise_model
+
+    config = load_config(arguments.config, arguments.overrides, DemoModelConfig)
+    model = initialise_model(config, arguments.out, LevelsConfig().words)
+    print(f"{arguments.out}: {model.num_parameters():,} parameters, {config.vocabulary_size} tokens")
+    return 0
+
+
+def _labels(arguments: argparse.Namespace) -> int:
+    from artquant.data.soft_labels import label_score_file
+
+    report = label_score_file(arguments.scores, arguments.out, arguments.solver, arguments.sigma)
+    print(
+        f"{arguments.out}: {report.count} records in {report.seconds:.2f} s, largest |expectation - score| "
+        f"{report.worst_error:.1e}"
+    )
+    return 0

@@ -1,0 +1,68 @@
+"""`artquant infer`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from artquant.config.load import load_config
+from artquant.config.schema import InferConfig
+from artquant.data.records import read_image_records
+from artquant.errors import ArtQuantError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score the pictures of a run's configuration, or those named on the command line."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from artquant.infer.run import run_inference
+    from artquant.infer.scorer import Scorer
+
+    model, base, settings, out = _settings(arguments)
+    records = read_image_records(settings.records, settings.images)
+    disable_progress_bar()  # of loading
+    scorer = Scorer.from_pretrained(
+        model, base, settings.device, settings.dtype, prompt=arguments.prompt, weights=arguments.weights
+    )
+    summary = run_inference(
+        scorer,
+        records,
+        out,
+        model_name=str(model),
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        skip_unreadable=arguments.skip_unreadable,
+        progress=not arguments.quiet,
+    )
+    for message in summary.skipped:
+        print(f"skipped: {message}", file=sys.stderr)
+    done = f", {summary.done_before} were there" if summary.done_before else ""
+    skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+    print(f"{out}: {summary.scored} pictures scored{done}{skipped}")
+    return 1 if summary.skipped else 0
+
+
+def _settings(arguments: argparse.Namespace):
+    """Model, base, settings and output: from the configuration where there is one, the command line first."""
+    given = {
+        "records": arguments.records,
+        "images": arguments.images,
+        "batch_size": arguments.batch_size,
+        "workers": arguments.workers,
+        "device": arguments.device,
+        "dtype": arguments.dtype,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.config is None:
+        for name in ("model", "records", "out"):
+            if vars(arguments)[name] is None:
+                raise ArtQuantError(f"without --config, --{name} is needed")
+        return arguments.model, arguments.base, InferConfig(**given), arguments.out
+    from dataclasses import replace
+
+    from artquant.paths import PREDICTIONS, final_model, run_folder
+
+    config = load_config(arguments.config, arguments.overrides)
+    model = arguments.model or final_model(config)
+    out = arguments.out or run_folder(config) / PREDICTIONS
+    return model, arguments.base or config.base, replace(config.infer, **given), out

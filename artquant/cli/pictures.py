@@ -1,0 +1,55 @@
+"""`artquant score` and `artquant describe`: a few pictures, results on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from artquant.data.images import ImageError, load_image
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score or describe every picture that can be read; status 2 if one cannot."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from artquant.infer.scorer import Scorer
+
+    disable_progress_bar()  # of loading
+    scorer = Scorer.from_pretrained(
+        arguments.model,
+        arguments.base,
+        arguments.device or "auto",
+        arguments.dtype or "float32",
+        prompt=arguments.prompt,
+        weights=arguments.weights,
+    )
+    show = _score if arguments.command == "score" else _describe
+    failures = 0
+    for path in arguments.pictures:
+        try:
+            image = load_image(path)
+        except ImageError as error:
+            print(f"artquant {arguments.command}: error: {error}", file=sys.stderr)
+            failures += 1
+            continue
+        show(scorer, path, image, arguments)
+    return 2 if failures else 0
+
+
+def _score(scorer, path, image, arguments: argparse.Namespace) -> None:
+    [result] = scorer([image])
+    if arguments.json:
+        print(json.dumps({"image": str(path), **asdict(result)}), flush=True)
+    else:
+        words = "  ".join(f"{word} {share:.2f}" for word, share in result.probs.items())
+        print(f"{result.score:6.3f} +- {result.std:.3f}  {path}  ({words})", flush=True)
+
+
+def _describe(scorer, path, image, arguments: argparse.Namespace) -> None:
+    [text] = scorer.describe([image], arguments.level, arguments.max_new_tokens)
+    if arguments.json:
+        print(json.dumps({"image": str(path), "level": arguments.level, "description": text}), flush=True)
+    else:
+        print(f"{path}\n  {text}", flush=True)

@@ -1,0 +1,1 @@
+"""Pictures, records, score distributions and batches."""

@@ -1,0 +1,43 @@
+"""Where a run's files lie.
+
+    runs/RUN/config.yaml            the configuration, resolved
+    runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
+    runs/RUN/STAGE/history.json     losses and learning rates as logged
+    runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
+    runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model
+    runs/RUN/evaluation/            metrics.json and scatter plot
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artquant.config.schema import RunConfig, StageConfig
+
+CONFIG_FILE = "config.yaml"
+MODEL_FOLDER = "model"
+PREDICTIONS = "predictions.jsonl"
+EVALUATION = "evaluation"
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Folder of a run."""
+    return config.output / config.run
+
+
+def stage_model(config: RunConfig, stage: StageConfig) -> Path:
+    """Model folder that a stage writes."""
+    return run_folder(config) / stage.name / MODEL_FOLDER
+
+
+def final_model(config: RunConfig) -> Path:
+    """Model folder that a run is scored with: the last stage's, or the base where there are no stages."""
+    return stage_model(config, config.stages[-1]) if config.stages else config.base
+
+
+def start_folder(config: RunConfig, stage: StageConfig) -> Path:
+    """Model folder that a stage starts from."""
+    position = config.stages.index(stage)
+    if stage.start is not None:
+        return stage.start
+    return stage_model(config, config.stages[position - 1]) if position else config.base

@@ -52,7 +52,7 @@ class ScoreDistribution:
 
 
 def preference(first: ScoreDistribution, second: ScoreDistribution, fixed_std: bool = False) -> torch.Tensor:
-    """Probability [M] that the first is the better one, both being Gaussian (Thurstone's model; DeQA-Score, equation 8).
+    """Probability [M] that the first is the better one, both being Gaussian (Thurstone; DeQA-Score, equation 8).
 
     fixed_std takes both standard deviations as 1.
     """

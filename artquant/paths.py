@@ -1,11 +1,11 @@
 """Where a run's files lie.
 
-    runs/RUN/config.yaml            the configuration, resolved
-    runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
-    runs/RUN/STAGE/history.json     losses and learning rates as logged
-    runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
-    runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model
-    runs/RUN/evaluation/            metrics.json and scatter plot
+runs/RUN/config.yaml            the configuration, resolved
+runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
+runs/RUN/STAGE/history.json     losses and learning rates as logged
+runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
+runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model
+runs/RUN/evaluation/            metrics.json and scatter plot
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def stage_model(config: RunConfig, stage: StageConfig) -> Path:
 
 
 def final_model(config: RunConfig) -> Path:
-    """Model folder that a run is scored with: the last stage's, or the base where there are no stages."""
+    """Model folder that a run is scored with: the one named, else the last stage's, else the base."""
+    if config.infer.model is not None:
+        return config.infer.model
     return stage_model(config, config.stages[-1]) if config.stages else config.base
 
 

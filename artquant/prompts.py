@@ -124,15 +124,16 @@ class Prompt:
         rating_index = len(before_rating)
         if encoded.token_ids[rating_index] not in rating_ids:
             raise ArtQuantError(
-                f"prompt {self.name!r} does not line up: token {rating_index} should be the rating word {word!r}, but is "
-                f"id {encoded.token_ids[rating_index]}; the rating words have ids {list(rating_ids)}"
+                f"prompt {self.name!r} does not line up: token {rating_index} should be the rating word {word!r}, but "
+                f"is id {encoded.token_ids[rating_index]}; the rating words have ids {list(rating_ids)}"
             )
         return EncodedConversation(encoded.token_ids, encoded.answer_start, rating_index)
 
     def _check_prefix(self, token_ids: list[int], prefix: list[int], what: str) -> None:
         if token_ids[: len(prefix)] != prefix or len(token_ids) <= len(prefix):
             raise ArtQuantError(
-                f"prompt {self.name!r} does not line up: {what} does not begin at a token of its own (token {len(prefix)})"
+                f"prompt {self.name!r} does not line up: {what} has no token of its own to begin with "
+                f"(token {len(prefix)})"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -194,6 +194,7 @@ class StageConfig:
     max_length: int = 2048  # tokens of a prompt with its image tokens
     group_by_length: bool = False  # batches of similar length: less padding
     workers: int = 2  # processes that read pictures; 0: the main process
+    cache_pictures: bool = False  # keep prepared pictures in memory, in each of those processes; for small sets
     save_steps: int | None = None  # optimizer steps between checkpoints; null: every epoch
     save_total: int = 2  # checkpoints kept
     log_steps: int = 10  # optimizer steps between log lines
@@ -232,6 +233,7 @@ class InferConfig:
 
     records: Path  # JSON list, JSON lines or folder of pictures to score
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
+    model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass
     workers: int = 2  # processes that read pictures; 0: the main process
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps

@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from torch.utils.data import Dataset
 from artquant.data.images import ImageError, load_image
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
-from artquant.models.mplug_owl2 import MPLUGOwl2Processor
+from artquant.models.backbone import BackboneProcessor
 from artquant.prompts import Prompt
 from artquant.readouts import Readout
 
@@ -49,7 +50,7 @@ class EncodedSample:
 
 
 class ArtDataset(Dataset):
-    """Records with their pictures; text is encoded once, pictures are read when asked for.
+    """Records with their pictures; text is encoded once, pictures are read when asked for (once, if cached).
 
     Raises (on construction):
         ArtQuantError: a record's text does not line up with the prompt or is longer than `max_length` merged positions,
@@ -59,11 +60,13 @@ class ArtDataset(Dataset):
     def __init__(
         self,
         records: Sequence[TrainingRecord],
-        processor: MPLUGOwl2Processor,
+        processor: BackboneProcessor,
         prompt: Prompt,
         readout: Readout,
         max_length: int,
+        cache_pictures: bool = False,
     ):
+        self._cache: dict[Path, torch.Tensor] | None = {} if cache_pictures else None
         self.records = list(records)
         self.processor = processor
         targets = self._targets(readout)
@@ -114,11 +117,19 @@ class ArtDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
         try:
-            image = load_image(record.image, record=f"{record.source} id {record.id!r}")
+            pixel_values = self._pixels(record)
         except ImageError as error:  # raised by the trainer: from a worker process only a traceback would arrive
             return {"error": str(error)}
-        pixel_values = self.processor.image_processor(image)["pixel_values"][0]
         return {"sample": self.samples[index], "pixel_values": pixel_values, "source": f"{record.source} ({record.id})"}
+
+    def _pixels(self, record: TrainingRecord) -> torch.Tensor:
+        if self._cache is not None and record.image in self._cache:
+            return self._cache[record.image]
+        image = load_image(record.image, record=f"{record.source} id {record.id!r}")
+        pixel_values = self.processor.image_processor(image)["pixel_values"][0]
+        if self._cache is not None:
+            self._cache[record.image] = pixel_values
+        return pixel_values
 
     def lengths(self) -> list[int]:
         """Merged positions of each sample."""
@@ -129,7 +140,7 @@ class ArtDataset(Dataset):
 class Collator:
     """Samples -> batch, as documented at the head of this file."""
 
-    processor: MPLUGOwl2Processor
+    processor: BackboneProcessor
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         errors = [item["error"] for item in items if "error" in item]
@@ -207,8 +218,10 @@ class EpochSampler(torch.utils.data.Sampler):
         return iter(self._grouped(order, draw) if self.lengths is not None else order)
 
     def _grouped(self, order: list[int], draw: random.Random) -> list[int]:
-        """Sort by length within stretches of 50 groups, then shuffle the groups; the longest comes first, so that memory
-        runs out at once if it will."""
+        """Sort by length within stretches of 50 groups, then shuffle the groups.
+
+        The group with the longest sample comes first: if memory runs out, it does so at once.
+        """
         stretch = 50 * self.group_size
         groups = []
         for start in range(0, len(order), stretch):
@@ -229,5 +242,3 @@ def weighted_indices(offset: int, size: int, weight: float, seed: int) -> list[i
     if sampled == 0 and whole == 0:
         sampled = 1
     return indices + random.Random(f"{seed}-{offset}").sample(range(offset, offset + size), sampled)
-
-

@@ -169,7 +169,9 @@ def _load_visual_parts(adapted: PeftModel, folder: Path) -> None:
 def _require_folder(folder: Path) -> None:
     config_file = folder / "config.json"
     if not config_file.is_file():
-        raise CheckpointError(f"{folder}: not a model folder (no config.json); name a folder with config.json and weights")
+        raise CheckpointError(
+            f"{folder}: not a model folder (no config.json); name a folder with config.json and weights"
+        )
     try:
         model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
@@ -242,9 +244,7 @@ def _read_card(file: Path) -> tuple[Prompt, Readout]:
         raise CheckpointError(f"{file}: not a model card of this version ({error!r}); save the model again") from error
 
 
-def _published_scale(
-    folder: Path, network: Network, weights: Iterable[float] | None
-) -> tuple[Prompt, RatingLevels]:
+def _published_scale(folder: Path, network: Network, weights: Iterable[float] | None) -> tuple[Prompt, RatingLevels]:
     """Prompt and rating words of a published checkpoint, from its `config.json`."""
     values = read_json(folder / "config.json")
     weights = values.get("score_weight") if weights is None else list(weights)
@@ -259,7 +259,9 @@ def _published_scale(
     prefix = network.processor.decode(values["level_prefix"]).strip()
     before, after = prompt.answer_prefix.split(SUBJECT)
     if not (prefix.startswith(before) and prefix.endswith(after)):
-        raise CheckpointError(f"{folder / 'config.json'}: level_prefix reads {prefix!r}, expected {prompt.answer_prefix!r}")
+        raise CheckpointError(
+            f"{folder / 'config.json'}: level_prefix is {prefix!r}, expected {prompt.answer_prefix!r}"
+        )
     prompt = replace(prompt, subject=prefix[len(before) : -len(after)])
     words = [network.processor.decode([token]).strip() for token in values["level_ids"]]
     return prompt, RatingLevels.from_encoder(network.processor, prompt, words, weights)

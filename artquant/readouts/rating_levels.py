@@ -1,4 +1,4 @@
-"""Rating words as a scale: the score is the expectation over five words' probabilities (Q-Align; ArtQuant, section 3.2).
+"""Rating words as a scale: the score is the expectation over the words (Q-Align; ArtQuant, section 3.2).
 
 Shape legend: M samples, V vocabulary, K rating words.
 """
@@ -56,8 +56,8 @@ class RatingLevels:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not len(self.words) == len(self.weights) == len(self.token_ids) >= 2:
             raise ArtQuantError(
-                f"rating words need as many weights and token ids: {len(self.words)} words, {len(self.weights)} weights, "
-                f"{len(self.token_ids)} ids"
+                f"rating words need as many weights and token ids: {len(self.words)} words, {len(self.weights)} "
+                f"weights, {len(self.token_ids)} ids"
             )
         for name in ("words", "weights", "token_ids"):
             if len(set(getattr(self, name))) != len(self.words):

@@ -46,8 +46,8 @@ def claim_run(config: RunConfig) -> None:
         changed = _changes(_training_part(load_config(file)), _training_part(config))
         if changed:
             raise ArtQuantError(
-                f"{file}: this run was started with another configuration ({'; '.join(changed[:5])}); choose another run "
-                f"name (run=NAME) or delete {run_folder(config)}"
+                f"{file}: this run was started with another configuration ({'; '.join(changed[:5])}); choose another "
+                f"run name (run=NAME) or delete {run_folder(config)}"
             )
     save_config(config, file)
 
@@ -62,9 +62,8 @@ def _changes(before, after, key: str = "") -> list[str]:
         names = sorted(set(before) | set(after))
         return [line for name in names for line in _changes(before.get(name), after.get(name), f"{key}.{name}")]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        return [
-            line for index, pair in enumerate(zip(before, after, strict=True)) for line in _changes(*pair, f"{key}.{index}")
-        ]
+        pairs = enumerate(zip(before, after, strict=True))
+        return [line for index, pair in pairs for line in _changes(*pair, f"{key}.{index}")]
     return [] if before == after else [f"{key.lstrip('.')} was {before}, is {after}"]
 
 
@@ -182,7 +181,7 @@ def _build_trainer(
 ) -> ArtTrainer:
     parts = read_parts(config, stage)
     records = [record for part in parts for record in part]
-    dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length)
+    dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
     indices, offset = [], 0
     for part, data in zip(parts, stage.data, strict=True):
         indices.append(weighted_indices(offset, len(part), data.weight, config.seed))

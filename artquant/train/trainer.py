@@ -142,7 +142,7 @@ class ArtTrainer(Trainer):
         tensors = load_file(file)
         if set(tensors) != set(parameters):
             odd = sorted(set(tensors) ^ set(parameters))[0]
-            raise ArtQuantError(f"{file}: tensor {odd} does not belong to what trains now; was the configuration changed?")
+            raise ArtQuantError(f"{file}: tensor {odd} is not among what trains; was the configuration changed?")
         with torch.no_grad():
             for name, value in tensors.items():
                 parameters[name].copy_(value)

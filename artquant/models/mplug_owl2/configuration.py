@@ -80,8 +80,8 @@ class MPLUGOwl2Config(LlamaConfig):
         encoder, abstractor = self.vision, self.abstractor
         if abstractor.grid_size != encoder.grid_size or abstractor.encoder_hidden_size != encoder.hidden_size:
             raise ValueError(
-                f"visual_config does not fit together: the abstractor expects a grid of {abstractor.grid_size} and width "
-                f"{abstractor.encoder_hidden_size}, the vision encoder gives {encoder.grid_size} and {encoder.hidden_size}"
+                f"visual_config does not fit together: the abstractor expects grid {abstractor.grid_size} and width "
+                f"{abstractor.encoder_hidden_size}, the encoder gives {encoder.grid_size} and {encoder.hidden_size}"
             )
         if abstractor.encoder_hidden_size != abstractor.hidden_size:
             raise ValueError(
@@ -101,7 +101,7 @@ class MPLUGOwl2Config(LlamaConfig):
 
     @property
     def image_sequence_length(self) -> int:
-        """Positions that one picture takes in the merged sequence (65 in the 7B model: 64 queries and an end vector)."""
+        """Positions that one picture takes in the merged sequence (7B model: 64 queries + 1 end vector = 65)."""
         branches = len(SCALES) if self.multi_scale or self.multi_image else 1
         return branches * (self.abstractor.num_learnable_queries + 1)
 

@@ -39,7 +39,7 @@ class ModalitySplit:
 
     @classmethod
     def from_mask(cls, image_mask_BT: torch.Tensor, image_positions: int) -> ModalitySplit:
-        """Split by a boolean mask whose number of true values is known beforehand, so that no device has to be asked."""
+        """Split by a boolean mask whose number of true values is known, so that no device has to be asked for it."""
         order = image_mask_BT.flatten().to(torch.uint8).argsort(stable=True)
         text_positions = len(order) - image_positions
         return cls(text=order[:text_positions], image=order[text_positions:], restore=order.argsort())

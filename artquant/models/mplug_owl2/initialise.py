@@ -48,7 +48,7 @@ def record_texts(files: Iterable[Path]) -> Iterator[str]:
                 for turn in record["conversations"]:
                     yield turn["value"].replace(IMAGE_TOKEN, "").strip()
         except (KeyError, TypeError) as error:
-            raise ArtQuantError(f"{file}: expected a list of training records with conversations ({error!r})") from error
+            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
 
 
 def prompt_texts() -> Iterator[str]:

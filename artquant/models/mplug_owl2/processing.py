@@ -88,8 +88,8 @@ class MPLUGOwl2ImageProcessor(ImageProcessingMixin):
         square = pad_to_square(image, tuple(int(255 * mean) for mean in self.image_mean))
         if self.view_sizes is None:
             return self._normalise(square)
-        views = [square.resize((side, side), self.resample) if square.width > side else square for side in self.view_sizes]
-        return torch.stack([self._normalise(view) for view in views])
+        reduced = [(min(side, square.width),) * 2 for side in self.view_sizes]
+        return torch.stack([self._normalise(square.resize(size, self.resample)) for size in reduced])
 
     def __call__(self, images: Image.Image | Sequence[Image.Image], return_tensors: str | None = "pt") -> BatchFeature:
         """RGB pictures of any size -> `pixel_values`, float32 [I, 3, S, S] (with views [I, 3 views, 3, S, S])."""
@@ -206,7 +206,9 @@ class MPLUGOwl2Processor(ProcessorMixin):
             pictures = 0 if images is None else 1 if isinstance(images, Image.Image) else len(images)
             wanted = sum(prompt.count(IMAGE_TOKEN) for prompt in texts)
             if images is not None and pictures != wanted:
-                raise ValueError(f"the prompts hold {wanted} image tokens {IMAGE_TOKEN}, but {pictures} pictures are given")
+                raise ValueError(
+                    f"the prompts hold {wanted} image tokens {IMAGE_TOKEN}, but there are {pictures} pictures"
+                )
             data |= self.pad([self.expand(self.tokenize(prompt)) for prompt in texts], padding_side)
         if images is not None:
             data |= self.image_processor(images)

@@ -1,0 +1,12 @@
+#!/bin/sh
+# sh eval.sh [CONFIG] [key=value ...]                    - evaluate a run's predictions
+# sh eval.sh --predictions FILE --truth FILE [options]   - evaluate any predictions
+set -eu
+cd "$(dirname "$0")"
+. scripts/environment.sh
+case "${1:-}" in
+    --*) exec "$PYTHON" -m artquant eval "$@" ;;
+    *.yaml) config=$1; shift ;;
+    *) config=configs/demo/demo.yaml ;;
+esac
+exec "$PYTHON" -m artquant eval --config "$config" "$@"

@@ -1,0 +1,14 @@
+#!/bin/sh
+# sh infer.sh [GPU] [CONFIG] [key=value ...] - score the run's pictures; run again, it goes on where it stopped.
+#
+# GPU is a number, or cpu; left out, the first GPU is taken, else the CPU.
+set -eu
+cd "$(dirname "$0")"
+. scripts/environment.sh
+device=auto
+case "${1:-}" in
+    cpu) device=cpu; shift ;;
+    [0-9] | [0-9][0-9]) device=cuda:$1; shift ;;
+esac
+case "${1:-}" in *.yaml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
+exec "$PYTHON" -m artquant infer --config "$config" --device "$device" "$@"

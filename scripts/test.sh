@@ -1,0 +1,8 @@
+#!/bin/sh
+# sh scripts/test.sh [pytest arguments] - install into .venv if need be, check the style, run the tests.
+set -eu
+cd "$(dirname "$0")/.."
+sh scripts/install.sh
+.venv/bin/python -m ruff check .
+.venv/bin/python -m ruff format --check .
+exec .venv/bin/python -m pytest "$@"

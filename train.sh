@@ -1,0 +1,9 @@
+#!/bin/sh
+# sh train.sh [CONFIG] [key=value ...] [--ranks N] - train a run's stages; run again, it goes on where it stopped.
+#
+# On a machine with GPUs one process per GPU is started, by DeepSpeed where the stage names a DeepSpeed file.
+set -eu
+cd "$(dirname "$0")"
+. scripts/environment.sh
+case "${1:-}" in *.yaml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
+exec "$PYTHON" -m artquant train --config "$config" "$@"

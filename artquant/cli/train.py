@@ -70,7 +70,8 @@ def _command(arguments: argparse.Namespace, stage: StageConfig, launcher: str) -
         launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *port, "-m", "artquant"]
     elif launcher == "deepspeed":
         port = ["--master_port", str(_free_port())]
-        launch = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), *port, "--module", "artquant"]
+        launch = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), *port, "--no_local_rank"]
+        launch += ["--module", "artquant"]
     else:
         launch = ["-m", "artquant"]
     return [sys.executable, *launch, *inner]

@@ -124,7 +124,7 @@ def _check_origin(out: Path, scorer: Scorer, model_name: str, empty: bool) -> No
     }
     if not empty and file.is_file() and read_json(file) != origin:
         raise ArtQuantError(
-            f"{out}: holds predictions of {read_json(file).get('model')} or made with other settings; name another output "
-            "file or delete it"
+            f"{out}: holds predictions of {read_json(file).get('model')} or made with other settings; "
+            "name another output file or delete it"
         )
     write_json(file, origin)

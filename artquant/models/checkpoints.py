@@ -13,14 +13,12 @@ is an error that names it.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
@@ -32,7 +30,8 @@ from artquant.prompts import SUBJECT, Prompt, get_prompt
 from artquant.readouts import READOUTS, Readout
 from artquant.readouts.rating_levels import RatingLevels
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 CARD = "artquant.json"  # prompt, readout and history of a model that we trained
 ADAPTER_FOLDER = "adapter"  # inside a model folder: the LoRA run that the folder's weights were merged from
@@ -130,6 +129,8 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool) -> Pef
     Raises:
         CheckpointError: a tensor is missing, unexpected or of another shape.
     """
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict  # takes seconds, and only adapters need it
+
     stored = LoraConfig.from_pretrained(str(folder))
     adapter_config = LoraConfig(
         r=stored.r,

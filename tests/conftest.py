@@ -21,3 +21,30 @@ def shared_folder() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"no golden values in {folder}: set ARTQUANT_SHARED to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks on one thread: where other jobs run too, threads that wait for each other take five times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    """A base model folder of 200 KB with a tokenizer trained on a few sentences (tests only read it)."""
+    from golden import write_base
+
+    return write_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="session")
+def tiny_processor(tiny_base):
+    """The processor of `tiny_base`."""
+    from artquant.models.mplug_owl2 import MPLUGOwl2Processor
+
+    return MPLUGOwl2Processor.from_pretrained(tiny_base)

@@ -14,9 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from artquant.config.schema import LossConfig
+from artquant.config.schema import (
+    DemoAbstractorConfig,
+    DemoModelConfig,
+    DemoTextConfig,
+    DemoVisionConfig,
+    LossConfig,
+)
 from artquant.data.dataset import TASKS, Collator, EncodedSample
+from artquant.jsonio import write_json
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.initialise import initialise_model
 from artquant.readouts import RatingLevels
 from artquant.train.objective import Objective, task_counts
 
@@ -25,6 +33,10 @@ SCALES = ("single_scale", "multi_scale")
 ATTENTIONS = ("eager", "sdpa")
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 WEIGHTS = (10.0, 7.5, 5.0, 3.5, 1.0)
+TEXTS = (
+    "Warm light falls across a quiet harbour; the boats lie still.",
+    "The composition is calm, and its colours speak of evening.",
+)
 
 
 @torch.no_grad()
@@ -53,6 +65,24 @@ def small_network(attention: str = "sdpa", **options) -> MPLUGOwl2LlamaForCausal
     config = MPLUGOwl2Config(visual_config=visual_config, **text | options)
     config._attn_implementation = attention
     return draw_weights(MPLUGOwl2LlamaForCausalLM(config), seed=1)
+
+
+def write_base(folder: Path, **options) -> Path:
+    """A base model folder in the form of the published one, with drawn weights and pictures of 28 x 28 pixels."""
+    texts = folder.parent / "texts.json"
+    write_json(texts, [{"conversations": [{"from": "gpt", "value": text}]} for text in TEXTS])
+    config = DemoModelConfig(
+        texts=(texts,),
+        vocabulary_size=600,
+        image_size=28,
+        vision=DemoVisionConfig(hidden=16, layers=2, heads=2, mlp=24),
+        abstractor=DemoAbstractorConfig(hidden=16, layers=2, heads=2, mlp=20, queries=3),
+        text=DemoTextConfig(hidden=16, layers=2, heads=4, key_value_heads=4, mlp=24),
+        max_positions=256,
+        **options,
+    )
+    draw_weights(initialise_model(config, folder, WORDS), seed=2).save_pretrained(folder)
+    return folder
 
 
 class GoldenProcessor:

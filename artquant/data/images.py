@@ -86,6 +86,21 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
     raise ImageError(f"cannot read picture {_one_line(where)}: {reason}")
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture of any mode as ``load_image`` gives it: upright, transparency on white, 8-bit RGB.
+
+    Raises:
+        ImageError: It cannot be decoded, or its size or mode is refused.
+    """
+    try:
+        _check_size(*image.size)
+        return _to_rgb(_upright(image))
+    except _Refused as refusal:
+        raise ImageError(f"cannot use picture {image!r}: {refusal}") from None
+    except OSError as error:
+        raise ImageError(f"cannot decode picture {image!r}: {_one_line(error)}; fetch or export it again") from None
+
+
 def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
     """The picture files of a folder, by suffix (``SUFFIXES``, in any case), sorted by their path within the folder.
 

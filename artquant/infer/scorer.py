@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from artquant.data.images import as_rgb
 from artquant.errors import ArtQuantError
 from artquant.models.checkpoints import LoadedModel, load_model
 
@@ -28,7 +29,7 @@ class Scorer:
 
     Example:
         >>> scorer = Scorer.from_pretrained("runs/demo/scores/model")
-        >>> [result] = scorer([Image.open("painting.jpg").convert("RGB")])
+        >>> [result] = scorer([Image.open("painting.jpg")])
         >>> result.score
     """
 
@@ -91,17 +92,17 @@ class Scorer:
         ]
 
     def __call__(self, images: Sequence[Image.Image], batch_size: int = 16) -> list[Score]:
-        """Scores of RGB pictures of any size, in order."""
+        """Scores of pictures of any size and mode, in order; they are read as `artquant.data.images.as_rgb` says."""
         return [score for batch in _batches(images, batch_size) for score in self.score_pixels(self._pixels(batch))]
 
     def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        return self.image_processor(images)["pixel_values"]
+        return self.image_processor([as_rgb(image) for image in images])["pixel_values"]
 
     @torch.inference_mode()
     def describe(
         self, images: Sequence[Image.Image], level: int = 3, max_new_tokens: int = 512, batch_size: int = 8
     ) -> list[str]:
-        """Descriptions of RGB pictures, the likeliest words.
+        """Descriptions of pictures, the likeliest words.
 
         Args:
             level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.

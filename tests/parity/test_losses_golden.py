@@ -12,6 +12,8 @@ from golden import SCALES, golden_model
 
 from artquant.losses import ScoreDistribution, outside_mass, pair_ranking_loss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module", params=SCALES)
 def golden(request):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile, features
 
-from artquant.data.images import ImageError, list_pictures, load_image
+from artquant.data.images import ImageError, as_rgb, list_pictures, load_image
 
 
 def gradient(width: int = 40, height: int = 24) -> Image.Image:
@@ -371,3 +371,20 @@ def test_no_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_as_rgb_is_what_load_image_gives(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    path = tmp_path / "transparent.png"
+    Image.fromarray(pixels, "RGBA").save(path)
+    assert as_rgb(Image.open(path)).tobytes() == load_image(path).tobytes()
+
+
+def test_as_rgb_refuses_what_load_image_refuses(tmp_path):
+    with pytest.raises(ImageError, match="too small"):
+        as_rgb(Image.new("RGB", (1, 1)))
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ImageError, match="cannot decode"):
+        as_rgb(Image.open(path))

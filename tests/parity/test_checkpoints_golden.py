@@ -1,0 +1,151 @@
+"""Checkpoints that the published code wrote, in the three forms that users have, against its results on them.
+
+tests/fixtures/state_dict_7b.json holds the tensor names and shapes of the published 7B checkpoint, layers joined: the
+entry `layers.{}.x: [32, shape]` stands for the tensors `layers.0.x` to `layers.31.x`.
+"""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from golden import FIXTURES
+from safetensors.torch import load_file
+
+from artquant.config.schema import LoraConfig
+from artquant.data.images import load_image
+from artquant.infer.scorer import Scorer
+from artquant.models.checkpoints import attach_adapter, load_model, load_network, save_adapter, save_model
+from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BASE = "mplug-owl2-tiny"
+FORMS = {  # folder, base folder, name in expected.npz
+    "base": (BASE, None, "base"),
+    "full": ("full-finetuned", BASE, "full_fp16_as_fp32"),
+    "lora": ("deqa_lora_prompt_apdd", BASE, "lora"),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(shared_folder):
+    return shared_folder / "golden" / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def base_tensors(checkpoints):
+    """Every tensor of the base, from its shards."""
+    index = json.loads((checkpoints / BASE / "pytorch_model.bin.index.json").read_text(encoding="utf-8"))
+    tensors = {}
+    for shard in sorted(set(index["weight_map"].values())):
+        tensors |= torch.load(checkpoints / BASE / shard, weights_only=True)
+    assert sorted(tensors) == sorted(index["weight_map"])
+    return tensors
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores(shared_folder, checkpoints, form):
+    """From given pixels, and the whole way from twelve picture files, through the Python interface."""
+    folder, base, name = FORMS[form]
+    scorer = Scorer.from_pretrained(checkpoints / folder, base and checkpoints / base, device="cpu")
+    with np.load(checkpoints / "expected.npz") as golden:
+        results = scorer.score_pixels(torch.from_numpy(golden["pixel_values"]))
+        logits = [list(result.logits.values()) for result in results]
+        np.testing.assert_allclose(logits, golden[f"{name}_logits_levels"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose([result.score for result in results], golden[f"{name}_scores"], rtol=0, atol=1e-4)
+
+    expected = json.loads((checkpoints / "expected_pictures.json").read_text(encoding="utf-8"))[form]
+    assert len(expected) == 12
+    folders = (shared_folder / "golden" / "preprocessing", shared_folder / "images")
+    files = [next(folder / name for folder in folders if (folder / name).is_file()) for name in expected]
+    for result, values in zip(scorer([load_image(file) for file in files]), expected.values(), strict=True):
+        assert result.logits == pytest.approx(values["logits"], rel=0, abs=1e-4)
+        assert (result.score, result.std) == pytest.approx((values["score"], values["std"]), rel=0, abs=2e-4)
+
+
+@pytest.mark.parametrize("form", ["base", "full"])
+def test_saved_model_is_the_published_form(checkpoints, base_tensors, tmp_path, form):
+    folder, base, _ = FORMS[form]
+    loaded = load_model(checkpoints / folder, base and checkpoints / base)
+    save_model(tmp_path, loaded.model, loaded.processor, loaded.prompt, loaded.readout)
+    original = base_tensors if form == "base" else load_file(checkpoints / folder / "model.safetensors")
+    saved = load_file(tmp_path / "model.safetensors")
+    assert sorted(saved) == sorted(base_tensors)
+    for name, tensor in saved.items():
+        assert torch.equal(tensor, original[name].float()), name
+
+    published = json.loads((checkpoints / folder / "config.json").read_text(encoding="utf-8"))
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    changed = {"torch_dtype", "transformers_version"}  # of this file: float32, written by a current release
+    if form == "base":
+        changed.add("architectures")  # this published file does not say
+    for key in sorted(set(published) - changed):
+        assert written.get(key) == published[key], key
+    assert (written["torch_dtype"], written["architectures"]) == ("float32", ["MPLUGOwl2LlamaForCausalLM"])
+
+    again = load_model(tmp_path)
+    assert (again.prompt, again.readout) == (loaded.prompt, loaded.readout)
+    for name, tensor in again.model.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
+
+
+def test_saved_adapter_is_the_published_form(checkpoints, tmp_path):
+    folder = checkpoints / FORMS["lora"][0]
+    adapted = attach_adapter(load_network(checkpoints / BASE).model, folder, trainable=True)
+    for name, parameter in adapted.named_parameters():
+        visual = "vision_model" in name or "visual_abstractor" in name
+        parameter.requires_grad_("lora_" in name or visual)
+    save_adapter(tmp_path, adapted, adapted.state_dict())
+    for stem in ("adapter_model", "non_lora_trainables"):
+        published = torch.load(folder / f"{stem}.bin", weights_only=True)
+        saved = load_file(tmp_path / f"{stem}.safetensors")
+        assert sorted(saved) == sorted(published)
+        for name, tensor in saved.items():
+            assert torch.equal(tensor, published[name].float()), name
+    merged = [load_network(run, checkpoints / BASE).model.state_dict() for run in (folder, tmp_path)]
+    for name, tensor in merged[0].items():
+        assert torch.equal(tensor, merged[1][name]), name
+
+
+@pytest.fixture(scope="module")
+def network_7b():
+    """The network of default configuration, without memory for its weights."""
+    with torch.device("meta"):
+        return MPLUGOwl2LlamaForCausalLM(MPLUGOwl2Config())
+
+
+def test_names_and_shapes_of_the_7b_network(network_7b):
+    expected = {}
+    for pattern, (count, shape) in json.loads((FIXTURES / "state_dict_7b.json").read_text(encoding="utf-8")).items():
+        expected |= {pattern.replace("{}", str(index)): shape for index in range(count)}
+    assert len(expected) == 862
+    assert {name: list(tensor.shape) for name, tensor in network_7b.state_dict().items()} == expected
+
+
+def test_parameter_counts_of_the_7b_network(network_7b):
+    """The published figures count parameters only, not the abstractor's position tables."""
+    counts = {}
+    for name, parameter in network_7b.named_parameters():
+        part = next((key for key in ("vision_model", "visual_abstractor", "model.layers") if key in name), "rest")
+        if part == "model.layers" and not name.startswith("model.layers."):
+            raise AssertionError(name)
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    assert counts == {
+        "model.layers": 7_550_271_488,
+        "rest": 262_148_096,
+        "vision_model": 303_966_208,
+        "visual_abstractor": 81_473_536,
+    }
+    assert sum(counts.values()) == 8_197_859_328
+
+
+def test_lora_parameters_of_the_7b_network(network_7b):
+    lora = LoraConfig()
+    adapted = [
+        module for name, module in network_7b.named_modules() if re.fullmatch(lora.target_modules, name)
+    ]
+    assert sum(lora.r * (module.in_features + module.out_features) for module in adapted) == 67_108_864
+    assert math.isclose(lora.alpha / lora.r, 2.0)

@@ -25,7 +25,7 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Small networks on one thread: where other jobs run too, threads that wait for each other take five times as long."""
+    """Small networks on one thread: beside other jobs, threads that wait for each other take five times as long."""
     import torch
 
     before = torch.get_num_threads()

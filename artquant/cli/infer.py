@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from artquant.config.load import load_config
 from artquant.config.schema import InferConfig
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         scorer,
         records,
         out,
-        model_name=str(model),
+        model_name=_model_name(model, base),
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
@@ -40,6 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     print(f"{out}: {summary.scored} pictures scored{done}{skipped}")
     return 1 if summary.skipped else 0
+
+
+def _model_name(model: Path, base: Path | None) -> str:
+    """Of an adapter, the base counts too."""
+    return f"{model} over {base}" if (model / "adapter_config.json").is_file() else str(model)
 
 
 def _settings(arguments: argparse.Namespace):

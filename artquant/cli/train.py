@@ -11,16 +11,17 @@ import sys
 from artquant.config.load import load_config
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
-from artquant.paths import final_model
+from artquant.paths import stage_model
+from artquant.train.stages import chosen_stages
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train in this process, or each stage in processes of its own."""
     config = load_config(arguments.config, arguments.overrides)
-    stages = [stage for stage in config.stages if not arguments.stage or stage.name in arguments.stage]
+    stages = chosen_stages(config, arguments.stage)
     launchers = {stage.name: _launcher(arguments, stage) for stage in stages}
     if "RANK" in os.environ or all(launcher == "none" for launcher in launchers.values()):
-        return _train_here(config, arguments.stage)
+        return _train_here(config, stages)
     for stage in stages:
         status = subprocess.run(_command(arguments, stage, launchers[stage.name]), env=_environment()).returncode
         if status:
@@ -28,15 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train_here(config: RunConfig, stages: list[str]) -> int:
+def _train_here(config: RunConfig, stages: list[StageConfig]) -> int:
     from transformers.utils.logging import disable_progress_bar
 
     from artquant.train.run import run_training
 
     disable_progress_bar()  # of loading; training has its own
-    run_training(config, stages)
+    run_training(config, [stage.name for stage in stages])
     if os.environ.get("RANK", "0") == "0":
-        print(f"run {config.run}: model in {final_model(config)}")
+        print(f"run {config.run}: model in {stage_model(config, stages[-1])}")
     return 0
 
 

@@ -351,6 +351,7 @@ class DemoModelConfig:
     text: DemoTextConfig = field(default_factory=DemoTextConfig)  # language decoder
     max_positions: int = 512  # longest sequence, image tokens included
     seed: int = 0  # of the drawn weights
+    initializer_range: float = 0.02  # standard deviation of the drawn weights; narrow networks learn faster with more
     multi_scale: bool = False  # three abstractors over one vision encoder
     multi_image: bool = False  # three vision encoders and abstractors, one per image size
     dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the written weights
@@ -367,6 +368,7 @@ class DemoModelConfig:
         image_tokens = (self.abstractor.queries + 1) * (3 if self.multi_scale or self.multi_image else 1)
         room = f"must exceed the {image_tokens} image tokens, got {self.max_positions}"
         _require(self.max_positions > image_tokens, "max_positions", room)
+        _require_positive(initializer_range=self.initializer_range)
         both = self.multi_scale and self.multi_image
         _require(not both, "multi_image", "not together with multi_scale; choose one")
         _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")

@@ -104,7 +104,7 @@ def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:
     if not out.is_file():
         return set()
     append_json_lines(out, [])  # removes the half line that a killed run left
-    done = {line["id"] for _, line in read_json_lines(out)}
+    done = {_id(line, f"{out} line {number}") for number, line in read_json_lines(out)}
     foreign = done - {record.id for record in records}
     if foreign:
         raise ArtQuantError(
@@ -112,6 +112,12 @@ def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:
             "output file or delete it"
         )
     return done
+
+
+def _id(line: object, where: str) -> str:
+    if not isinstance(line, dict) or not isinstance(line.get("id"), str):
+        raise ArtQuantError(f"{where}: no prediction with an id; name another output file or delete it")
+    return line["id"]
 
 
 def _check_origin(out: Path, scorer: Scorer, model_name: str, empty: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class TrainableNetwork:
 
     model: MPLUGOwl2LlamaForCausalLM | PeftModel
     processor: MPLUGOwl2Processor
+    adapter_over: Path | None = None  # model folder that the adapter, if there is one, lies over
 
     @property
     def network(self) -> MPLUGOwl2LlamaForCausalLM:
@@ -54,20 +56,21 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
         base: the run's base model.
     """
     dtype = getattr(torch, model.dtype)
+    over = None
     if trainable.lora is not None and _continues(start, base, trainable.lora):
         network, processor = _loaded(base, None, dtype, model.attention)
-        adapted = attach_adapter(network, start / ADAPTER_FOLDER, trainable=True)
+        adapted, over = attach_adapter(network, start / ADAPTER_FOLDER, trainable=True), base
         logger.info("going on with the adapter of %s over %s", start, base)
     else:
         network, processor = _loaded(start, base, dtype, model.attention)
         adapted = network
         if trainable.lora is not None:
-            adapted = _with_new_adapter(network, trainable.lora)
+            adapted, over = _with_new_adapter(network, trainable.lora), start
             logger.info("a new adapter over %s", start)
     _choose_parameters(network, trainable)
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()
-    return TrainableNetwork(adapted, processor)
+    return TrainableNetwork(adapted, processor, over)
 
 
 def _loaded(folder: Path, base: Path | None, dtype: torch.dtype, attention: str):
@@ -80,7 +83,7 @@ def _continues(start: Path, base: Path, lora: LoraConfig) -> bool:
     if not (adapter / "adapter_config.json").is_file() or is_deepspeed_zero3_enabled():
         return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
     stored = PeftLoraConfig.from_pretrained(str(adapter))
-    recorded = read_json(start / CARD)["history"].get("base")
+    recorded = read_json(start / CARD)["history"].get("adapter_over")
     targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules)
     wanted = lora.target_modules if isinstance(lora.target_modules, str) else set(lora.target_modules)
     same = (stored.r, stored.lora_alpha, targets) == (lora.r, lora.alpha, wanted)
@@ -171,4 +174,5 @@ def write_trained_model(
     save_model(partial, skeleton, trained.processor, prompt, readout, history, state_dict=weights)
     if isinstance(trained.model, PeftModel):
         save_adapter(partial / ADAPTER_FOLDER, trained.model, state_dict)
+        shutil.copy(partial / CARD, partial / ADAPTER_FOLDER / CARD)  # it is scored with the same prompt
     partial.rename(folder)

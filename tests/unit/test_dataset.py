@@ -1,0 +1,242 @@
+"""Records as samples, samples as batches, and the order in which they come."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from artquant.data.dataset import TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.data.records import TrainingRecord
+from artquant.errors import ArtQuantError
+from artquant.prompts import PROMPTS
+from artquant.readouts import RatingLevels
+
+WORDS = ("excellent", "good", "fair", "poor", "bad")
+PROBS = (0.1, 0.2, 0.4, 0.2, 0.1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(draw.integers(0, 256, (20 + number, 30, 3), np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def record(pictures: Path, number: int, **values) -> TrainingRecord:
+    common = {"id": f"r{number}", "image": pictures / f"{number % 4}.png", "gt_score": None, "std": None, "level": None}
+    common |= {"level_probs": None, "source": f"score.json record {number + 1}"}
+    return TrainingRecord(**common | values)
+
+
+def score(pictures: Path, number: int, **values) -> TrainingRecord:
+    text = {"task": "score", "question": "Rate the quality of this painting.", "answer": "ignored: made from the score"}
+    return record(pictures, number, **text | {"gt_score": 6.0, "level_probs": PROBS} | values)
+
+
+def description(pictures: Path, number: int, **values) -> TrainingRecord:
+    text = {"task": "description", "question": "Describe this painting.", "answer": "The boats lie still."}
+    return record(pictures, number, **text | values)
+
+
+@pytest.fixture
+def make(tiny_processor):
+    """A data set of these records."""
+    readout = RatingLevels.from_encoder(tiny_processor, PROMPTS["artquant"], WORDS, (10, 7.5, 5, 3.5, 1))
+
+    def build(*records: TrainingRecord, max_length: int = 256, **options) -> ArtDataset:
+        return ArtDataset(records, tiny_processor, PROMPTS["artquant"], readout, max_length, **options)
+
+    return build
+
+
+class TestArtDataset:
+    def test_score_sample(self, make, pictures, tiny_processor):
+        data = make(score(pictures, 0))
+        item = data[0]
+        sample = item["sample"]
+        text = PROMPTS["artquant"].context("Rate the quality of this painting.") + " The quality of the painting is"
+        ids = tiny_processor.expand(tiny_processor.tokenize(f"{text} good.</s>"))
+        assert sample.input_ids == ids and sample.target == PROBS and data.lengths() == [len(ids)]
+        assert sample.rating_index == len(tiny_processor.expand(tiny_processor.tokenize(text)))
+        learned = tiny_processor.decode(ids[sample.answer_start :])
+        assert learned.strip() == "The quality of the painting is good.</s>"
+        assert item["source"] == "score.json record 1 (r0)"
+        expected = tiny_processor.image_processor(Image.open(pictures / "0.png"))["pixel_values"][0]
+        assert torch.equal(item["pixel_values"], expected)
+
+    def test_description_sample(self, make, pictures, tiny_processor):
+        sample = make(description(pictures, 1))[0]["sample"]
+        assert sample.rating_index is None and sample.target is None
+        learned = tiny_processor.decode(sample.input_ids[sample.answer_start :])
+        assert learned.strip() == "The boats lie still.</s>"
+
+    def test_targets_are_made_where_the_record_has_none(self, make, pictures):
+        records = [score(pictures, 0, level_probs=None, gt_score=4.2), score(pictures, 1)]
+        data = make(*records, description(pictures, 2), score(pictures, 3, level_probs=None, gt_score=9.0))
+        targets = [sample.target for sample in data.samples]
+        assert targets[1] == PROBS and targets[2] is None
+        for target, expected in ((targets[0], 4.2), (targets[3], 9.0)):
+            assert np.dot(target, (10, 7.5, 5, 3.5, 1)) == pytest.approx(expected, abs=1e-8)
+
+    def test_pictures_are_kept_only_if_asked_for(self, make, pictures, monkeypatch):
+        read = []
+        import artquant.data.dataset as module
+
+        load = module.load_image
+        monkeypatch.setattr(module, "load_image", lambda path, **options: read.append(path) or load(path, **options))
+        records = [score(pictures, 0), description(pictures, 4)]  # both of picture 0
+        for options, count in (({}, 4), ({"cache_pictures": True}, 1)):
+            read.clear()
+            data = make(*records, **options)
+            pixels = [data[index]["pixel_values"] for index in (0, 1, 0, 1)]
+            assert len(read) == count and all(torch.equal(pixels[0], other) for other in pixels)
+
+    def test_picture_that_cannot_be_read(self, make, pictures, tmp_path):
+        item = make(score(pictures, 7, image=tmp_path / "lost.png"))[0]
+        assert set(item) == {"error"}
+        assert "lost.png" in item["error"] and "score.json record 8 id 'r7'" in item["error"]
+
+    def test_too_long(self, make, pictures):
+        records = [description(pictures, 0), description(pictures, 1, answer="calm " * 300)]
+        with pytest.raises(ArtQuantError, match=r"score.json record 2 \(id 'r1'\): \d+ tokens .* than max_length 256"):
+            make(*records)
+        length = make(records[0]).lengths()[0]
+        assert make(records[0], max_length=length).lengths() == [length]
+        with pytest.raises(ArtQuantError, match="max_length"):
+            make(records[0], max_length=length - 1)
+
+    def test_score_outside_the_scale(self, make, pictures):
+        bad = score(pictures, 1, level_probs=None, gt_score=11.0, source="my record set/score.json record 2")
+        where = r"^my record set/score.json record 2 \(id 'r1'\): .*11.*between 1 and 10"
+        with pytest.raises(ArtQuantError, match=where):
+            make(score(pictures, 0, level_probs=None), bad)
+
+    def test_rating_word_that_does_not_line_up(self, tiny_processor, pictures):
+        readout = RatingLevels(WORDS, (10, 7.5, 5, 3.5, 1), (1, 2, 3, 4, 5))
+        with pytest.raises(ArtQuantError, match=r"score.json record 1 \(id 'r0'\): prompt 'artquant' does not line up"):
+            ArtDataset([score(pictures, 0)], tiny_processor, PROMPTS["artquant"], readout, 256)
+
+
+class TestCollator:
+    def test_batch(self, make, pictures, tiny_processor):
+        """Each position's token is the one after it in its row; every learned token has its position, once."""
+        long = description(pictures, 1, answer="Warm light falls across a quiet harbour.")
+        data = make(score(pictures, 0, gt_score=9.0), long, score(pictures, 2, level_probs=(1.0, 0, 0, 0, 0)))
+        batch = Collator(tiny_processor)([data[index] for index in range(3)])
+        rows, width = batch["input_ids"].shape
+        assert (rows, width) == (3, max(data.lengths()))
+        assert batch["attention_mask"].sum(1).tolist() == data.lengths()
+        for row, sample in enumerate(data.samples):
+            assert batch["input_ids"][row, : len(sample.input_ids)].tolist() == sample.input_ids
+            assert not batch["input_ids"][row, len(sample.input_ids) :].any()
+        assert batch["pixel_values"].shape == (3, 3, 28, 28)
+        assert batch["sources"] == [f"score.json record {n + 1} (r{n})" for n in range(3)]
+
+        expected = {task: [] for task in TASKS}
+        for row, sample in enumerate(data.samples):
+            for index in range(sample.answer_start, len(sample.input_ids)):
+                task = "description" if sample.rating_index is None else TASKS[1 + (index == sample.rating_index)]
+                expected[task].append(row * width + index - 1)
+        assert batch["counts"] == tuple(len(expected[task]) for task in TASKS)
+        assert batch["positions"].tolist() == [place for task in TASKS for place in expected[task]]
+        assert batch["token_ids"].tolist() == batch["input_ids"].flatten()[batch["positions"] + 1].tolist()
+        ratings = tiny_processor.decode(batch["token_ids"][-2:])
+        assert ratings.split() == ["excellent", "good"]
+        torch.testing.assert_close(batch["level_probs"], torch.tensor([PROBS, (1, 0, 0, 0, 0)]))
+
+    @pytest.mark.parametrize("kind", [score, description])
+    def test_one_task_alone(self, make, pictures, tiny_processor, kind):
+        data = make(kind(pictures, 0), kind(pictures, 1))
+        batch = Collator(tiny_processor)([data[0], data[1]])
+        assert sum(batch["counts"]) == len(batch["positions"]) == len(batch["token_ids"])
+        assert (batch["counts"][0] == 0) == (kind is score)
+        assert len(batch["level_probs"]) == batch["counts"][2] == (2 if kind is score else 0)
+
+    def test_unreadable_picture(self, make, pictures, tiny_processor, tmp_path):
+        data = make(score(pictures, 0), score(pictures, 1, image=tmp_path / "lost.png"))
+        batch = Collator(tiny_processor)([data[0], data[1]])
+        assert batch == {"error": data[1]["error"]}
+
+
+def orders(sampler: EpochSampler, epochs: int = 3) -> list[list[int]]:
+    found = []
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        found.append(list(sampler))
+    return found
+
+
+class TestEpochSampler:
+    PARTS = (range(40), [40, 41, 40, 41], range(42, 60))
+
+    def test_every_index_once_per_epoch_in_another_order(self):
+        sampler = EpochSampler(self.PARTS, seed=3)
+        found = orders(sampler)
+        assert len(sampler) == 62
+        for order in found:
+            assert Counter(order) == Counter(index for part in self.PARTS for index in part)
+        assert len({tuple(order) for order in found}) == 3
+        # Mixed: the first part does not come first.
+        assert max(order.index(59) for order in found) > 0 and any(set(order[:40]) != set(range(40)) for order in found)
+
+    def test_depends_on_seed_and_epoch_alone(self):
+        sampler = EpochSampler(self.PARTS, seed=3)
+        again = EpochSampler(self.PARTS, seed=3)
+        again.set_epoch(2)
+        assert list(again) == list(again) == orders(sampler)[2]
+        assert orders(EpochSampler(self.PARTS, seed=4)) != orders(sampler)
+
+    def test_in_order(self):
+        found = orders(EpochSampler(self.PARTS, seed=3, in_order=True))
+        for order in found:
+            assert set(order[:40]) == set(range(40)) and set(order[44:]) == set(range(42, 60))
+            assert sorted(order[40:44]) == [40, 40, 41, 41]
+        assert len({tuple(order[:40]) for order in found}) == 3
+
+    def test_grouped_by_length(self):
+        """Groups of a step's size hold similar lengths, in shuffled order with the longest sample in the first."""
+        draw = np.random.default_rng(0)
+        lengths = draw.integers(50, 1000, 203).tolist()
+        sampler = EpochSampler([range(203)], seed=1, lengths=lengths, group_size=8)
+        for order in orders(sampler):
+            assert sorted(order) == list(range(203))
+            groups = [[lengths[index] for index in order[start : start + 8]] for start in range(0, 200, 8)]
+            assert max(groups[0]) == max(lengths)
+            assert np.mean([max(group) - min(group) for group in groups]) < 60  # about 870 if not grouped
+            means = [np.mean(group) for group in groups[1:]]
+            assert means != sorted(means) and means != sorted(means, reverse=True)
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.integers(0, 12), max_size=3), st.integers(0, 99), st.booleans(), st.integers(1, 5))
+    def test_nothing_is_lost(self, sizes, seed, grouped, group_size):
+        starts = np.cumsum([0, *sizes])
+        parts = [range(start, start + size) for start, size in zip(starts, sizes, strict=False)]
+        lengths = [index % 7 + 1 for index in range(sum(sizes))] if grouped else None
+        sampler = EpochSampler(parts, seed, lengths=lengths, group_size=group_size)
+        assert sorted(sampler) == list(range(sum(sizes))) and len(sampler) == sum(sizes)
+
+
+class TestWeightedIndices:
+    def test_whole_parts_repeat_and_fractions_sample(self):
+        whole = list(range(10, 30))
+        assert weighted_indices(10, 20, 1.0, seed=0) == whole
+        assert weighted_indices(10, 20, 2.0, seed=0) == whole * 2
+        for weight, count in ((0.5, 10), (1.25, 25), (2.3, 46)):
+            found = Counter(weighted_indices(10, 20, weight, seed=0))
+            assert found.total() == count and set(found) <= set(whole)
+            assert set(found.values()) <= {int(weight), int(weight) + 1}
+
+    def test_a_small_fraction_gives_at_least_one(self):
+        [index] = weighted_indices(5, 3, 0.01, seed=0)
+        assert index in (5, 6, 7)
+
+    def test_depends_on_the_seed(self):
+        draws = {tuple(weighted_indices(0, 100, 0.2, seed)) for seed in range(5)}
+        assert len(draws) == 5 and tuple(weighted_indices(0, 100, 0.2, 1)) in draws

@@ -102,4 +102,7 @@ class Palette:
 
     def hexadecimal(self) -> dict[str, str]:
         """The colours by role, as `#rrggbb`."""
-        return {role: "#" + "".join(f"{round(255 * min(max(float(c), 0.0), 1.0)):02x}" for c in self[role]) for role in ROLES}
+        return {
+            role: "#" + "".join(f"{round(255 * min(max(float(c), 0.0), 1.0)):02x}" for c in self[role])
+            for role in ROLES
+        }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from artquant.data.images import as_rgb
 from artquant.errors import ArtQuantError
-from artquant.models.checkpoints import LoadedModel, load_model
+from artquant.models.checkpoints import DTYPES, LoadedModel, load_model
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Scorer:
             ArtQuantError: the folder is no usable model, or the device is not there.
         """
         chosen = choose_device(device)
-        return cls(load_model(folder, base, getattr(torch, dtype), attention, prompt, weights), chosen)
+        return cls(load_model(folder, base, _dtype(dtype), attention, prompt, weights), chosen)
 
     def _prompt_ids(self, text: str) -> torch.Tensor:
         processor = self.loaded.processor
@@ -140,6 +140,12 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ArtQuantError(f"device {name}: this machine has {torch.cuda.device_count()} GPU(s); name another or cpu")
     return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise ArtQuantError(f"dtype {name!r} is not known; name {' or '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:

@@ -33,6 +33,7 @@ from artquant.readouts.rating_levels import RatingLevels
 if TYPE_CHECKING:
     from peft import PeftModel
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CARD = "artquant.json"  # prompt, readout and history of a model that we trained
 ADAPTER_FOLDER = "adapter"  # inside a model folder: the LoRA run that the folder's weights were merged from
 PEFT_PREFIX = "base_model.model."

@@ -19,6 +19,7 @@ from artquant.jsonio import read_json
 from artquant.models.checkpoints import (
     ADAPTER_FOLDER,
     CARD,
+    DTYPES,
     attach_adapter,
     load_network,
     save_adapter,
@@ -55,7 +56,7 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
         start: model folder to start from.
         base: the run's base model.
     """
-    dtype = getattr(torch, model.dtype)
+    dtype = DTYPES[model.dtype]
     over = None
     if trainable.lora is not None and _continues(start, base, trainable.lora):
         network, processor = _loaded(base, None, dtype, model.attention)

@@ -19,6 +19,7 @@ from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_i
 from artquant.data.records import TrainingRecord, check_images_exist, read_training_records
 from artquant.errors import ArtQuantError
 from artquant.jsonio import write_json
+from artquant.models.checkpoints import DTYPES
 from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
 from artquant.prompts import get_prompt
 from artquant.readouts.rating_levels import RatingLevels
@@ -167,7 +168,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
             "seed": config.seed,
         }
         shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
-        dtype = getattr(torch, config.model.dtype)
+        dtype = DTYPES[config.model.dtype]
         write_trained_model(target, trained, state_dict, prompt, readout, history, dtype)
         logger.info("stage %s: model written to %s", stage.name, target)
     trainer.accelerator.wait_for_everyone()

@@ -13,6 +13,7 @@ import torch
 from artquant.config.schema import DemoModelConfig
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json, write_json
+from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
@@ -156,7 +157,7 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Iterable[str]) -
     MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(out)
     torch.manual_seed(config.seed)
     network = network_config(config)
-    model = MPLUGOwl2LlamaForCausalLM(network).to(getattr(torch, config.dtype))
+    model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
     model.save_pretrained(out)
     MPLUGOwl2Processor.from_pretrained(out, config=network).save_pretrained(out)
     return model

@@ -1,8 +1,8 @@
 """python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing first help scoring?
 
-For every seed (default 0 1 2) the demo is run with both stages and with the second alone, from the same base model, on the
-same pictures, with the same number of second-stage epochs; runs that are done are not repeated. Prints a Markdown table of
-SRCC and PLCC on the held-out pictures with 95 % bootstrap intervals, and the paired difference.
+For every seed (default 0 1 2) the demo is run with both stages and with the second alone, from the same base model,
+on the same pictures, with the same number of second-stage epochs; runs that are done are not repeated. Prints a
+Markdown table of SRCC and PLCC on the held-out pictures with 95 % bootstrap intervals, and the paired difference.
 """
 
 from __future__ import annotations

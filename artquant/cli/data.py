@@ -28,11 +28,14 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
 
 def _init_model(arguments: argparse.Namespace) -> int:
+    from transformers.utils.logging import disable_progress_bar
+
     from artquant.config.load import load_config
     from artquant.config.schema import DemoModelConfig, LevelsConfig
     from artquant.models.mplug_owl2.initialise import initialise_model
 
     config = load_config(arguments.config, arguments.overrides, DemoModelConfig)
+    disable_progress_bar()  # of writing
     model = initialise_model(config, arguments.out, LevelsConfig().words)
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {config.vocabulary_size} tokens")
     return 0

@@ -19,11 +19,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Train in this process, or each stage in processes of its own."""
     config = load_config(arguments.config, arguments.overrides)
     stages = chosen_stages(config, arguments.stage)
-    launchers = {stage.name: _launcher(arguments, stage) for stage in stages}
-    if "RANK" in os.environ or all(launcher == "none" for launcher in launchers.values()):
+    ranks = _ranks(arguments)
+    launchers = {stage.name: _launcher(arguments, stage, ranks) for stage in stages}
+    if all(launcher == "none" for launcher in launchers.values()):
         return _train_here(config, stages)
     for stage in stages:
-        status = subprocess.run(_command(arguments, stage, launchers[stage.name]), env=_environment()).returncode
+        command = _command(arguments, stage, launchers[stage.name], ranks)
+        status = subprocess.run(command, env=_environment()).returncode
         if status:
             return status
     return 0
@@ -48,24 +50,29 @@ def _gpus() -> int:
 
 
 def _ranks(arguments: argparse.Namespace) -> int:
-    ranks = arguments.ranks or max(1, _gpus())
-    if ranks < 1:
-        raise ArtQuantError(f"--ranks must be at least 1, got {ranks}")
-    return ranks
+    if arguments.ranks is None:
+        return max(1, _gpus())
+    if arguments.ranks < 1:
+        raise ArtQuantError(f"--ranks must be at least 1, got {arguments.ranks}")
+    if arguments.ranks > 1 and arguments.launcher == "none":
+        raise ArtQuantError(f"--ranks {arguments.ranks} needs processes: name --launcher torchrun or deepspeed")
+    return arguments.ranks
 
 
-def _launcher(arguments: argparse.Namespace, stage: StageConfig) -> str:
-    if arguments.launcher != "auto" or "RANK" in os.environ:
-        return arguments.launcher if "RANK" not in os.environ else "none"
+def _launcher(arguments: argparse.Namespace, stage: StageConfig, ranks: int) -> str:
+    if "RANK" in os.environ:
+        return "none"  # started by a launcher already
+    if arguments.launcher != "auto":
+        return arguments.launcher
     if stage.deepspeed is not None:
         return "deepspeed"
-    return "torchrun" if _ranks(arguments) > 1 else "none"
+    return "torchrun" if ranks > 1 else "none"
 
 
-def _command(arguments: argparse.Namespace, stage: StageConfig, launcher: str) -> list[str]:
-    inner = ["train", "--config", str(arguments.config), "--stage", stage.name, "--launcher", "none"]
+def _command(arguments: argparse.Namespace, stage: StageConfig, launcher: str, ranks: int) -> list[str]:
+    inner = ["--quiet"] if arguments.quiet else []
+    inner += ["train", "--config", str(arguments.config), "--stage", stage.name, "--launcher", "none"]
     inner += arguments.overrides
-    ranks = _ranks(arguments)
     if launcher == "torchrun":
         port = ["--master-port", str(_free_port())]
         launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *port, "-m", "artquant"]

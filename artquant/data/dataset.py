@@ -85,11 +85,21 @@ class ArtDataset(Dataset):
             scores = np.array([self.records[index].gt_score for index in wanted], dtype=np.float64)
             try:
                 made = readout.targets(scores)
-            except ArtQuantError as error:
-                raise ArtQuantError(f"{self.records[wanted[0]].source.split(' record')[0]}: {error}") from error
+            except ArtQuantError:
+                for index, score in zip(wanted, scores, strict=True):
+                    self._check_target(readout, self.records[index], score)
+                raise
             for index, target in zip(wanted, made.tolist(), strict=True):
                 targets[index] = tuple(target)
         return targets
+
+    @staticmethod
+    def _check_target(readout: Readout, record: TrainingRecord, score: float) -> None:
+        """Raise the readout's error about this score, if there is one, with the record's name."""
+        try:
+            readout.targets(np.array([score]))
+        except ArtQuantError as error:
+            raise ArtQuantError(f"{record.source} (id {record.id!r}): {error}") from error
 
     def _encode(self, record, prompt, readout, target, max_length) -> EncodedSample:
         where = f"{record.source} (id {record.id!r})"

@@ -132,7 +132,10 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool) -> Pef
     """
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict  # takes seconds, and only adapters need it
 
-    stored = LoraConfig.from_pretrained(str(folder))
+    try:
+        stored = LoraConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'adapter_config.json'}: not a LoRA configuration ({error})") from error
     adapter_config = LoraConfig(
         r=stored.r,
         lora_alpha=stored.lora_alpha,
@@ -185,9 +188,14 @@ def _require_folder(folder: Path) -> None:
 def _load_full(folder: Path, dtype: torch.dtype, attention: str) -> MPLUGOwl2LlamaForCausalLM:
     try:
         model, info = MPLUGOwl2LlamaForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, output_loading_info=True, local_files_only=True
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
         raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())}") from error
     for kind, tensors in (
         ("is missing", info["missing_keys"]),
@@ -242,7 +250,7 @@ def _read_card(file: Path) -> tuple[Prompt, Readout]:
     card = read_json(file)
     try:
         return Prompt.from_dict(card["prompt"]), READOUTS[card["readout"]["kind"]].from_dict(card["readout"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ArtQuantError) as error:
         raise CheckpointError(f"{file}: not a model card of this version ({error!r}); save the model again") from error
 
 

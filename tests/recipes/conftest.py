@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -36,11 +36,11 @@ class Laboratory:
 
     data: Path  # demo data set
     base: Path  # base model folder
-    everything = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
-    as_published = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}}  # the rest of the section is the published choice
+    everything: ClassVar = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
+    as_published: ClassVar = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}}  # the rest is the published choice
     # What stays as it is even if everything trains: the position tables, and in the last decoder layer the norm after
     # attention of image positions, from where nothing reaches a learned token.
-    fixed = frozenset(
+    fixed: ClassVar = frozenset(
         {
             "model.layers.1.post_attention_layernorm.multiway.1.weight",
             "model.visual_abstractor.encoder.layers.0.crossattention.attention.k_pos_embed",
@@ -149,19 +149,22 @@ class Laboratory:
         return changed, set(before) - changed
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread only waits for the first."""
+@pytest.fixture(scope="package", autouse=True)
+def one_thread_and_no_gpu():
+    """Tiny tensors: a second thread only waits for the first. Runs are compared, so all of them are on the CPU."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        yield
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory) -> Laboratory:
+@pytest.fixture(scope="package")
+def lab(one_thread_and_no_gpu, tmp_path_factory) -> Laboratory:
     """Demo pictures and a tiny base model, made by the commands."""
     folder = tmp_path_factory.mktemp("laboratory")
     lab = Laboratory(folder / "data", folder / "base")
@@ -174,14 +177,14 @@ def lab(tmp_path_factory) -> Laboratory:
     return lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def two_stages(lab, tmp_path_factory) -> Path:
     """Folder of a run that learned descriptions, level by level, then scores; every parameter trains."""
     levels = lab.descriptions(order="in_order", save_steps=3)
     return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lora_run(lab, tmp_path_factory) -> Path:
     """Folder of a two-stage run with adapters, vision encoder and abstractor training, as published."""
     settings = {"trainable": lab.as_published}

@@ -25,7 +25,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def split_stage(lab):
     """Makes the stage, split as asked."""
 
@@ -36,7 +36,7 @@ def split_stage(lab):
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(lab, split_stage, tmp_path_factory) -> Path:
     """The run to compare with: one process, a whole step at a time."""
     return lab.train(tmp_path_factory.mktemp("whole"), split_stage(8, 1))
@@ -49,7 +49,7 @@ def launch(lab, config: Path, launcher: str) -> tuple[Path, str]:
     return config.parent / "runs" / "run", done.stdout + done.stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_ranks(lab, split_stage, tmp_path_factory) -> tuple[Path, str]:
     """The run on two ranks under torchrun, and what was printed."""
     return launch(lab, lab.write(tmp_path_factory.mktemp("two_ranks"), split_stage(4, 1)), "torchrun")

@@ -28,7 +28,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def killer(tmp_path_factory):
     file = tmp_path_factory.mktemp("killer") / "killer.py"
     file.write_text(KILLER, encoding="utf-8")

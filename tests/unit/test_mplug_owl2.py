@@ -112,6 +112,23 @@ class TestDecoder:
         assert torch.equal(other[:, :first_picture], logits[:, :first_picture])
         assert (other[:, first_picture:] - logits[:, first_picture:]).abs().amax(-1).min() > 1e-3
 
+    @torch.no_grad()
+    @pytest.mark.parametrize("masked", [False, True])
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    def test_continuing_from_a_cache_by_hand(self, attention, masked):
+        """Without position_ids, the continuation counts on from what the cache (or the mask) holds."""
+        network = small_network(attention)
+        batch = inputs(network)
+        batch = padded(batch, left=2, right=0) if masked else batch
+        mask = batch.get("attention_mask")
+        expected = network(**batch).logits[:, -2:]
+        first = batch | {"input_ids": batch["input_ids"][:, :-2]}
+        if masked:
+            first["attention_mask"] = mask[:, :-2]
+        cache = network(**first, use_cache=True).past_key_values
+        rest = network(input_ids=batch["input_ids"][:, -2:], attention_mask=mask, past_key_values=cache).logits
+        torch.testing.assert_close(rest, expected, rtol=0, atol=1e-5)
+
     def test_modality_split(self):
         mask = torch.tensor([[False, True, True], [True, False, False]])
         split = ModalitySplit.from_mask(mask, 3)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -18,6 +19,7 @@ from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.prompts import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.readouts.rating_levels import RatingLevels
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def rating_texts(words: Iterable[str]) -> Iterator[str]:
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int, words: Iterable[str]) -> bytes:
     """A sentencepiece model with LLaMA's settings (BPE, byte fallback, digits apart) trained on the texts.
 
-    The rating words become single tokens by repetition: each stands in about one line of ten.
+    The rating words become single tokens by repetition: with enough texts each stands in about one line of ten.
 
     Raises:
         ArtQuantError: the texts hold too few different pieces for the vocabulary.
@@ -141,23 +143,32 @@ def network_config(config: DemoModelConfig) -> MPLUGOwl2Config:
     )
 
 
-def initialise_model(config: DemoModelConfig, out: Path, words: Iterable[str]) -> MPLUGOwl2LlamaForCausalLM:
+def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -> MPLUGOwl2LlamaForCausalLM:
     """Write a base model folder: tokenizer trained on the texts, random weights, preprocessor.
 
     Raises:
-        ArtQuantError: the folder holds something already, or the texts cannot be used.
+        ArtQuantError: the folder holds something already, the texts cannot be used, or a rating word did not become one
+            token of the vocabulary.
     """
     if out.exists() and any(out.iterdir()):
         raise ArtQuantError(f"{out}: is not empty; name a new folder or delete it")
-    out.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")  # the folder appears when everything is in it
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     tokenizer = train_tokenizer(record_texts(config.texts), config.vocabulary_size, words)
-    (out / TOKENIZER_MODEL).write_bytes(tokenizer)
-    write_json(out / "tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": config.max_positions})
+    (partial / TOKENIZER_MODEL).write_bytes(tokenizer)
+    write_json(partial / "tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": config.max_positions})
     views = [config.image_size // 4, config.image_size // 2, config.image_size] if config.multi_image else None
-    MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(out)
+    MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
     torch.manual_seed(config.seed)
     network = network_config(config)
     model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
-    model.save_pretrained(out)
-    MPLUGOwl2Processor.from_pretrained(out, config=network).save_pretrained(out)
+    model.save_pretrained(partial)
+    processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
+    processor.save_pretrained(partial)
+    # Each rating word must be one token: better found here than by the training.
+    RatingLevels.from_encoder(processor, get_prompt("artquant"), words, range(len(words), 0, -1))
+    if out.exists():
+        out.rmdir()
+    partial.rename(out)
     return model

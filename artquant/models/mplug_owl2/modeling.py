@@ -146,6 +146,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
             raise ValueError("pixel_values need input_ids, which say where the pictures go")
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
+        packed_positions = position_ids  # packed sequences are looked for (a read) only in positions that were given
         if position_ids is None:
             position_ids = self._default_positions(inputs_embeds, attention_mask, past_key_values)
         causal_mask = create_causal_mask(
@@ -153,7 +154,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
-            position_ids=position_ids,
+            position_ids=packed_positions,
         )
         hidden_states = inputs_embeds
         position_embeddings = self.rotary_emb(hidden_states, position_ids=position_ids)
@@ -257,6 +258,20 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
         if is_first_iteration or not kwargs.get("use_cache", True):
             inputs["pixel_values"] = pixel_values
         return inputs
+
+    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
+        """Each prompt's pictures are repeated together, however many it has."""
+        pixel_values = model_kwargs.pop("pixel_values", None)
+        if pixel_values is not None and expand_size > 1:
+            positions = (input_ids == self.config.image_token_index).sum(1)
+            counts = (positions // self.config.image_sequence_length).tolist()
+            pixel_values = torch.cat([part for part in pixel_values.split(counts) for _ in range(expand_size)])
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        if pixel_values is not None:
+            model_kwargs["pixel_values"] = pixel_values
+        return input_ids, model_kwargs
 
     @torch.no_grad()
     def generate(self, inputs: torch.LongTensor | None = None, **kwargs):

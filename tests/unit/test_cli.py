@@ -1,0 +1,277 @@
+"""The command line itself: help, light imports, messages and exit statuses."""
+
+import argparse
+import importlib
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from artquant import __version__
+from artquant.cli import main
+from artquant.cli.arguments import build_parser
+from artquant.errors import ArtQuantError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMANDS = ["demo-data", "init-model", "labels", "train", "infer", "score", "describe", "eval"]
+RUN = """
+run: two
+base: base
+infer: {records: test.json}
+stages:
+  - {name: first, data: [{records: a.json, images: images}]}
+  - {name: second, data: [{records: b.json, images: images}], deepspeed: zero2.json}
+"""
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    [action] = [
+        action for action in build_parser(__version__)._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    return action.choices
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter; returns what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert list(commands()) == COMMANDS
+    assert [line.split()[0] for line in printed.splitlines() if line.startswith("    ")] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"usage: artquant {command}" in printed
+    actions = commands()[command]._actions
+    assert all(action.help or action.metavar == "IMAGE" for action in actions)
+    assert all(option in printed for action in actions for option in action.option_strings)
+    importlib.import_module(f"artquant.cli.{commands()[command].get_default('module')}")
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "artquant", "--version"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"artquant {__version__}\n")
+
+
+def test_help_loads_nothing_heavy():
+    code = """
+import sys
+from artquant.cli import main
+for command in ("train", "infer", "score", "eval", "demo-data"):
+    try:
+        main([command, "--help"])
+    except SystemExit:
+        pass
+heavy = {"torch", "transformers", "peft", "deepspeed", "accelerate", "scipy", "matplotlib", "numpy", "PIL"}
+print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    assert python(code).endswith("loaded: []\n")
+
+
+def test_importing_leaves_transformers_as_it_is():
+    code = """
+import transformers
+from transformers.models.auto import configuration_auto, modeling_auto, processing_auto, tokenization_auto
+from transformers.models.llama import modeling_llama
+
+def state():
+    autos = (configuration_auto, modeling_auto, processing_auto, tokenization_auto)
+    mappings = [value for module in autos for name, value in sorted(vars(module).items()) if name.endswith("MAPPING")]
+    extra = [sorted(map(str, getattr(mapping, "_extra_content", {}))) for mapping in mappings]
+    classes = (modeling_llama.LlamaAttention, modeling_llama.LlamaDecoderLayer, modeling_llama.LlamaModel)
+    names = sorted(configuration_auto.CONFIG_MAPPING.keys())
+    return extra, [(cls, cls.forward, cls.__init__) for cls in classes], names
+
+before = state()
+import artquant
+import artquant.infer
+import artquant.models.checkpoints
+import artquant.models.mplug_owl2
+import artquant.train.run
+print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])
+"""
+    assert python(code).splitlines()[-1] == "True True False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["train"], "--config"),
+        (["score", "a.png"], "--model"),
+        (["score", "--model", "m", "--weights", "1,two", "a.png"], "--weights"),
+        (["describe", "--model", "m", "--level", "4", "a.png"], "--level"),
+    ],
+)
+def test_usage_errors(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["infer", "--model", "m", "--records", "r.json"], "without --config, --out is needed"),
+        (["eval"], "give --config, or --predictions and --truth"),
+        (["eval", "--predictions", "p.jsonl"], "give as many --truth as --predictions: 0 and 1"),
+        (
+            ["eval", "--predictions", "p", "--truth", "t", "--score-range", "5,1"],
+            "--score-range takes two rising numbers",
+        ),
+        (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["demo-data", "--out", "unused", "--images", "1"], "images must be 2 to"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"artquant {arguments[0]}: error: ") and message in line
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "printed"),
+    [
+        (ArtQuantError("a.json record 3:\n  is  odd"), 2, "artquant eval: error: a.json record 3: is odd\n"),
+        (KeyboardInterrupt(), 130, "artquant eval: interrupted\n"),
+    ],
+)
+def test_what_a_command_raises(monkeypatch, capsys, raised, status, printed):
+    def run(arguments):
+        raise raised
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(run=run))
+    assert main(["eval"]) == status
+    assert capsys.readouterr().err == printed
+
+
+def test_programming_errors_are_not_hidden(monkeypatch):
+    def run(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(run=run))
+    with pytest.raises(ZeroDivisionError):
+        main(["eval"])
+
+
+@pytest.mark.parametrize(
+    ("rank", "options", "level"),
+    [("0", [], logging.INFO), ("0", ["--quiet"], logging.WARNING), ("1", [], logging.WARNING)],
+)
+def test_messages_come_from_the_first_rank(monkeypatch, rank, options, level):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(run=lambda arguments: 0))
+    assert main([*options, "eval"]) == 0
+    assert logging.getLogger("artquant").level == level
+
+
+def test_labels_of_a_score_file(tmp_path, capsys):
+    scores, out = tmp_path / "scores.csv", tmp_path / "score.json"
+    scores.write_text("image,score\na.png,7.25\nb.png,2\n", encoding="utf-8")
+    assert main(["labels", "--scores", str(scores), "--out", str(out)]) == 0
+    assert f"{out}: 2 records" in capsys.readouterr().out
+    records = json.loads(out.read_text(encoding="utf-8"))
+    assert [record["image"] for record in records] == ["a.png", "b.png"]
+    for record, score in zip(records, (7.25, 2.0), strict=True):
+        expectation = sum(p * w for p, w in zip(record["level_probs"], (10, 7.5, 5, 3.5, 1), strict=True))
+        assert expectation == pytest.approx(score, abs=1e-6)
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """`artquant train` on a run of two stages with its launchers replaced; returns status and commands."""
+    from artquant.cli import train
+
+    monkeypatch.delenv("RANK", raising=False)
+    config = tmp_path / "run.yaml"
+    config.write_text(RUN, encoding="utf-8")
+
+    def run(*options: str, gpus: int = 0, statuses: tuple[int, ...] = (0, 0), before: tuple[str, ...] = ()):
+        calls = []
+
+        def start(command, env):
+            calls.append(SimpleNamespace(command=command, env=env))
+            return SimpleNamespace(returncode=statuses[len(calls) - 1])
+
+        monkeypatch.setattr(train, "_gpus", lambda: gpus)
+        monkeypatch.setattr(train.subprocess, "run", start)
+        monkeypatch.setattr(train, "_train_here", lambda config, stages: calls.append([s.name for s in stages]) or 0)
+        return main([*before, "train", "--config", str(config), *options]), calls
+
+    return run
+
+
+def joined(call) -> str:
+    return " ".join(call.command)
+
+
+def test_each_stage_gets_its_launcher(launched):
+    status, (first, second) = launched("seed=3", gpus=2)
+    assert status == 0
+    assert "torch.distributed.run --nproc-per-node 2" in joined(first)
+    assert "deepspeed.launcher.runner --num_gpus 2" in joined(second) and "--no_local_rank" in joined(second)
+    for call, stage in ((first, "first"), (second, "second")):
+        assert call.command[0] == sys.executable
+        assert joined(call).endswith(f"--stage {stage} --launcher none seed=3")
+
+
+def test_without_gpus_processes_are_told_so(launched, monkeypatch):
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    _, (first, second) = launched("--launcher", "torchrun", "--ranks", "2")
+    assert "--nproc-per-node 2" in joined(first) and "--nproc-per-node 2" in joined(second)
+    assert first.env["DS_ACCELERATOR"] == "cpu"
+    assert first.env["OMP_NUM_THREADS"] == "3"  # the user's
+
+
+def test_one_process_needs_no_launcher(launched):
+    assert launched("--stage", "first") == (0, [["first"]])
+    assert launched("--launcher", "none") == (0, [["first", "second"]])
+
+
+def test_a_failed_stage_ends_the_run(launched):
+    status, calls = launched("--launcher", "torchrun", statuses=(7,))
+    assert (status, len(calls)) == (7, 1)
+
+
+def test_quiet_reaches_the_processes(launched):
+    for before in ((), ("--quiet",)):
+        _, calls = launched("--launcher", "torchrun", before=before)
+        assert [("artquant --quiet train" in joined(call)) for call in calls] == [bool(before)] * 2
+
+
+def test_started_by_a_launcher(launched, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert launched("--stage", "second", gpus=4) == (0, [["second"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--ranks", "0"), "--ranks must be at least 1, got 0"),
+        (("--ranks", "2", "--launcher", "none"), "--ranks 2 needs processes"),
+        (("--stage", "third", "--launcher", "torchrun"), "no stage 'third'; known are first, second"),
+    ],
+)
+def test_launcher_errors(launched, capsys, options, message):
+    assert launched(*options) == (2, [])
+    assert message in capsys.readouterr().err

@@ -71,6 +71,7 @@ class ArtTrainer(Trainer):
             if batch is None:
                 break
             if "error" in batch:
+                self.callback_handler.on_train_end(self.args, self.state, self.control)  # closes the progress bar
                 raise ArtQuantError(batch["error"])
             batches.append(batch)
         counts = task_counts(batches)

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_help_lists_every_command(capsys):
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert list(commands()) == COMMANDS
-    assert [line.split()[0] for line in printed.splitlines() if line.startswith("    ")] == COMMANDS
+    assert re.findall(r"^ {4}(\S+)", printed, flags=re.MULTILINE) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,85 +1,95 @@
 """python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing first help scoring?
 
-For every seed (default 0 1 2) the demo is run with both stages and with the second alone, from the same base model,
-on the same pictures, with the same number of second-stage epochs; runs that are done are not repeated. Prints a
-Markdown table of SRCC and PLCC on the held-out pictures with 95 % bootstrap intervals, and the paired difference.
+For every seed (default 0 1 2) the demo is run; then the second stage is trained from the described model and from the
+base model, on the same pictures, for the same number of epochs: few, and as many as in the demo. Runs that are done are
+not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 % bootstrap intervals, and the mean paired
+difference for each number of epochs.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
+from artquant.config.load import load_config
 from artquant.evaluate.join import join_by_id, read_predictions, read_truth
 from artquant.evaluate.metrics import evaluate_scores
+from artquant.paths import CONFIG_FILE, PREDICTIONS
 
+EPOCHS = (1, 2, 6)  # the last is the demo's
 RESAMPLES = 1000
 
 
-def demo_name(seed: int) -> str:
-    """The name that scripts/demo.sh gives to a seed's data, base model and run."""
-    return "demo" if seed == 0 else f"demo-{seed}"
+@dataclass(frozen=True)
+class Pair:
+    """Predictions of the model that described first and of the one that did not, and the truth, all [N]."""
+
+    described: np.ndarray
+    alone: np.ndarray
+    truth: np.ndarray
+
+    def gain(self, chosen: np.ndarray | slice = slice(None)) -> float:
+        """SRCC of the first less that of the second on the chosen pictures."""
+        truth = self.truth[chosen]
+        first, second = (spearmanr(scores[chosen], truth).statistic for scores in (self.described, self.alone))
+        return float(first - second)
 
 
-def held_out(seed: int, variant: str) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true scores of a run's held-out pictures, both [N], ordered by id."""
-    name = demo_name(seed)
-    predictions = read_predictions(Path("runs") / (name + variant) / "predictions.jsonl")
-    truth = read_truth(Path("dataset") / name / "meta" / "test.json")
-    joined = join_by_id(predictions, truth)
+def scored_by(config: Path, run: str, start: Path, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Train the second stage from a model folder and score; predicted and true scores [N], ordered by id."""
+    settings = [f"run={run}", f"stages.scores.start={start}", f"stages.scores.epochs={epochs}"]
+    command = [sys.executable, "-m", "artquant"]
+    for step in (["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]):
+        subprocess.run([*command, *step, *settings], check=True, stdout=sys.stderr)
+    resolved = load_config(config)
+    joined = join_by_id(read_predictions(resolved.output / run / PREDICTIONS), read_truth(Path(resolved.infer.records)))
     order = np.argsort(joined.ids)
     return joined.predicted[order], joined.truth[order]
 
 
-def correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """SRCC and PLCC."""
-    metrics = evaluate_scores(predicted, truth, bootstrap=0)
-    return np.array([metrics.SRCC.value, metrics.PLCC.value])
+def trained_pair(seed: int, epochs: int) -> Pair:
+    """Both models of a seed; the demo has been run."""
+    name = "demo" if seed == 0 else f"demo-{seed}"
+    folder = Path("runs") / name
+    config = folder / CONFIG_FILE
+    described, truth = scored_by(config, f"{name}-described-{epochs}", folder / "descriptions" / "model", epochs)
+    alone, _ = scored_by(config, f"{name}-alone-{epochs}", load_config(config).base, epochs)
+    return Pair(described, alone, truth)
 
 
-def paired_interval(pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """95 % interval [2 metrics, 2] of the mean difference; pictures are resampled within each seed.
-
-    Args:
-        pairs: for each seed predictions of both stages, of the second alone, and the truth.
-    """
+def mean_gain(pairs: list[Pair]) -> str:
+    """Mean difference over the seeds with its 95 % interval; pictures are resampled within each seed."""
     draw = np.random.default_rng(0)
-    differences = []
-    for _ in range(RESAMPLES):
-        per_seed = []
-        for both, alone, truth in pairs:
-            chosen = draw.integers(0, len(truth), len(truth))
-            per_seed.append(correlations(both[chosen], truth[chosen]) - correlations(alone[chosen], truth[chosen]))
-        differences.append(np.mean(per_seed, axis=0))
-    return np.percentile(differences, [2.5, 97.5], axis=0).T
+    resampled = [
+        np.mean([pair.gain(draw.integers(0, len(pair.truth), len(pair.truth))) for pair in pairs])
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return f"{np.mean([pair.gain() for pair in pairs]):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def row(label: str, predicted: np.ndarray, truth: np.ndarray) -> str:
-    """A table row with intervals."""
-    metrics = evaluate_scores(predicted, truth, bootstrap=RESAMPLES)
-    cells = [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in (metrics.SRCC, metrics.PLCC)]
-    return f"| {label} | {len(truth)} | {cells[0]} | {cells[1]} |"
+def with_interval(predicted: np.ndarray, truth: np.ndarray) -> str:
+    """SRCC with its 95 % interval."""
+    figure = evaluate_scores(predicted, truth, bootstrap=RESAMPLES).SRCC
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def main(seeds: list[int]) -> None:
     """Run what is missing and print the table."""
     for seed in seeds:
-        for option in ([], ["--scores-only"]):
-            subprocess.run(["sh", "scripts/demo.sh", *option, str(seed)], check=True, stdout=sys.stderr)
-    print("| seed, stages | held out | SRCC | PLCC |\n| --- | --- | --- | --- |")
-    pairs = []
-    for seed in seeds:
-        (both, truth), (alone, _) = held_out(seed, ""), held_out(seed, "-scores-only")
-        pairs.append((both, alone, truth))
-        print(row(f"{seed}, descriptions then scores", both, truth))
-        print(row(f"{seed}, scores alone", alone, truth))
-    gains = [correlations(both, truth) - correlations(alone, truth) for both, alone, truth in pairs]
-    mean, interval = np.mean(gains, axis=0), paired_interval(pairs)
-    cells = [f"{mean[i]:+.3f} [{interval[i, 0]:+.3f}, {interval[i, 1]:+.3f}]" for i in range(2)]
-    print(f"| mean gain of the first stage | | {cells[0]} | {cells[1]} |")
+        subprocess.run(["sh", "scripts/demo.sh", str(seed)], check=True, stdout=sys.stderr)
+    print("| epochs of scores | seed | descriptions first | scores alone | gain |\n| --- | --- | --- | --- | --- |")
+    for epochs in EPOCHS:
+        pairs = [trained_pair(seed, epochs) for seed in seeds]
+        for seed, pair in zip(seeds, pairs, strict=True):
+            figures = [with_interval(scores, pair.truth) for scores in (pair.described, pair.alone)]
+            print(f"| {epochs} | {seed} | {figures[0]} | {figures[1]} | {pair.gain():+.3f} |")
+        print(f"| {epochs} | mean | | | {mean_gain(pairs)} |", flush=True)
 
 
 if __name__ == "__main__":

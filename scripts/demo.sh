@@ -1,29 +1,24 @@
 #!/bin/sh
-# sh scripts/demo.sh [--short | --scores-only] [SEED] - everything on a fresh machine: environment, drawn pictures, base
-# model, both training stages, inference, evaluation, and where to look. A few minutes on two CPU cores.
+# sh scripts/demo.sh [--short] [SEED] - everything on a fresh machine: environment, drawn pictures, base model, both
+# training stages, inference, evaluation, and where to look. A few minutes on two CPU cores.
 #
 # --short: few pictures and steps, to see that it runs; the figures mean nothing then.
-# --scores-only: without the first stage, for scripts/compare_stages.py.
 # SEED (default 0) is that of the pictures, the weights and the training; each seed is a run of its own.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/install.sh
 . scripts/environment.sh
 
-name=demo images=1800 variant= steps= stages=
-case "${1:-}" in
-    --short)
-        name=demo-short images=120
-        steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
-        shift ;;
-    --scores-only) variant=-scores-only; shift ;;
-esac
+run=demo images=1800 steps=
+if [ "${1:-}" = --short ]; then
+    run=demo-short images=120
+    steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
+    shift
+fi
 seed=${1:-0}
-[ "$seed" = 0 ] || name=$name-$seed
-run=$name$variant
-data=dataset/$name
-model=ModelZoo/$name
-[ -z "$variant" ] || { steps="stages.scores.start=$model"; stages="--stage scores"; }
+[ "$seed" = 0 ] || run=$run-$seed
+data=dataset/$run
+model=ModelZoo/$run
 started=$(date +%s)
 
 "$PYTHON" -m artquant demo-data --out "$data" --images $images --seed "$seed" --test-fraction 0.15
@@ -38,10 +33,9 @@ for level in 1 2 3; do
     set -- "$@" "$part.records=$data/meta/descriptions_level_$level.json" "$part.images=$data/images"
 done
 set -- "$@" "stages.scores.data.0.records=$data/meta/score.json" "stages.scores.data.0.images=$data/images"
-sh train.sh configs/demo/demo.yaml "$@" $stages
+sh train.sh configs/demo/demo.yaml "$@"
 sh infer.sh cpu configs/demo/demo.yaml "$@"
 sh eval.sh configs/demo/demo.yaml "$@"
-[ -z "$variant" ] || exit 0
 
 picture=$(ls "$data/images" | head -n 1)
 echo

@@ -1,9 +1,9 @@
 """python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing first help scoring?
 
 For every seed (default 0 1 2) the demo is run; then the second stage is trained from the described model and from the
-base model, on the same pictures, for the same number of epochs: few, and as many as in the demo. Runs that are done are
-not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 % bootstrap intervals, and the mean paired
-difference for each number of epochs.
+base model, on the same pictures, for the same number of epochs: few, and as many as in the demo. Runs that are done
+are not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 % bootstrap intervals, and the mean
+paired difference for each number of epochs.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 done with something to report, 2 error, 130 interrupted."""
-    parser = build_parser(__version__)
-    arguments = parser.parse_args(argv)
+    arguments = _parse(argv)
     _set_up_logging(arguments)
     try:
         command = importlib.import_module(f"artquant.cli.{arguments.module}")
@@ -34,6 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"artquant {arguments.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parsed arguments; settings (key=value) may stand in several places between the options."""
+    parser = build_parser(__version__)
+    arguments, rest = parser.parse_known_args(argv)
+    for argument in rest:
+        if argument.startswith("-") or "=" not in argument or "overrides" not in arguments:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.overrides.append(argument)
+    return arguments
 
 
 def _set_up_logging(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import socket
 import subprocess
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     stages = chosen_stages(config, arguments.stage)
     ranks = _ranks(arguments)
     launchers = {stage.name: _launcher(arguments, stage, ranks) for stage in stages}
+    _check_deepspeed(stages, launchers)
     if all(launcher == "none" for launcher in launchers.values()):
         return _train_here(config, stages)
     for stage in stages:
@@ -67,6 +69,16 @@ def _launcher(arguments: argparse.Namespace, stage: StageConfig, ranks: int) -> 
     if stage.deepspeed is not None:
         return "deepspeed"
     return "torchrun" if ranks > 1 else "none"
+
+
+def _check_deepspeed(stages: list[StageConfig], launchers: dict[str, str]) -> None:
+    """Before processes are started, whose messages are hard to read."""
+    for stage in stages:
+        if stage.deepspeed is not None and not stage.deepspeed.is_file():
+            raise ArtQuantError(f"stage {stage.name}: no DeepSpeed file {stage.deepspeed}; see configs/deepspeed")
+        wanted = stage.deepspeed is not None or launchers[stage.name] == "deepspeed"
+        if wanted and importlib.util.find_spec("deepspeed") is None:
+            raise ArtQuantError(f"stage {stage.name}: DeepSpeed is not installed; pip install artquant[train]")
 
 
 def _command(arguments: argparse.Namespace, stage: StageConfig, launcher: str, ranks: int) -> list[str]:

@@ -101,8 +101,9 @@ def _with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> P
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
+    uniform = is_deepspeed_zero3_enabled()  # takes one number format only, and keeps float32 copies itself
     try:
-        return get_peft_model(network, config)
+        return get_peft_model(network, config, autocast_adapter_dtype=not uniform)
     except ValueError as error:
         raise ArtQuantError(f"lora.target_modules {targets!r}: no such module in the network ({error})") from error
 
@@ -125,11 +126,15 @@ def trainable_in_float32(network: nn.Module) -> None:
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Trainable and all parameters; under ZeRO-3 of the whole, not of this rank's share."""
 
-    def size(parameter: nn.Parameter) -> int:
-        return parameter.ds_numel if is_deepspeed_zero3_enabled() else parameter.numel()
-
+    size = _whole_size if is_deepspeed_zero3_enabled() else nn.Parameter.numel
     sizes = [(size(parameter), parameter.requires_grad) for parameter in network.parameters()]
     return sum(count for count, trains in sizes if trains), sum(count for count, _ in sizes)
+
+
+def _whole_size(parameter: nn.Parameter) -> int:
+    from deepspeed.runtime.zero.partition_parameters import is_zero_param
+
+    return parameter.ds_numel if is_zero_param(parameter) else parameter.numel()  # a new adapter is still whole
 
 
 def merged_weights(adapted: PeftModel, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

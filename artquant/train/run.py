@@ -138,6 +138,8 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
     start = start_folder(config, stage)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded
+    if stage.deepspeed is not None:
+        _join_ranks(arguments)
     trained = prepare_network(start, config.base, config.model, stage.trainable)
     if config.model.dtype == "bfloat16" and stage.deepspeed is None:
         trainable_in_float32(trained.model)
@@ -172,6 +174,14 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         write_trained_model(target, trained, state_dict, prompt, readout, history, dtype)
         logger.info("stage %s: model written to %s", stage.name, target)
     trainer.accelerator.wait_for_everyone()
+
+
+def _join_ranks(arguments: TrainingArguments) -> None:
+    """Let DeepSpeed know the other ranks before weights are loaded: ZeRO-3 cuts them up as they come."""
+    from deepspeed import init_distributed
+
+    logger.debug("rank %d of %d on %s", arguments.process_index, arguments.world_size, arguments.device)
+    init_distributed()  # on a GPU asking for the device above has done so, on a CPU not
 
 
 def _build_trainer(
@@ -227,9 +237,20 @@ def _reporters(arguments: TrainingArguments) -> list[TensorBoardCallback]:
     return [TensorBoardCallback(SummaryWriter(log_dir=arguments.output_dir))]
 
 
+def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
+    for stage in stages:
+        if stage.deepspeed is not None:
+            raise ArtQuantError(
+                f"stage {stage.name}: {stage.deepspeed} needs processes that a launcher starts; train with "
+                "--launcher deepspeed, or set deepspeed: null"
+            )
+
+
 def run_training(config: RunConfig, stages: Sequence[str] = ()) -> None:
     """Train the named stages of a run, or all of them, in order."""
     chosen = chosen_stages(config, stages)
+    if "RANK" not in os.environ:
+        _require_no_launcher(chosen)
     if int(os.environ.get("RANK", "0")) == 0:
         claim_run(config)
     for stage in chosen:

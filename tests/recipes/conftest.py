@@ -111,7 +111,7 @@ class Laboratory:
     @staticmethod
     def start(command: Sequence[Any], **options: Any) -> subprocess.Popen:
         """`python COMMAND` in a process of its own, with one thread and no GPU."""
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,

@@ -238,6 +238,17 @@ def test_unknown_stage(lab, refused, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_deepspeed_without_processes(lab, refused, tmp_path, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    pytest.importorskip("deepspeed")
+    file = tmp_path / "zero2.json"
+    file.write_text("{}", encoding="utf-8")
+    config = lab.write(tmp_path, lab.scores(deepspeed=str(file)))
+    line = refused("train", "--config", config, "--launcher", "none")
+    assert f"stage scores: {file} needs processes" in line and "--launcher deepspeed" in line
+    assert not (tmp_path / "runs").exists()
+
+
 def test_unknown_prompt(lab, refused, model, tmp_path):
     line = refused("score", "--model", model, "--prompt", "mplug", lab.images / "00000.png")
     assert "unknown prompt 'mplug'; known are artquant, published-train, published-score" in line

@@ -68,8 +68,8 @@ def assert_same_run(lab, run: Path, expected: Path, tolerance: float = 1e-5) -> 
     assert_same_weights(lab, run, expected)
 
 
-def assert_same_weights(lab, run: Path, expected: Path, tolerance: float = 2e-4) -> None:
-    """AdamW turns rounding in a gradient near zero into a part of a step of 2e-3."""
+def assert_same_weights(lab, run: Path, expected: Path, tolerance: float = 2e-5) -> None:
+    """Measured: 2e-7; AdamW may turn rounding in a gradient near zero into a part of a step of 2e-3."""
     before = lab.weights(lab.base)
     found, wanted = (lab.weights(folder / "joint" / "model") for folder in (run, expected))
     for name in wanted:
@@ -105,6 +105,7 @@ def test_two_ranks_under_torchrun(lab, two_ranks, whole):
 
 
 def test_two_ranks_under_deepspeed(lab, split_stage, whole, tmp_path):
+    pytest.importorskip("deepspeed")
     stage = split_stage(4, 1, deepspeed=str(DEEPSPEED / "zero2.json"))
     run, printed = launch(lab, lab.write(tmp_path, stage), "deepspeed")
     assert "2 rank(s)" in printed
@@ -114,8 +115,9 @@ def test_two_ranks_under_deepspeed(lab, split_stage, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["zero0", "zero1", "zero3"])
+@pytest.mark.parametrize("name", ["zero0", "zero1", "zero3", "zero2_offload", "zero3_offload"])
 def test_other_zero_stages(lab, split_stage, whole, tmp_path, name):
+    pytest.importorskip("deepspeed")
     stage = split_stage(4, 1, deepspeed=str(DEEPSPEED / f"{name}.json"))
     run, printed = launch(lab, lab.write(tmp_path, stage), "deepspeed")
     assert "2 rank(s)" in printed

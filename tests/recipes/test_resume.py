@@ -3,8 +3,11 @@
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # `artquant`, except that the last rank ends itself without warning when step 7 has been logged; checkpoints are written
 # after steps 3 and 6.
@@ -86,23 +89,51 @@ def test_killed_stage_keeps_the_stages_before_it(lab, killer, tmp_path):
     assert [line["step"] for line in lab.history(run, "scores")] == list(range(1, 10))
 
 
+def train_on_two_ranks(lab, config, launcher: str) -> str:
+    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", launcher, "--ranks", 2)
+    assert done.returncode == 0, done.stderr
+    assert "2 rank(s)" in done.stderr
+    return done.stderr
+
+
+def kill_one_of_two_ranks(lab, killer, folder, launcher: str, *stages, **settings) -> None:
+    """Compare a run that lost a rank and was started again with one that did not."""
+    unbroken = lab.write(folder / "unbroken", *stages, **settings)
+    train_on_two_ranks(lab, unbroken, launcher)
+    config = lab.write(folder / "killed", *stages, **settings)
+    run = folder / "killed" / "runs" / "run"
+    launch = {
+        "torchrun": ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port()),
+        "deepspeed": (
+            "-m",
+            "deepspeed.launcher.runner",
+            "--num_gpus",
+            2,
+            "--no_local_rank",
+            "--master_port",
+            free_port(),
+        ),
+    }[launcher]
+    killed = lab.run(*launch, killer, "train", "--config", config, "--launcher", "none")
+    assert killed.returncode != 0
+    checkpoint = run / "scores" / "checkpoints" / "checkpoint-6"
+    assert (checkpoint / "trainer_state.json").is_file()
+    assert not (run / "scores" / "model").exists()
+    assert f"going on from {checkpoint}" in train_on_two_ranks(lab, config, launcher)
+    assert_same(lab, run, folder / "unbroken" / "runs" / "run")
+
+
 def test_run_that_lost_one_of_two_ranks_goes_on(lab, killer, tmp_path):
-    runs = {}
-    for name in ("unbroken", "killed"):
-        config = lab.write(tmp_path / name, stage(lab, 2))
-        runs[name] = tmp_path / name / "runs" / "run"
-        launcher = ("--launcher", "torchrun", "--ranks", 2)
-        if name == "killed":
-            launch = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
-            killed = lab.run(*launch, killer, "train", "--config", config, "--launcher", "none")
-            assert killed.returncode != 0
-            assert (runs[name] / "scores" / "checkpoints" / "checkpoint-6" / "trainer_state.json").is_file()
-            assert not (runs[name] / "scores" / "model").exists()
-        done = lab.run("-m", "artquant", "train", "--config", config, *launcher)
-        assert done.returncode == 0, done.stderr
-        assert "2 rank(s)" in done.stderr
-    assert f"going on from {runs['killed'] / 'scores' / 'checkpoints' / 'checkpoint-6'}" in done.stderr
-    assert_same(lab, runs["killed"], runs["unbroken"])
+    kill_one_of_two_ranks(lab, killer, tmp_path, "torchrun", stage(lab, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), [("zero1", "bfloat16"), ("zero2", "float32"), ("zero3", "bfloat16")])
+def test_deepspeed_run_that_lost_a_rank_goes_on(lab, killer, tmp_path, name, dtype):
+    pytest.importorskip("deepspeed")
+    deepspeed = str(REPOSITORY / "configs" / "deepspeed" / f"{name}.json")
+    stages = stage(lab, 2, deepspeed=deepspeed)
+    kill_one_of_two_ranks(lab, killer, tmp_path, "deepspeed", stages, model={"dtype": dtype})
 
 
 def free_port() -> int:

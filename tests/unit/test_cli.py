@@ -117,6 +117,8 @@ print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])
         ([], "COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
         (["train"], "--config"),
+        (["train", "--config", "a.yaml", "--stages", "b"], "unrecognized arguments: --stages"),
+        (["score", "--model", "m", "a.png", "--device", "cpu", "b=c"], "unrecognized arguments: b=c"),
         (["score", "a.png"], "--model"),
         (["score", "--model", "m", "--weights", "1,two", "a.png"], "--weights"),
         (["describe", "--model", "m", "--level", "4", "a.png"], "--level"),
@@ -204,7 +206,8 @@ def launched(monkeypatch, tmp_path):
 
     monkeypatch.delenv("RANK", raising=False)
     config = tmp_path / "run.yaml"
-    config.write_text(RUN, encoding="utf-8")
+    (tmp_path / "zero2.json").write_text("{}", encoding="utf-8")
+    config.write_text(RUN.replace("zero2.json", str(tmp_path / "zero2.json")), encoding="utf-8")
 
     def run(*options: str, gpus: int = 0, statuses: tuple[int, ...] = (0, 0), before: tuple[str, ...] = ()):
         calls = []
@@ -233,6 +236,11 @@ def test_each_stage_gets_its_launcher(launched):
     for call, stage in ((first, "first"), (second, "second")):
         assert call.command[0] == sys.executable
         assert joined(call).endswith(f"--stage {stage} --launcher none seed=3")
+
+
+def test_settings_may_stand_between_options(launched):
+    _, (call, _) = launched("seed=3", "--ranks", "2", "stages.first.epochs=1", "--launcher", "torchrun")
+    assert joined(call).endswith("--launcher none seed=3 stages.first.epochs=1")
 
 
 def test_without_gpus_processes_are_told_so(launched, monkeypatch):
@@ -271,8 +279,15 @@ def test_started_by_a_launcher(launched, monkeypatch):
         (("--ranks", "0"), "--ranks must be at least 1, got 0"),
         (("--ranks", "2", "--launcher", "none"), "--ranks 2 needs processes"),
         (("--stage", "third", "--launcher", "torchrun"), "no stage 'third'; known are first, second"),
+        (("stages.second.deepspeed=zero9.json",), "stage second: no DeepSpeed file zero9.json"),
     ],
 )
 def test_launcher_errors(launched, capsys, options, message):
     assert launched(*options) == (2, [])
     assert message in capsys.readouterr().err
+
+
+def test_deepspeed_is_not_installed(launched, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert launched() == (2, [])
+    assert "stage second: DeepSpeed is not installed" in capsys.readouterr().err

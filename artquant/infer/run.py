@@ -128,9 +128,10 @@ def _check_origin(out: Path, scorer: Scorer, model_name: str, empty: bool) -> No
         "readout": scorer.loaded.readout.to_dict(),
         "dtype": str(scorer.model.dtype),
     }
-    if not empty and file.is_file() and read_json(file) != origin:
+    recorded = read_json(file) if file.is_file() else {"model": "an unknown model"}
+    if not empty and recorded != origin:
         raise ArtQuantError(
-            f"{out}: holds predictions of {read_json(file).get('model')} or made with other settings; "
+            f"{out}: holds predictions of {recorded.get('model')} or made with other settings; "
             "name another output file or delete it"
         )
     write_json(file, origin)

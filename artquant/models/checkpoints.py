@@ -214,8 +214,9 @@ def _load_processor(folder: Path, base: Path | None, config: MPLUGOwl2Config) ->
         )
     try:
         return MPLUGOwl2Processor.from_pretrained(source, config=config, local_files_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{source}: tokenizer or preprocessor: {' '.join(str(error).split())}") from error
+    except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{source}: tokenizer or preprocessor cannot be read: {reason}") from error
 
 
 def _read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:

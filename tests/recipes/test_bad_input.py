@@ -271,9 +271,7 @@ def test_wrong_model_folders(lab, refused, lora_run, tmp_path):
     "name",
     [
         "model.safetensors",
-        pytest.param(
-            "tokenizer.model", marks=pytest.mark.xfail(reason="models/checkpoints.py lets the reader's errors through")
-        ),
+        "tokenizer.model",
     ],
 )
 def test_damaged_file_of_a_model(lab, refused, model, tmp_path, name, content):

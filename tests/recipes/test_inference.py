@@ -152,6 +152,9 @@ def test_predictions_of_another_model_are_refused(lab, infer, two_stages, tmp_pa
         assert infer(lab.records("test"), out, *options, *more, **keywords) == 2
         error = capsys.readouterr().err
         assert str(out) in error and str(two_stages / "scores" / "model") in error
+    out.with_name("out.jsonl.origin.json").unlink()
+    assert infer(lab.records("test"), out, *options) == 2
+    assert "an unknown model" in capsys.readouterr().err
     assert out.read_bytes() == before
 
 

@@ -138,6 +138,11 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
     start = start_folder(config, stage)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded
+    if arguments.n_gpu > 1:
+        raise ArtQuantError(
+            f"stage {stage.name}: one process sees {arguments.n_gpu} GPUs; start one process per GPU "
+            "(--launcher torchrun) or show it one of them (CUDA_VISIBLE_DEVICES=0)"
+        )
     if stage.deepspeed is not None:
         _join_ranks(arguments)
     trained = prepare_network(start, config.base, config.model, stage.trainable)
@@ -160,20 +165,23 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
         write_json(folder / "history.json", trainer.state.log_history)
-        history = {
-            "run": config.run,
-            "stage": stage.name,
-            "start": str(start),
-            "base": str(config.base),
-            "adapter_over": None if trained.adapter_over is None else str(trained.adapter_over),
-            "steps": trainer.state.global_step,
-            "seed": config.seed,
-        }
+        history = _history(config, stage, start, trained) | {"steps": trainer.state.global_step}
         shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
-        dtype = DTYPES[config.model.dtype]
-        write_trained_model(target, trained, state_dict, prompt, readout, history, dtype)
+        write_trained_model(target, trained, state_dict, prompt, readout, history, DTYPES[config.model.dtype])
         logger.info("stage %s: model written to %s", stage.name, target)
     trainer.accelerator.wait_for_everyone()
+
+
+def _history(config: RunConfig, stage: StageConfig, start: Path, trained: TrainableNetwork) -> dict:
+    """Where a stage's model comes from."""
+    return {
+        "run": config.run,
+        "stage": stage.name,
+        "start": str(start),
+        "base": str(config.base),
+        "adapter_over": None if trained.adapter_over is None else str(trained.adapter_over),
+        "seed": config.seed,
+    }
 
 
 def _join_ranks(arguments: TrainingArguments) -> None:

@@ -1,4 +1,4 @@
-""".venv/bin/python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing first help scoring?
+""".venv/bin/python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing help scoring?
 
 For every seed (default 0 1 2) the demo is run; then the second stage is trained from the described model and from the
 base model, on the same pictures, for the same number of epochs: few, and as many as in the demo. Runs that are done

@@ -71,6 +71,7 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--base", type=Path, metavar="DIR", help="base model folder, for a LoRA run")
     command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default float32")
+    command.add_argument("--attention", choices=("eager", "sdpa", "flash_attention_2"), help="default sdpa")
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
 

@@ -23,13 +23,19 @@ def run(arguments: argparse.Namespace) -> int:
     records = read_image_records(settings.records, settings.images)
     disable_progress_bar()  # of loading
     scorer = Scorer.from_pretrained(
-        model, base, settings.device, settings.dtype, prompt=arguments.prompt, weights=arguments.weights
+        model,
+        base,
+        settings.device,
+        settings.dtype,
+        settings.attention,
+        prompt=arguments.prompt,
+        weights=arguments.weights,
     )
     summary = run_inference(
         scorer,
         records,
         out,
-        model_name=_model_name(model, base),
+        origin=_origin(model, base),
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
@@ -43,9 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if summary.skipped else 0
 
 
-def _model_name(model: Path, base: Path | None) -> str:
-    """Of an adapter, the base counts too."""
-    return f"{model} over {base}" if (model / "adapter_config.json").is_file() else str(model)
+def _origin(model: Path, base: Path | None) -> dict[str, object]:
+    """What the predictions are made with; of an adapter, the base counts too. New weights in an old place are noticed."""
+    folders = [model, base] if base is not None and (model / "adapter_config.json").is_file() else [model]
+    weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
+    return {
+        "model": " over ".join(str(folder) for folder in folders),
+        "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weights],
+    }
 
 
 def _settings(arguments: argparse.Namespace):
@@ -57,6 +68,7 @@ def _settings(arguments: argparse.Namespace):
         "workers": arguments.workers,
         "device": arguments.device,
         "dtype": arguments.dtype,
+        "attention": arguments.attention,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.config is None:

@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.base,
         arguments.device or "auto",
         arguments.dtype or "float32",
+        arguments.attention or "sdpa",
         prompt=arguments.prompt,
         weights=arguments.weights,
     )

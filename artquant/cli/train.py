@@ -90,11 +90,19 @@ def _command(arguments: argparse.Namespace, stage: StageConfig, launcher: str, r
         launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *port, "-m", "artquant"]
     elif launcher == "deepspeed":
         port = ["--master_port", str(_free_port())]
-        launch = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks), *port, "--no_local_rank"]
+        launch = ["-m", "deepspeed.launcher.runner", *_chosen_devices(ranks), *port, "--no_local_rank"]
         launch += ["--module", "artquant"]
     else:
         launch = ["-m", "artquant"]
     return [sys.executable, *launch, *inner]
+
+
+def _chosen_devices(ranks: int) -> list[str]:
+    """DeepSpeed's launcher heeds CUDA_VISIBLE_DEVICES only in this form; with a number it takes the first GPUs."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not visible:
+        return ["--num_gpus", str(ranks)]
+    return ["--include", "localhost:" + ",".join(visible.split(",")[:ranks])]
 
 
 def _free_port() -> int:

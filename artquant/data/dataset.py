@@ -191,7 +191,7 @@ class EpochSampler(torch.utils.data.Sampler):
         seed: of every shuffle.
         in_order: the parts one after the other (levels 1, 2, 3), each shuffled; otherwise all mixed.
         lengths: merged positions of each sample, to put samples of similar length into the same batches; None: do not.
-        group_size: samples of an optimizer step, the grain of grouping by length.
+        group_size: samples of a forward pass over all ranks, the grain of grouping by length.
     """
 
     def __init__(
@@ -240,7 +240,8 @@ class EpochSampler(torch.utils.data.Sampler):
         full = [group for group in groups if len(group) == self.group_size]
         rest = [index for group in groups if len(group) != self.group_size for index in group]
         draw.shuffle(full)
-        full.sort(key=lambda group: max(self.lengths[index] for index in group) != max(self.lengths))
+        longest = max((max(self.lengths[index] for index in group) for group in full), default=0)
+        full.sort(key=lambda group: max(self.lengths[index] for index in group) != longest)
         return [index for group in full for index in group] + rest
 
 

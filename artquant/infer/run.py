@@ -52,7 +52,7 @@ def run_inference(
     scorer: Scorer,
     records: Sequence[ImageRecord],
     out: Path,
-    model_name: str,
+    origin: dict[str, object],
     batch_size: int = 16,
     workers: int = 2,
     skip_unreadable: bool = False,
@@ -64,7 +64,7 @@ def run_inference(
 
     Args:
         out: predictions file; `OUT.origin.json` beside it says which model they are from.
-        model_name: of the model, to refuse mixing two models' predictions in one file.
+        origin: what the model is (its folder and weights; plain values), to refuse mixing two models' predictions.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
 
     Raises:
@@ -72,7 +72,7 @@ def run_inference(
             model's predictions.
     """
     done = _ids_done(out, records)
-    _check_origin(out, scorer, model_name, empty=not done)
+    _check_origin(out, scorer, origin, empty=not done)
     todo = [record for record in records if record.id not in done]
     loader = DataLoader(
         _Pictures(todo, scorer.image_processor), batch_size=batch_size, num_workers=workers, collate_fn=list
@@ -120,10 +120,9 @@ def _id(line: object, where: str) -> str:
     return line["id"]
 
 
-def _check_origin(out: Path, scorer: Scorer, model_name: str, empty: bool) -> None:
+def _check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
     file = out.with_name(out.name + ".origin.json")
-    origin = {
-        "model": model_name,
+    origin = origin | {
         "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
         "readout": scorer.loaded.readout.to_dict(),
         "dtype": str(scorer.model.dtype),

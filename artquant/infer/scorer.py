@@ -38,6 +38,7 @@ class Scorer:
         self.device = torch.device(device)
         self.model = loaded.model.to(self.device).eval()
         self.image_processor = loaded.processor.image_processor
+        self._head = self.model.get_output_embeddings().weight.detach().float()  # [V, D]
         # The prompt is the same for every picture: tokenised once.
         self._score_ids = self._prompt_ids(loaded.prompt.score_context())
 
@@ -77,13 +78,11 @@ class Scorer:
     def score_pixels(self, pixel_values: torch.Tensor) -> list[Score]:
         """Scores of prepared pictures [B, 3, S, S]."""
         pixel_values = pixel_values.to(self.device, self.model.dtype)
-        outputs = self.model(
-            input_ids=self._score_ids.expand(len(pixel_values), -1),
-            pixel_values=pixel_values,
-            logits_to_keep=1,
-            use_cache=False,
+        outputs = self.model.base_model(
+            input_ids=self._score_ids.expand(len(pixel_values), -1), pixel_values=pixel_values, use_cache=False
         )
-        scores = self.loaded.readout.score(outputs.logits[:, -1])
+        # The head in float32 and at one position: in bfloat16 the logits would be rounded to steps of up to 0.1.
+        scores = self.loaded.readout.score(outputs.last_hidden_state[:, -1].float() @ self._head.T)
         words = self.loaded.readout.words
         columns = (scores.score.tolist(), scores.std.tolist(), scores.probs.tolist(), scores.logits.tolist())
         return [

@@ -37,9 +37,13 @@ class Backbone(Protocol):
     def __call__(self, **inputs) -> Any:
         """Forward pass over `input_ids`, `attention_mask`, `pixel_values`.
 
-        With `logits_positions` [M] (flat indices b * T + t) the output's `logits` are [M, V]; with `logits_to_keep=1`
-        they are those of the last position.
+        With `logits_positions` [M] (flat indices b * T + t) the output's `logits` are [M, V].
         """
+
+    base_model: Any  # the network without its head: the same inputs -> `last_hidden_state` [B, T, D]
+
+    def get_output_embeddings(self) -> torch.nn.Linear:
+        """The head, whose `weight` is [V, D]."""
 
     def generate(self, **inputs) -> torch.Tensor:
         """Continue prompts; returns the prompts' ids and the new ones."""

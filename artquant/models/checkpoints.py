@@ -124,8 +124,11 @@ def load_model(
     return LoadedModel(network.model.eval(), network.processor, chosen, readout)
 
 
-def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
+def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool, dropout: float | None = None) -> PeftModel:
     """Put a LoRA run (adapter form) over its base: LoRA weights as an adapter, the other tensors in place.
+
+    Args:
+        dropout: on the adapter's input while training; default is the stored one.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected or of another shape.
@@ -136,10 +139,15 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool) -> Pef
         stored = LoraConfig.from_pretrained(str(folder))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / 'adapter_config.json'}: not a LoRA configuration ({error})") from error
+    for field in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern", "modules_to_save"):
+        if stored.to_dict().get(field):
+            raise CheckpointError(
+                f"{folder / 'adapter_config.json'}: {field} is not supported; merge it with peft first"
+            )
     adapter_config = LoraConfig(
         r=stored.r,
         lora_alpha=stored.lora_alpha,
-        lora_dropout=stored.lora_dropout,
+        lora_dropout=stored.lora_dropout if dropout is None else dropout,
         bias=stored.bias,
         fan_in_fan_out=stored.fan_in_fan_out,
         target_modules=stored.target_modules,
@@ -308,16 +316,16 @@ def save_adapter(folder: Path, adapted: PeftModel, state_dict: dict[str, torch.T
 
     Args:
         adapted: the model with its adapter.
-        state_dict: weights of the adapted model; LoRA tensors and trainable visual parts are taken from it.
+        state_dict: weights of the adapted model; LoRA tensors and visual parts are taken from it. The latter are stored
+            whether this stage trained them or not: an earlier one may have.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lora = {name.replace(".default.", "."): value for name, value in state_dict.items() if "lora_" in name}
-    trainable = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
-    visual = {
-        name: value.contiguous() for name, value in state_dict.items() if name in trainable and "lora_" not in name
+    parameters = {
+        name for name, _ in adapted.named_parameters() if any(f"model.{part}." in name for part in VISUAL_PARTS)
     }
+    visual = {name: state_dict[name].contiguous() for name in parameters if "lora_" not in name}
     adapted.config.save_pretrained(folder)
     adapted.peft_config["default"].save_pretrained(str(folder))
     save_file({name: value.contiguous() for name, value in lora.items()}, folder / "adapter_model.safetensors")
-    if visual:
-        save_file(visual, folder / "non_lora_trainables.safetensors")
+    save_file(visual, folder / "non_lora_trainables.safetensors")

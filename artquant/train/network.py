@@ -60,7 +60,7 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
     over = None
     if trainable.lora is not None and _continues(start, base, trainable.lora):
         network, processor = _loaded(base, None, dtype, model.attention)
-        adapted, over = attach_adapter(network, start / ADAPTER_FOLDER, trainable=True), base
+        adapted, over = attach_adapter(network, start / ADAPTER_FOLDER, True, trainable.lora.dropout), base
         logger.info("going on with the adapter of %s over %s", start, base)
     else:
         network, processor = _loaded(start, base, dtype, model.attention)

@@ -43,7 +43,7 @@ class ArtTrainer(Trainer):
     - the loss is `Objective`'s, each term normalised over the whole optimizer step and logged by itself;
     - vision encoder and abstractor may have learning rates of their own;
     - the order of the data is `EpochSampler`'s;
-    - checkpoints hold the trainable weights, whatever is adapted or frozen.
+    - of the weights, checkpoints hold the trainable ones (DeepSpeed adds files of its own).
     """
 
     loss_is_scaled_for_ga = True
@@ -144,6 +144,8 @@ class ArtTrainer(Trainer):
         ]
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:  # all ranks come here, to gather; one writes
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         state_dict = self.model.state_dict() if state_dict is None else state_dict

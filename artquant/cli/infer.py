@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _origin(model: Path, base: Path | None) -> dict[str, object]:
-    """What the predictions are made with; of an adapter, the base counts too. New weights in an old place are noticed."""
+    """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
     folders = [model, base] if base is not None and (model / "adapter_config.json").is_file() else [model]
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
     return {

@@ -178,6 +178,17 @@ class TestForms:
             lora = [parameter for name, parameter in adapted.named_parameters() if "lora_" in name]
             assert len(lora) == 8 and all(parameter.requires_grad == trainable for parameter in lora)
 
+    def test_dropout_of_a_continued_adapter_is_the_asked_one(self, tiny_base, forms):
+        adapted = attach_adapter(load_network(tiny_base).model, forms["lora"], trainable=True, dropout=0.25)
+        assert adapted.peft_config["default"].lora_dropout == 0.25
+
+    def test_adapter_holds_visual_parts_that_an_earlier_stage_trained(self, tiny_base, tmp_path):
+        adapted = new_adapter(load_network(tiny_base).model)
+        adapted.get_base_model().model.vision_model.requires_grad_(False)
+        save_adapter(tmp_path / "lora", adapted, adapted.state_dict())
+        read_back = load_network(tmp_path / "lora", tiny_base).model
+        torch.testing.assert_close(logits(read_back), logits(adapted.merge_and_unload()))
+
     def test_full_fine_tune_without_tokenizer(self, tiny_base, forms, tmp_path):
         folder = tmp_path / "tuned"
         folder.mkdir()
@@ -259,6 +270,13 @@ class TestDamaged:
     def test_lora_run_without_base(self, forms, tmp_path):
         assert "name the base model's folder (--base DIR)" in refused(forms["lora"])
         assert "not a model folder (no config.json)" in refused(forms["lora"], tmp_path / "nowhere")
+
+    @pytest.mark.parametrize(("field", "value"), [("use_rslora", True), ("alpha_pattern", {"q_proj": 4})])
+    def test_lora_settings_that_are_not_supported(self, forms, tiny_base, tmp_path, field, value):
+        folder = shutil.copytree(forms["lora"], tmp_path / "lora")
+        file = folder / "adapter_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}), encoding="utf-8")
+        assert f"{file}: {field} is not supported" in refused(folder, tiny_base)
 
     def test_lora_run_over_another_network(self, forms, tiny_base, tmp_path):
         run = shutil.copytree(forms["lora"], tmp_path / "run")

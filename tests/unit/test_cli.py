@@ -205,6 +205,7 @@ def launched(monkeypatch, tmp_path):
     from artquant.cli import train
 
     monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     config = tmp_path / "run.yaml"
     (tmp_path / "zero2.json").write_text("{}", encoding="utf-8")
     config.write_text(RUN.replace("zero2.json", str(tmp_path / "zero2.json")), encoding="utf-8")
@@ -226,6 +227,12 @@ def launched(monkeypatch, tmp_path):
 
 def joined(call) -> str:
     return " ".join(call.command)
+
+
+def test_deepspeed_takes_the_gpus_that_were_chosen(launched, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    _, (_, second) = launched("--ranks", "2", gpus=3)
+    assert "--include localhost:2,5 " in joined(second) and "--num_gpus" not in joined(second)
 
 
 def test_each_stage_gets_its_launcher(launched):

@@ -213,6 +213,12 @@ class TestEpochSampler:
             means = [np.mean(group) for group in groups[1:]]
             assert means != sorted(means) and means != sorted(means, reverse=True)
 
+    def test_longest_comes_first_also_of_a_sampled_set(self):
+        lengths = [*range(1, 65), 1000]  # the longest record is not among the sampled ones
+        sampler = EpochSampler([range(64)], seed=1, lengths=lengths, group_size=8)
+        for order in orders(sampler):
+            assert 63 in order[:8]
+
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.integers(0, 12), max_size=3), st.integers(0, 99), st.booleans(), st.integers(1, 5))
     def test_nothing_is_lost(self, sizes, seed, grouped, group_size):

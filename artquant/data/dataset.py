@@ -105,7 +105,8 @@ class ArtDataset(Dataset):
         where = f"{record.source} (id {record.id!r})"
         try:
             if record.task == "score":
-                word = readout.answer_word(record.gt_score)
+                known = record.gt_score is not None  # a record may hold its distribution alone
+                word = readout.answer_word(record.gt_score if known else readout.target_score(target))
                 encoded = prompt.encode_rating(self.processor, record.question, word, readout.token_ids)
             else:
                 encoded = prompt.encode_description(self.processor, record.question, record.answer)

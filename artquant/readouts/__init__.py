@@ -7,6 +7,7 @@ rating words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,6 +27,9 @@ class Readout(Protocol):
 
     def answer_word(self, score: float) -> str:
         """The word that stands for a score in the text answer."""
+
+    def target_score(self, target: Sequence[float]) -> float:
+        """The score that a target [K] stands for."""
 
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> training targets [M, K]."""

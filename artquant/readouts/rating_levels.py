@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from artquant.data.soft_labels import gaussian_soft_labels
+from artquant.data.soft_labels import gaussian_soft_labels, rating_word
 from artquant.errors import ArtQuantError
 from artquant.losses import distribution_divergence
 from artquant.prompts import Prompt, TextEncoder
@@ -91,8 +91,12 @@ class RatingLevels:
 
         That is the published rule: bad up to 1, poor up to 3.5, fair up to 5, good up to 7.5, excellent above.
         """
-        ascending = sorted(zip(self.weights, self.words, strict=True))
-        return next((word for weight, word in ascending if score <= weight), ascending[-1][1])
+        weights, words = zip(*sorted(zip(self.weights, self.words, strict=True), reverse=True), strict=True)
+        return rating_word(score, weights[1:], words)
+
+    def target_score(self, target: Sequence[float]) -> float:
+        """The score that a target [K] stands for: its expectation."""
+        return sum(share * weight for share, weight in zip(target, self.weights, strict=True))
 
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""

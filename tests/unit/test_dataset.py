@@ -85,6 +85,12 @@ class TestArtDataset:
         for target, expected in ((targets[0], 4.2), (targets[3], 9.0)):
             assert np.dot(target, (10, 7.5, 5, 3.5, 1)) == pytest.approx(expected, abs=1e-8)
 
+    def test_distribution_without_a_score(self, make, pictures, tiny_processor):
+        """The word of the text answer is then that of the distribution's expectation, here 3.25."""
+        [sample] = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1))).samples
+        learned = tiny_processor.decode(sample.input_ids[sample.answer_start :])
+        assert learned.strip() == "The quality of the painting is poor.</s>"
+
     def test_pictures_are_kept_only_if_asked_for(self, make, pictures, monkeypatch):
         read = []
         import artquant.data.dataset as module

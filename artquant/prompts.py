@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
+from artquant.attributes import attribute_phrase
 from artquant.errors import ArtQuantError
 
 IMAGE_TOKEN = "<|image|>"
 END_TOKEN = "</s>"
 SUBJECT = "{subject}"
+ATTRIBUTE = "{attribute}"
 
 PUBLISHED_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -69,6 +71,8 @@ class Prompt:
     subject: str = "painting"  # the noun in the questions and the answer
     score_question: str = "How would you rate the quality of this {subject}?"  # the question when scoring
     answer_prefix: str = "The quality of the {subject} is"  # what stands before the rating word
+    # The same of an attribute. The question is the total's, so that picture and question are read once for all of them.
+    attribute_prefix: str = "The {attribute} of the {subject} is"
     description_questions: tuple[str, ...] = (  # the questions when describing: levels 1, 2 and 3
         "Describe what you perceive in this {subject}.",
         "Describe this {subject} and what it says.",
@@ -88,18 +92,20 @@ class Prompt:
         system = f"{self.system} " if self.system else ""
         return f"{system}USER: {user} ASSISTANT:"
 
-    @property
-    def rating_prefix(self) -> str:
-        """The answer up to the rating word."""
-        return self.answer_prefix.replace(SUBJECT, self.subject)
+    def rating_prefix(self, attribute: str | None = None) -> str:
+        """The answer up to the rating word, about the whole or about an attribute (by the data set's name for it)."""
+        if attribute is None:
+            return self.answer_prefix.replace(SUBJECT, self.subject)
+        return self.attribute_prefix.replace(ATTRIBUTE, attribute_phrase(attribute)).replace(SUBJECT, self.subject)
 
-    def rating_answer(self, word: str) -> str:
+    def rating_answer(self, word: str, attribute: str | None = None) -> str:
         """The whole answer to a scoring question."""
-        return f"{self.rating_prefix} {word}."
+        return f"{self.rating_prefix(attribute)} {word}."
 
-    def score_context(self) -> str:
+    def score_context(self, attribute: str | None = None) -> str:
         """The scoring prompt: the next token is the rating word."""
-        return f"{self.context(self.score_question.replace(SUBJECT, self.subject))} {self.rating_prefix}"
+        question = self.score_question.replace(SUBJECT, self.subject)
+        return f"{self.context(question)} {self.rating_prefix(attribute)}"
 
     def description_context(self, level: int) -> str:
         """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion)."""
@@ -115,11 +121,11 @@ class Prompt:
         return EncodedConversation(token_ids, answer_start=len(context))
 
     def encode_rating(
-        self, encoder: TextEncoder, question: str, word: str, rating_ids: Sequence[int]
+        self, encoder: TextEncoder, question: str, word: str, rating_ids: Sequence[int], attribute: str | None = None
     ) -> EncodedConversation:
         """Token ids of a scoring conversation; raises ArtQuantError if the rating word is not where it should be."""
-        encoded = self.encode_description(encoder, question, self.rating_answer(word))
-        before_rating = encoder.tokenize(f"{self.context(question)} {self.rating_prefix}")
+        encoded = self.encode_description(encoder, question, self.rating_answer(word, attribute))
+        before_rating = encoder.tokenize(f"{self.context(question)} {self.rating_prefix(attribute)}")
         self._check_prefix(encoded.token_ids, before_rating, "the rating word")
         rating_index = len(before_rating)
         if encoded.token_ids[rating_index] not in rating_ids:

@@ -107,7 +107,9 @@ class ArtDataset(Dataset):
             if record.task == "score":
                 known = record.gt_score is not None  # a record may hold its distribution alone
                 word = readout.answer_word(record.gt_score if known else readout.target_score(target))
-                encoded = prompt.encode_rating(self.processor, record.question, word, readout.token_ids)
+                encoded = prompt.encode_rating(
+                    self.processor, record.question, word, readout.token_ids, record.attribute
+                )
             else:
                 encoded = prompt.encode_description(self.processor, record.question, record.answer)
         except ArtQuantError as error:

@@ -42,6 +42,7 @@ class TrainingRecord:
     gt_score: float | None  # mean human score, on the data set's scale
     std: float | None  # standard deviation of the human scores, same scale
     level_probs: tuple[float, ...] | None  # one per rating word, best first, sum 1; None: to be computed from gt_score
+    attribute: str | None  # of a score record: what the score is about ("Color"); None: the whole picture
     level: int | None  # of a description: 1 perception, 2 + cognition, 3 + emotion; None: not said
     source: str  # "file.json record 17"
 
@@ -246,6 +247,7 @@ def _training_record(
         gt_score=fields.score(score_range),
         std=fields.std(),
         level_probs=_level_probs(fields, number_of_levels),
+        attribute=fields.text("attribute", None),
         level=_description_level(fields),
         source=fields.source,
     )
@@ -255,6 +257,8 @@ def _training_record(
         raise fields.error('a score record needs "gt_score" or "level_probs"; add one')
     if task == "score" and record.level is not None:
         raise fields.error('a score record has no "level"; take it out or make it a description record')
+    if task == "description" and record.attribute is not None:
+        raise fields.error('a description record has no "attribute"; take it out or make it a score record')
     return record
 
 

@@ -303,7 +303,7 @@ def save_model(
         state_dict: the weights, where they are not in the model (ZeRO-3).
     """
     model.config.level_ids = list(readout.token_ids)
-    model.config.level_prefix = processor.sentencepiece.encode(prompt.rating_prefix)
+    model.config.level_prefix = processor.sentencepiece.encode(prompt.rating_prefix())
     model.config.score_weight = list(readout.weights)
     model.save_pretrained(folder, state_dict=state_dict)
     processor.save_pretrained(folder)

@@ -81,7 +81,7 @@ class RatingLevels:
             if ids[: len(context)] != context or len(ids) != len(context) + 1:
                 raise ArtQuantError(
                     f"the rating word {word!r} takes {len(ids) - len(context)} tokens of this tokenizer after "
-                    f"{prompt.rating_prefix!r}, it must be exactly one; choose another word"
+                    f"{prompt.rating_prefix()!r}, it must be exactly one; choose another word"
                 )
             token_ids.append(ids[-1])
         return cls(tuple(words), tuple(float(weight) for weight in weights), tuple(token_ids), **options)

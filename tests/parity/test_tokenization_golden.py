@@ -91,7 +91,7 @@ def test_scoring_prompt(shared_folder, processor):
         prompt = get_prompt("published-score")
         assert prompt.score_context() == str(golden["score_prompt_text"])
         assert processor.tokenize(prompt.score_context()) == golden["score_prompt_ids"].tolist()
-        assert processor.sentencepiece.encode(prompt.rating_prefix) == golden["level_prefix"].tolist()
+        assert processor.sentencepiece.encode(prompt.rating_prefix()) == golden["level_prefix"].tolist()
 
 
 @pytest.mark.parametrize("subject", ["painting", "image"])

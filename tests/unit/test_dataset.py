@@ -31,7 +31,7 @@ def pictures(tmp_path_factory) -> Path:
 
 def record(pictures: Path, number: int, **values) -> TrainingRecord:
     common = {"id": f"r{number}", "image": pictures / f"{number % 4}.png", "gt_score": None, "std": None, "level": None}
-    common |= {"level_probs": None, "source": f"score.json record {number + 1}"}
+    common |= {"level_probs": None, "attribute": None, "source": f"score.json record {number + 1}"}
     return TrainingRecord(**common | values)
 
 

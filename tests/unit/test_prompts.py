@@ -60,6 +60,13 @@ class TestText:
     def test_ten_questions(self):
         assert len(set(SCORE_QUESTIONS)) == 10 and all("{subject}" in question for question in SCORE_QUESTIONS)
 
+    def test_attributes_share_the_question(self):
+        prompt = get_prompt("artquant", "image")
+        question = prompt.score_context().removesuffix(prompt.rating_prefix())
+        assert prompt.score_context("Color") == f"{question}The color of the image is"
+        assert prompt.rating_answer("fair", "The overall") == "The overall impression of the image is fair."
+        assert prompt.rating_answer("fair", "Rule  of Thirds") == "The rule of thirds of the image is fair."
+
     def test_unknown_name(self):
         with pytest.raises(ArtQuantError, match="unknown prompt 'v1'; known are artquant, published-train"):
             get_prompt("v1")

@@ -69,10 +69,20 @@ def test_published_score_record(tmp_path):
             gt_score=7.5,
             std=0.5,
             level_probs=(0.1, 0.6, 0.2, 0.1, 0.0),
+            attribute=None,
             level=None,
             source=f"{path} record 1",
         )
     ]
+
+
+def test_attribute_record(tmp_path):
+    path = written(tmp_path / "attributes.json", [score_record(attribute="Color")])
+    [record] = read_training_records(path, tmp_path)
+    assert record.attribute == "Color"
+    path = written(tmp_path / "wrong.json", [description_record(attribute="Color")])
+    with pytest.raises(ArtQuantError, match=r"record 1.*description record has no \"attribute\""):
+        read_training_records(path, tmp_path)
 
 
 def test_optional_keys(tmp_path):

@@ -76,6 +76,13 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
 
 
+def _attributes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--attributes", action="store_true", help="also the attributes the model was trained on")
+    command.add_argument(
+        "--attribute", action="append", default=[], metavar="NAME", help="also this attribute (may be repeated)"
+    )
+
+
 def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
@@ -84,6 +91,7 @@ def _infer(commands) -> None:
     command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
     _config(command, required=False)
     _model(command, required=False)
+    _attributes(command)
     command.add_argument("--records", type=Path, help="JSON list, JSON lines or folder of pictures")
     command.add_argument("--images", type=Path, help="folder of the records' pictures")
     command.add_argument("--out", type=Path, help="predictions file (JSON lines)")
@@ -96,6 +104,7 @@ def _score(commands) -> None:
     command = _command(commands, "score", "pictures", "score a few pictures")
     command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
     _model(command, required=True)
+    _attributes(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         records,
         out,
         origin=_origin(model, base),
+        attributes=chosen_attributes(scorer, settings.attributes, model),
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
@@ -47,6 +48,21 @@ def run(arguments: argparse.Namespace) -> int:
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     print(f"{out}: {summary.scored} pictures scored{done}{skipped}")
     return 1 if summary.skipped else 0
+
+
+def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tuple[str, ...]:
+    """The attributes to score: those named, or those that the model was trained on.
+
+    Raises:
+        ArtQuantError: the model was trained on none.
+    """
+    if wanted != "trained":
+        return tuple(wanted)
+    if not scorer.loaded.attributes:
+        raise ArtQuantError(
+            f"{model}: was trained on no attributes; train on attribute records, or name some (--attribute NAME)"
+        )
+    return scorer.loaded.attributes
 
 
 def _origin(model: Path, base: Path | None) -> dict[str, object]:
@@ -69,6 +85,7 @@ def _settings(arguments: argparse.Namespace):
         "device": arguments.device,
         "dtype": arguments.dtype,
         "attention": arguments.attention,
+        "attributes": tuple(arguments.attribute) or ("trained" if arguments.attributes else None),
     }
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.config is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 
 from artquant.data.images import ImageError, load_image
 
@@ -14,6 +13,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score or describe every picture that can be read; status 2 if one cannot."""
     from transformers.utils.logging import disable_progress_bar
 
+    from artquant.cli.infer import chosen_attributes
     from artquant.infer.scorer import Scorer
 
     disable_progress_bar()  # of loading
@@ -26,6 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
         prompt=arguments.prompt,
         weights=arguments.weights,
     )
+    if arguments.command == "score":
+        wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
+        arguments.attribute = chosen_attributes(scorer, wanted, arguments.model)
     show = _score if arguments.command == "score" else _describe
     failures = 0
     for path in arguments.pictures:
@@ -40,12 +43,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _score(scorer, path, image, arguments: argparse.Namespace) -> None:
-    [result] = scorer([image])
+    from artquant.infer.run import as_record
+
+    [result] = scorer([image], attributes=arguments.attribute)
     if arguments.json:
-        print(json.dumps({"image": str(path), **asdict(result)}), flush=True)
-    else:
-        words = "  ".join(f"{word} {share:.2f}" for word, share in result.probs.items())
-        print(f"{result.score:6.3f} +- {result.std:.3f}  {path}  ({words})", flush=True)
+        print(json.dumps({"image": str(path), **as_record(result)}), flush=True)
+        return
+    print(_line(result, str(path)))
+    width = max(map(len, result.attributes), default=0)
+    for name, attribute in result.attributes.items():
+        print(_line(attribute, f"  {name.ljust(width)}"))
+    sys.stdout.flush()
+
+
+def _line(result, what: str) -> str:
+    words = "  ".join(f"{word} {share:.2f}" for word, share in result.probs.items())
+    return f"{result.score:6.3f} +- {result.std:.3f}  {what}  ({words})"
 
 
 def _describe(scorer, path, image, arguments: argparse.Namespace) -> None:

@@ -236,6 +236,8 @@ class InferConfig:
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass
     workers: int = 2  # processes that read pictures; 0: the main process
+    # Attributes to score beside the whole picture: "trained" (those that the model was trained on) or a list of names.
+    attributes: Literal["trained"] | tuple[str, ...] = ()
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation

@@ -53,6 +53,7 @@ def run_inference(
     records: Sequence[ImageRecord],
     out: Path,
     origin: dict[str, object],
+    attributes: Sequence[str] = (),
     batch_size: int = 16,
     workers: int = 2,
     skip_unreadable: bool = False,
@@ -65,6 +66,7 @@ def run_inference(
     Args:
         out: predictions file; `OUT.origin.json` beside it says which model they are from.
         origin: what the model is (its folder and weights; plain values), to refuse mixing two models' predictions.
+        attributes: to be scored beside the whole picture.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
 
     Raises:
@@ -72,7 +74,7 @@ def run_inference(
             model's predictions.
     """
     done = _ids_done(out, records)
-    _check_origin(out, scorer, origin, empty=not done)
+    _check_origin(out, scorer, origin | {"attributes": list(attributes)}, empty=not done)
     todo = [record for record in records if record.id not in done]
     loader = DataLoader(
         _Pictures(todo, scorer.image_processor), batch_size=batch_size, num_workers=workers, collate_fn=list
@@ -83,7 +85,7 @@ def run_inference(
         for batch in loader:
             good = [(record, pixels) for record, pixels, _ in batch if pixels is not None]
             if good:
-                scores = scorer.score_pixels(torch.stack([pixels for _, pixels in good]))
+                scores = scorer.score_pixels(torch.stack([pixels for _, pixels in good]), attributes)
                 lines = [_line(record, score) for (record, _), score in zip(good, scores, strict=True)]
                 append_json_lines(out, lines)
                 scored += len(lines)
@@ -97,7 +99,16 @@ def run_inference(
 
 def _line(record: ImageRecord, score: Score) -> dict:
     known = {} if record.gt_score is None else {"gt_score": record.gt_score}
-    return {"id": record.id, "image": record.image.name, **known, **asdict(score)}
+    return {"id": record.id, "image": record.image.name, **known, **as_record(score)}
+
+
+def as_record(score: Score) -> dict:
+    """A score as plain values; `attributes` only where there are any."""
+    values = asdict(score)
+    attributes = values.pop("attributes")
+    for attribute in attributes.values():
+        del attribute["attributes"]
+    return values | ({"attributes": attributes} if attributes else {})
 
 
 def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 
 from artquant.data.images import as_rgb
 from artquant.errors import ArtQuantError
+from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
 from artquant.models.checkpoints import DTYPES, LoadedModel, load_model
 
 
@@ -22,6 +23,7 @@ class Score:
     std: float  # standard deviation over the rating words
     probs: dict[str, float]  # of each rating word
     logits: dict[str, float]  # of each rating word
+    attributes: dict[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
 
 
 class Scorer:
@@ -39,8 +41,9 @@ class Scorer:
         self.model = loaded.model.to(self.device).eval()
         self.image_processor = loaded.processor.image_processor
         self._head = self.model.get_output_embeddings().weight.detach().float()  # [V, D]
-        # The prompt is the same for every picture: tokenised once.
+        # The prompts are the same for every picture: tokenised once.
         self._score_ids = self._prompt_ids(loaded.prompt.score_context())
+        self._packed: dict[tuple[str, ...], PackedPrompts] = {}
 
     @classmethod
     def from_pretrained(
@@ -75,14 +78,33 @@ class Scorer:
         return torch.tensor(processor.expand(processor.tokenize(text)), device=self.device)
 
     @torch.inference_mode()
-    def score_pixels(self, pixel_values: torch.Tensor) -> list[Score]:
-        """Scores of prepared pictures [B, 3, S, S]."""
+    def score_pixels(self, pixel_values: torch.Tensor, attributes: Sequence[str] = ()) -> list[Score]:
+        """Scores of prepared pictures [B, 3, S, S]; of the whole and of each attribute, in one pass.
+
+        Args:
+            attributes: names, as `LoadedModel.attributes` lists those that the model was trained on.
+
+        Raises:
+            ArtQuantError: attributes cannot be packed with flash_attention_2, or two have the same words.
+        """
         pixel_values = pixel_values.to(self.device, self.model.dtype)
-        outputs = self.model.base_model(
-            input_ids=self._score_ids.expand(len(pixel_values), -1), pixel_values=pixel_values, use_cache=False
-        )
-        # The head in float32 and at one position: in bfloat16 the logits would be rounded to steps of up to 0.1.
-        scores = self.loaded.readout.score(outputs.last_hidden_state[:, -1].float() @ self._head.T)
+        if attributes:
+            packed = self._packed_prompts(tuple(attributes))
+            inputs = packed.inputs(len(pixel_values), self.model.dtype, self.device)
+            ends = packed.last.to(self.device)
+        else:
+            inputs = {"input_ids": self._score_ids.expand(len(pixel_values), -1)}
+            ends = torch.tensor([len(self._score_ids) - 1], device=self.device)
+        outputs = self.model.base_model(**inputs, pixel_values=pixel_values, use_cache=False)
+        # The head in float32 and at few positions: in bfloat16 the logits would be rounded to steps of up to 0.1.
+        hidden = outputs.last_hidden_state.index_select(1, ends).float()
+        scores = self._read((hidden @ self._head.T).flatten(0, 1))
+        rows = [scores[start : start + len(ends)] for start in range(0, len(scores), len(ends))]
+        return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in rows]
+
+    def _read(self, logits: torch.Tensor) -> list[Score]:
+        """Scores from logits [M, V]."""
+        scores = self.loaded.readout.score(logits)
         words = self.loaded.readout.words
         columns = (scores.score.tolist(), scores.std.tolist(), scores.probs.tolist(), scores.logits.tolist())
         return [
@@ -90,9 +112,34 @@ class Scorer:
             for score, std, probs, logits in zip(*columns, strict=True)
         ]
 
-    def __call__(self, images: Sequence[Image.Image], batch_size: int = 16) -> list[Score]:
-        """Scores of pictures of any size and mode, in order; they are read as `artquant.data.images.as_rgb` says."""
-        return [score for batch in _batches(images, batch_size) for score in self.score_pixels(self._pixels(batch))]
+    def _packed_prompts(self, attributes: tuple[str, ...]) -> PackedPrompts:
+        attention = self.model.config._attn_implementation
+        if attention not in MASKING_ATTENTIONS:
+            raise ArtQuantError(
+                f"attributes are scored together with attention {' or '.join(MASKING_ATTENTIONS)}, not {attention}; "
+                "set infer.attention or --attention"
+            )
+        if attributes not in self._packed:
+            prompt, processor = self.loaded.prompt, self.loaded.processor
+            contexts = [prompt.score_context(attribute) for attribute in (None, *attributes)]
+            self._packed[attributes] = PackedPrompts.from_prompts(
+                [processor.expand(processor.tokenize(context)) for context in contexts]
+            )
+        return self._packed[attributes]
+
+    def __call__(
+        self, images: Sequence[Image.Image], batch_size: int = 16, attributes: Sequence[str] = ()
+    ) -> list[Score]:
+        """Scores of pictures of any size and mode, in order; they are read as `artquant.data.images.as_rgb` says.
+
+        Args:
+            attributes: as in `score_pixels`.
+        """
+        return [
+            score
+            for batch in _batches(images, batch_size)
+            for score in self.score_pixels(self._pixels(batch), attributes)
+        ]
 
     def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
         return self.image_processor([as_rgb(image) for image in images])["pixel_values"]

@@ -13,7 +13,7 @@ is an error that names it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ class LoadedModel:
     processor: MPLUGOwl2Processor
     prompt: Prompt
     readout: Readout
+    attributes: tuple[str, ...] = ()  # that it was trained to score
 
 
 def load_network(
@@ -114,14 +115,15 @@ def load_model(
     """
     network = load_network(folder, base, dtype, attention)
     card_file = Path(folder) / CARD
+    attributes: tuple[str, ...] = ()
     if card_file.is_file():
-        stored_prompt, readout = _read_card(card_file)
+        stored_prompt, readout, attributes = _read_card(card_file)
     else:
         stored_prompt, readout = _published_scale(Path(folder), network, weights)
     if weights is not None:
         readout = RatingLevels.from_dict(readout.to_dict() | {"weights": tuple(weights)})
     chosen = stored_prompt if prompt is None else get_prompt(prompt, stored_prompt.subject)
-    return LoadedModel(network.model.eval(), network.processor, chosen, readout)
+    return LoadedModel(network.model.eval(), network.processor, chosen, readout, attributes)
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool, dropout: float | None = None) -> PeftModel:
@@ -255,10 +257,11 @@ def _complain(place: Path, kind: str, tensors: Iterable[str]) -> None:
         raise CheckpointError(f"{place}: tensor {tensors[0]}{more} {kind}; is this the folder for this base model?")
 
 
-def _read_card(file: Path) -> tuple[Prompt, Readout]:
+def _read_card(file: Path) -> tuple[Prompt, Readout, tuple[str, ...]]:
     card = read_json(file)
     try:
-        return Prompt.from_dict(card["prompt"]), READOUTS[card["readout"]["kind"]].from_dict(card["readout"])
+        readout = READOUTS[card["readout"]["kind"]].from_dict(card["readout"])
+        return Prompt.from_dict(card["prompt"]), readout, tuple(card["attributes"])
     except (KeyError, TypeError, ArtQuantError) as error:
         raise CheckpointError(f"{file}: not a model card of this version ({error!r}); save the model again") from error
 
@@ -294,6 +297,7 @@ def save_model(
     readout: RatingLevels,
     history: dict[str, Any] | None = None,
     state_dict: dict[str, torch.Tensor] | None = None,
+    attributes: Sequence[str] = (),
 ) -> None:
     """Write one self-describing folder that `load_model`, `from_pretrained` and the published code take.
 
@@ -301,13 +305,20 @@ def save_model(
         model: full model, without adapters.
         history: where the model comes from (run, stage, base), stored in the card.
         state_dict: the weights, where they are not in the model (ZeRO-3).
+        attributes: that the model was trained to score, stored in the card.
     """
     model.config.level_ids = list(readout.token_ids)
     model.config.level_prefix = processor.sentencepiece.encode(prompt.rating_prefix())
     model.config.score_weight = list(readout.weights)
     model.save_pretrained(folder, state_dict=state_dict)
     processor.save_pretrained(folder)
-    card = {"artquant": __version__, "prompt": prompt.to_dict(), "readout": readout.to_dict(), "history": history or {}}
+    card = {
+        "artquant": __version__,
+        "prompt": prompt.to_dict(),
+        "readout": readout.to_dict(),
+        "attributes": list(attributes),
+        "history": history or {},
+    }
     write_json(Path(folder) / CARD, card)
 
 

@@ -21,9 +21,9 @@ from artquant.infer.scorer import Scorer
 score_pixels = Scorer.score_pixels
 
 
-def slowly(self, pixel_values):
+def slowly(self, *arguments):
     time.sleep(0.02)
-    return score_pixels(self, pixel_values)
+    return score_pixels(self, *arguments)
 
 
 Scorer.score_pixels = slowly

@@ -2,6 +2,7 @@
 
     OUT/images/NNNNN.png
     OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
+    OUT/meta/attributes.json                               training pictures: a score record per attribute
     OUT/meta/test.json                                     held-out pictures
     OUT/meta/annotations.json                              every picture: split, plan, attributes, colours
     OUT/meta/demo_data.json                                what the set was made from; written first
@@ -31,11 +32,12 @@ from artquant.demo.drawing import draw, palette_of
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json, write_json
+from artquant.prompts import get_prompt
 
 logger = logging.getLogger(__name__)
 
 GENERATOR = "artquant demo-data"
-EDITION = 1  # to be raised when the same seed gives other pictures or texts
+EDITION = 2  # to be raised when the same seed gives other pictures or texts
 MANIFEST = "meta/demo_data.json"
 MOST_IMAGES = 99_999  # five digits in the file name
 MOST_WORKERS = 64
@@ -225,7 +227,10 @@ def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict]]:
     files = {"score.json": _score_records(training)}
     for level in (1, 2, 3):
         files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
-    files["test.json"] = [_head(p, _scored_id(p)) for p in pictures if p.index in test]
+    files["attributes.json"] = _attribute_records(training)
+    files["test.json"] = [
+        _head(p, _scored_id(p)) | {"attributes": p.ratings.attributes} for p in pictures if p.index in test
+    ]
     files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
     return files
 
@@ -258,6 +263,25 @@ def _score_records(pictures: list[Picture]) -> list[dict]:
             }
         )
     return records
+
+
+def _attribute_records(pictures: list[Picture]) -> list[dict]:
+    prompt = get_prompt("artquant")
+    scores = np.array([p.ratings.attributes[name] for p in pictures for name in ATTRIBUTES])
+    labels = iter(gaussian_soft_labels(scores, APDD_LEVELS))
+    return [
+        {
+            "id": f"{p.name}->{name}->{score}",
+            "image": p.name,
+            "gt_score": score,
+            "level_probs": [float(share) for share in next(labels)],
+            "attribute": name,
+            "task_type": "score",
+            "conversations": _conversation(p.score_question, prompt.rating_answer(rating_word(score), name)),
+        }
+        for p in pictures
+        for name, score in p.ratings.attributes.items()
+    ]
 
 
 def _description_record(picture: Picture, level: int) -> dict:

@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ class Prediction:
     score: float
     std: float | None = None
     gt_score: float | None = None
+    attributes: dict[str, float] = field(default_factory=dict)  # predicted score of each
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Truth:
     number: int
     gt_score: float
     std: float | None = None
+    attributes: dict[str, float] = field(default_factory=dict)  # mean score of each that was rated
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,15 @@ class Joined:
     truth_std: np.ndarray | None  # [N]
     missing: tuple[str, ...]  # in the truth but not predicted
     extra: tuple[str, ...]  # predicted but not in the truth
+    attributes: dict[str, tuple[np.ndarray, np.ndarray]]  # of each: predicted and true scores, where both are known
 
 
 def read_predictions(
     path: Path, weights: Weights | None = None, score_range: tuple[float, float] | None = None
 ) -> PredictionFile:
     """Read predictions `{"id", "image", "gt_score", "logits": {word: x}, "probs": {word: p}, "score", "std"}`.
+
+    `"attributes": {name: {"logits", "probs", "score", "std"}}` may stand beside them.
 
     The score is the record's own; where it has none, or weights are given, it is the expectation of the weights under
     the closed-set softmax of the logits (or under the probs). A record without id is known by its image.
@@ -86,25 +91,22 @@ def read_predictions(
     low, high = score_range or (min(word_weights.values()), max(word_weights.values()))
     records = []
     for number, where, record in _records(path):
-        logits, probs = (_word_numbers(where, record, name) for name in ("logits", "probs"))
-        if probs and (min(probs.values()) < 0 or abs(sum(probs.values()) - 1) > _SUM_TOLERANCE):
-            raise ArtQuantError(f"{where}: probs must be >= 0 and sum to 1, they sum to {sum(probs.values()):g}")
-        score, std = _number(where, record, "score"), _number(where, record, "std")
-        if std is not None and std < 0:
-            raise ArtQuantError(f"{where}: std is {std:g}: it must be >= 0")
-        if weights is not None or score is None:
-            score, std = _closed_set_score(where, logits, probs, word_weights)
-        if not low <= score <= high:
-            raise ArtQuantError(
-                f"{where}: score {score:g} is not within {low:g} to {high:g}: predict it again or give its score range"
-            )
-        gt_score = _number(where, record, "gt_score")
-        records.append(Prediction(_id(where, record), number, score, std, gt_score))
+        limits = (word_weights, weights is not None, low, high)
+        score, std = _score(where, record, *limits)
+        attributes = {
+            name: _score(f"{where}, attribute {name!r}", _object(where, name, values), *limits)[0]
+            for name, values in _attributes(where, record).items()
+        }
+        records.append(
+            Prediction(_id(where, record), number, score, std, _number(where, record, "gt_score"), attributes)
+        )
     return PredictionFile(Path(path), tuple(records))
 
 
 def read_truth(path: Path) -> TruthFile:
-    """Read truth records `{"id", "image", "gt_score", "std"}`, std optional; without id a record is known by its image.
+    """Read truth records `{"id", "image", "gt_score", "std", "attributes": {name: score}}`, the last two optional.
+
+    Without id a record is known by its image.
 
     Raises:
         ArtQuantError: unreadable file, or a record without a finite gt_score; names file and record.
@@ -116,7 +118,12 @@ def read_truth(path: Path) -> TruthFile:
             raise ArtQuantError(f"{where}: no gt_score: add it or remove the record")
         if std is not None and std < 0:
             raise ArtQuantError(f"{where}: std is {std:g}: it must be >= 0")
-        records.append(Truth(_id(where, record), number, gt_score, std))
+        attributes = {
+            name: _required(where, values, "attributes", name)
+            for values in [_attributes(where, record)]
+            for name in values
+        }
+        records.append(Truth(_id(where, record), number, gt_score, std, attributes))
     return TruthFile(Path(path), tuple(records))
 
 
@@ -160,7 +167,28 @@ def join_by_id(
         truth_std=_column([true[name].std for name in ids]),
         missing=missing,
         extra=extra,
+        attributes=_joined_attributes(predictions.path, [(predicted[name], true[name]) for name in ids], allow_missing),
     )
+
+
+def _joined_attributes(
+    path: Path, pairs: list[tuple[Prediction, Truth]], allow_missing: bool
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Predicted and true scores of every attribute that was both predicted and rated, in the truth's order of names."""
+    foretold = {name for prediction, _ in pairs for name in prediction.attributes}
+    rated = dict.fromkeys(name for _, truth in pairs for name in truth.attributes)
+    found = {}
+    for name in (name for name in rated if name in foretold):
+        both = [(prediction, truth) for prediction, truth in pairs if name in truth.attributes]
+        without = [prediction.id for prediction, _ in both if name not in prediction.attributes]
+        if not allow_missing:
+            _refuse(path, f"pictures without a prediction of {name!r}", without, "predict them again or allow missing")
+        both = [pair for pair in both if name in pair[0].attributes]
+        found[name] = (
+            np.array([prediction.attributes[name] for prediction, _ in both]),
+            np.array([truth.attributes[name] for _, truth in both]),
+        )
+    return found
 
 
 def _refuse(path: Path, what: str, ids: Sequence[str], advice: str) -> None:
@@ -218,6 +246,35 @@ def _number(where: str, record: dict, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
         raise ArtQuantError(f"{where}: {name} is {value!r}: it must be a finite number")
     return float(value)
+
+
+def _score(
+    where: str, record: dict, weights: dict[str, float], recompute: bool, low: float, high: float
+) -> tuple[float, float | None]:
+    """Score and standard deviation of one prediction, its own or (`recompute`, or where it has none) by the weights."""
+    logits, probs = (_word_numbers(where, record, name) for name in ("logits", "probs"))
+    if probs and (min(probs.values()) < 0 or abs(sum(probs.values()) - 1) > _SUM_TOLERANCE):
+        raise ArtQuantError(f"{where}: probs must be >= 0 and sum to 1, they sum to {sum(probs.values()):g}")
+    score, std = _number(where, record, "score"), _number(where, record, "std")
+    if std is not None and std < 0:
+        raise ArtQuantError(f"{where}: std is {std:g}: it must be >= 0")
+    if recompute or score is None:
+        score, std = _closed_set_score(where, logits, probs, weights)
+    if not low <= score <= high:
+        raise ArtQuantError(
+            f"{where}: score {score:g} is not within {low:g} to {high:g}: predict it again or give its score range"
+        )
+    return score, std
+
+
+def _attributes(where: str, record: dict) -> dict:
+    return _object(where, "attributes", record.get("attributes", {}))
+
+
+def _object(where: str, name: str, value: object) -> dict:
+    if not isinstance(value, dict):
+        raise ArtQuantError(f"{where}: {name} must be an object, got {type(value).__name__}")
+    return value
 
 
 def _word_numbers(where: str, record: dict, name: str) -> dict[str, float] | None:

@@ -1,12 +1,14 @@
-"""Scatter plot of predicted against human scores; matplotlib is loaded only when one is drawn."""
+"""Plots of predicted against human scores; matplotlib is loaded only when one is drawn."""
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
+from artquant.evaluate.metrics import Estimate
 
 _POINT, _TREND, _IDENTITY, _TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
 
@@ -53,6 +55,35 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     _margins(figure, axes, predicted, truth, limits)
     figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=_TEXT, va="center")
     figure.text(0.11, 0.93, subtitle, fontsize=9, color=_TEXT, va="center")
+    _save(canvas, out)
+
+
+def draw_attributes(correlations: Mapping[str, Estimate], total: Estimate, title: str, out: Path) -> None:
+    """Write a PNG of each attribute's SRCC with its interval, highest first; a line marks the total's.
+
+    Args:
+        title: the first line over the plot.
+        out: the picture, replaced in one step.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted(correlations, key=lambda name: correlations[name].value)
+    figure = Figure(figsize=(6.4, 1.6 + 0.34 * len(names)), dpi=150, facecolor="white", layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.axvline(total.value, color=_TREND, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
+    for row, name in enumerate(names):
+        estimate = correlations[name]
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([estimate.low, estimate.high], [row, row], color=_POINT, alpha=0.45, linewidth=4, zorder=3)
+        axes.scatter([estimate.value], [row], s=36, color=_POINT, zorder=4)
+    axes.set_yticks(range(len(names)), names)
+    mean = np.mean([estimate.value for estimate in correlations.values()])
+    axes.set_xlabel(f"SRCC with its 95 % interval (mean {mean:.3f}; dashed: the total's, {total.value:.3f})")
+    _tidy(axes)
+    axes.set_title(title, fontsize=11.5, fontweight="bold", color=_TEXT, loc="left")
     _save(canvas, out)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from artquant.errors import ArtQuantError
 from artquant.evaluate.distribution import DistributionDistances, gaussian_distances
 from artquant.evaluate.join import Joined, Weights, join_by_id, read_predictions, read_truth
 from artquant.evaluate.metrics import Metrics, evaluate_scores
-from artquant.evaluate.plot import draw_scatter, require_matplotlib
+from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
 from artquant.jsonio import write_json
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,15 @@ class Evaluation:
     metrics: Metrics
     distribution: DistributionDistances | None = None  # where both sides have standard deviations
     plot: Path | None = None
+    attributes: dict[str, Metrics] = field(default_factory=dict)  # of those that were predicted and rated
+    attributes_plot: Path | None = None
+
+    def mean_over_attributes(self) -> dict[str, float]:
+        """SRCC, PLCC, MAE, ...: the plain mean of the attributes' figures."""
+        figures = [metrics.estimates() for metrics in self.attributes.values()]
+        return {
+            name: float(np.mean([each[name].value for each in figures])) for name in (figures[0] if figures else ())
+        }
 
 
 def run_evaluation(
@@ -45,7 +54,8 @@ def run_evaluation(
 
     Args:
         pairs: (predictions, truth) files.
-        out: folder for `metrics.json` and `scatter_N_NAME.png` (N counts the pairs from 1); None writes nothing.
+        out: folder for `metrics.json`, `scatter_N_NAME.png` and, where attributes were predicted,
+            `attributes_N_NAME.png` (N counts the pairs from 1); None writes nothing.
         weights, score_range: as in `read_predictions`.
         logistic, bootstrap, seed: as in `evaluate_scores`.
         allow_missing, allow_extra: as in `join_by_id`.
@@ -63,16 +73,35 @@ def run_evaluation(
         joined = join_by_id(
             read_predictions(predictions, weights, score_range), read_truth(truth), allow_missing, allow_extra
         )
-        try:
-            metrics = evaluate_scores(joined.predicted, joined.truth, bootstrap, seed, logistic)
-        except ArtQuantError as error:
-            raise ArtQuantError(f"{predictions}: {error}") from error
-        picture = Path(out) / f"scatter_{index}_{Path(predictions).stem}.png" if out is not None and plot else None
-        distribution = _distribution(Path(predictions), joined)
-        evaluations.append(Evaluation(Path(predictions), Path(truth), joined, metrics, distribution, picture))
+        figures = {
+            name: _figures(predictions, name, pair, bootstrap, seed, logistic)
+            for name, pair in {None: (joined.predicted, joined.truth), **joined.attributes}.items()
+        }
+        metrics = figures.pop(None)
+        name = f"{index}_{Path(predictions).stem}.png" if out is not None and plot else None
+        evaluations.append(
+            Evaluation(
+                Path(predictions),
+                Path(truth),
+                joined,
+                metrics,
+                _distribution(Path(predictions), joined),
+                plot=name and Path(out) / f"scatter_{name}",
+                attributes=figures,
+                attributes_plot=Path(out) / f"attributes_{name}" if name and figures else None,
+            )
+        )
     if out is not None:
         _write(Path(out), evaluations)
     return evaluations
+
+
+def _figures(predictions: Path, attribute: str | None, pair, bootstrap: int, seed: int, logistic: bool) -> Metrics:
+    try:
+        return evaluate_scores(*pair, bootstrap, seed, logistic)
+    except ArtQuantError as error:
+        where = str(predictions) if attribute is None else f"{predictions}, attribute {attribute!r}"
+        raise ArtQuantError(f"{where}: {error}") from error
 
 
 def _distribution(predictions: Path, joined: Joined) -> DistributionDistances | None:
@@ -86,8 +115,11 @@ def _distribution(predictions: Path, joined: Joined) -> DistributionDistances | 
 
 def _write(out: Path, evaluations: list[Evaluation]) -> None:
     for evaluation in evaluations:
+        title = f"{evaluation.predictions.parent.name}/{evaluation.predictions.name}".lstrip("/")
+        if evaluation.attributes_plot is not None:
+            correlations = {name: metrics.SRCC for name, metrics in evaluation.attributes.items()}
+            draw_attributes(correlations, evaluation.metrics.SRCC, title, evaluation.attributes_plot)
         if evaluation.plot is not None:
-            title = f"{evaluation.predictions.parent.name}/{evaluation.predictions.name}".lstrip("/")
             draw_scatter(
                 evaluation.joined.predicted, evaluation.joined.truth, title, _subtitle(evaluation), evaluation.plot
             )
@@ -112,6 +144,12 @@ def as_record(evaluation: Evaluation) -> dict:
         "extra": list(evaluation.joined.extra),
         "plot": evaluation.plot.name if evaluation.plot else None,
     }
+    if evaluation.attributes:
+        record["attributes"] = {
+            name: {"n": metrics.n, "metrics": {key: asdict(value) for key, value in metrics.estimates().items()}}
+            for name, metrics in evaluation.attributes.items()
+        }
+        record["mean_over_attributes"] = evaluation.mean_over_attributes()
     return record if evaluation.distribution is None else {**record, "distribution": asdict(evaluation.distribution)}
 
 
@@ -120,10 +158,12 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
     names = list(dict.fromkeys(name for item in evaluations for name in item.metrics.estimates()))
     rows = [["predictions", "n", *(name.replace("_after_logistic4", "*") for name in names)]]
     for item in evaluations:
-        estimates = item.metrics.estimates()
-        rows.append([str(item.predictions), str(item.metrics.n), *(f"{estimates[name].value:.4f}" for name in names)])
-        if any(estimate.low is not None for estimate in estimates.values()):
-            rows.append(["", "", *(_interval(estimates[name].low, estimates[name].high) for name in names)])
+        rows += _rows(str(item.predictions), item.metrics, names)
+        for attribute, metrics in item.attributes.items():
+            rows += _rows(f"  {attribute}", metrics, names)
+        if item.attributes:
+            means = item.mean_over_attributes()
+            rows.append([f"  mean of {len(item.attributes)} attributes", "", *(f"{means[name]:.4f}" for name in names)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     aligned = [
         [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows
@@ -141,6 +181,15 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
                 more = ", ..." if len(ids) > 3 else ""
                 lines.append(f"{item.predictions}: left out {len(ids)} {what}: {', '.join(ids[:3])}{more}")
     return "\n".join(lines)
+
+
+def _rows(label: str, metrics: Metrics, names: Sequence[str]) -> list[list[str]]:
+    """Figures and, where there are any, their intervals below."""
+    estimates = metrics.estimates()
+    rows = [[label, str(metrics.n), *(f"{estimates[name].value:.4f}" for name in names)]]
+    if any(estimate.low is not None for estimate in estimates.values()):
+        rows.append(["", "", *(_interval(estimates[name].low, estimates[name].high) for name in names)])
+    return rows
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
+from artquant.attributes import attribute_phrase
 from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS, SCORE_QUESTIONS, rating_word
 from artquant.demo.attributes import ATTRIBUTES, WEIGHTS, panel_biases, to_scale, total
 from artquant.demo.canvas import Canvas, Style
@@ -104,7 +105,7 @@ def test_other_seed_other_pictures(demo, tmp_path):
 def test_files_and_picture_sizes(demo):
     expected = {f"images/{index:05d}.png" for index in range(IMAGES)}
     names = ("annotations", "demo_data", "descriptions_level_1", "descriptions_level_2", "descriptions_level_3")
-    expected |= {f"meta/{name}.json" for name in (*names, "score", "test")}
+    expected |= {f"meta/{name}.json" for name in (*names, "attributes", "score", "test")}
     assert set(contents(demo)) == expected
     sizes = {Image.open(path).size for path in (demo / "images").iterdir()}
     assert all(min(size) >= 190 and 230 <= max(size) <= 256 for size in sizes)
@@ -135,7 +136,20 @@ def test_score_records(demo):
 
 def test_test_records(demo):
     for record in read(demo, "test.json"):
-        assert list(record) == ["id", "image", "gt_score", "std"]
+        assert list(record) == ["id", "image", "gt_score", "std", "attributes"]
+
+
+def test_attribute_records(demo):
+    rated = {record["image"]: record["attributes"] for record in read(demo, "score.json")}
+    records = read(demo, "attributes.json")
+    assert [(r["image"], r["attribute"], r["gt_score"]) for r in records] == [
+        (image, name, score) for image, attributes in rated.items() for name, score in attributes.items()
+    ]
+    for record in records:
+        assert np.dot(record["level_probs"], APDD_LEVELS) == pytest.approx(record["gt_score"], abs=1e-6)
+        phrase = attribute_phrase(record["attribute"])
+        word = rating_word(record["gt_score"])
+        assert record["conversations"][1]["value"] == f"The {phrase} of the painting is {word}."
 
 
 def test_description_records_are_cumulative(demo):

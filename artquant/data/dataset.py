@@ -124,6 +124,11 @@ class ArtDataset(Dataset):
         rating_index = None if encoded.rating_index is None else encoded.rating_index + grown
         return EncodedSample(input_ids, encoded.answer_start + grown, rating_index, target)
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that the score records are about, in the order of their first record."""
+        return tuple(dict.fromkeys(record.attribute for record in self.records if record.attribute is not None))
+
     def __len__(self) -> int:
         return len(self.records)
 

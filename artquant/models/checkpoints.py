@@ -257,6 +257,12 @@ def _complain(place: Path, kind: str, tensors: Iterable[str]) -> None:
         raise CheckpointError(f"{place}: tensor {tensors[0]}{more} {kind}; is this the folder for this base model?")
 
 
+def trained_attributes(folder: Path) -> tuple[str, ...]:
+    """The attributes that the model of a folder was trained to score; none where it has no card."""
+    card = Path(folder) / CARD
+    return _read_card(card)[2] if card.is_file() else ()
+
+
 def _read_card(file: Path) -> tuple[Prompt, Readout, tuple[str, ...]]:
     card = read_json(file)
     try:

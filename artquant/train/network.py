@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,7 @@ def write_trained_model(
     readout: RatingLevels,
     history: dict,
     dtype: torch.dtype,
+    attributes: Sequence[str] = (),
 ) -> None:
     """Write a stage's result: one merged model, and of a LoRA run the adapter form inside it.
 
@@ -177,7 +179,7 @@ def write_trained_model(
     weights = merged_weights(trained.model, state_dict) if isinstance(trained.model, PeftModel) else state_dict
     weights = {name: value.to(dtype).contiguous() for name, value in weights.items()}
     skeleton.config.dtype = dtype
-    save_model(partial, skeleton, trained.processor, prompt, readout, history, state_dict=weights)
+    save_model(partial, skeleton, trained.processor, prompt, readout, history, weights, attributes)
     if isinstance(trained.model, PeftModel):
         save_adapter(partial / ADAPTER_FOLDER, trained.model, state_dict)
         shutil.copy(partial / CARD, partial / ADAPTER_FOLDER / CARD)  # it is scored with the same prompt

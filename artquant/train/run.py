@@ -19,7 +19,7 @@ from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_i
 from artquant.data.records import TrainingRecord, check_images_exist, read_training_records
 from artquant.errors import ArtQuantError
 from artquant.jsonio import write_json
-from artquant.models.checkpoints import DTYPES
+from artquant.models.checkpoints import DTYPES, trained_attributes
 from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
 from artquant.prompts import get_prompt
 from artquant.readouts.rating_levels import RatingLevels
@@ -167,7 +167,10 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         write_json(folder / "history.json", trainer.state.log_history)
         history = _history(config, stage, start, trained) | {"steps": trainer.state.global_step}
         shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
-        write_trained_model(target, trained, state_dict, prompt, readout, history, DTYPES[config.model.dtype])
+        attributes = tuple(dict.fromkeys((*trained_attributes(start), *trainer.train_dataset.attributes)))
+        write_trained_model(
+            target, trained, state_dict, prompt, readout, history, DTYPES[config.model.dtype], attributes
+        )
         logger.info("stage %s: model written to %s", stage.name, target)
     trainer.accelerator.wait_for_everyone()
 

@@ -6,7 +6,11 @@ word or a digit: the words say what is seen, understood or felt, and never what 
 
 from __future__ import annotations
 
+from artquant.data.questions import Questions
+from artquant.prompts import SUBJECT
+
 GRADES = 5
+_WORDINGS = Questions()
 
 SUBJECTS = {
     "landscape": ("A landscape with a house, trees and hills.", "Hills, a house and trees under a wide sky."),
@@ -145,23 +149,8 @@ LEVELS = (
     ("Mood",),
 )
 
-QUESTIONS = (
-    (
-        "What can be seen in this painting?",
-        "Describe what you perceive in this painting.",
-        "Describe the layout, light, colour and texture of this painting.",
-        "How is this painting made?",
-    ),
-    (
-        "Describe this painting and what it says.",
-        "What can be seen in this painting, and what does it mean?",
-        "Describe the perception and the idea of this painting.",
-        "Describe how this painting is made and how its parts fit together.",
-    ),
-    (
-        "Describe this painting, its idea and its mood.",
-        "What do you see, understand and feel in this painting?",
-        "Describe perception, idea and emotion of this painting.",
-        "Give a full analysis of this painting, from what is seen to what is felt.",
-    ),
+# By level, as training on real pictures asks them.
+QUESTIONS = tuple(
+    tuple(wording.replace(SUBJECT, "painting") for wording in wordings)
+    for wordings in (_WORDINGS.level_1, _WORDINGS.level_2, _WORDINGS.level_3)
 )

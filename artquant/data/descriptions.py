@@ -1,0 +1,84 @@
+"""Descriptions and human comments as training records.
+
+A level file holds one description per picture: level 1 perception, level 2 perception + cognition, level 3 perception +
+cognition + emotion (ArtQuant, section 3.1), each text beginning with the one before. A structured record holds the
+parts apart: `{"image", "perception", "cognition", "emotion"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from artquant.data.questions import Questions
+from artquant.errors import ArtQuantError
+from artquant.prompts import IMAGE_TOKEN
+
+
+def comment_record(
+    image: str,
+    comment: str,
+    *,
+    seed: int = 0,
+    subject: str = "painting",
+    questions: Questions | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A person's comment on a picture as a description record with the id `IMAGE#comment`.
+
+    Args:
+        image: The picture's name.
+        comment: The text, taken as it is.
+        seed: Of the draw of the question, which depends on the seed and the picture's name alone.
+        subject: The noun in the question.
+        questions: Wordings to draw from; None is the built-in ones.
+        extra: More keys of the record: gt_score, std, attributes, categories.
+
+    Raises:
+        ArtQuantError: The comment is empty or holds the image token.
+    """
+    if not comment.strip():
+        raise ArtQuantError(f"image {image!r}: the comment is empty; leave the picture out")
+    if IMAGE_TOKEN in comment:
+        raise ArtQuantError(f"image {image!r}: the comment holds {IMAGE_TOKEN}; take it out")
+    question = (questions or Questions()).for_comment(image, seed, subject)
+    return description_record(f"{image}#comment", image, question, comment, extra or {})
+
+
+def comment_records(
+    comments: Iterable[tuple[str, str]],
+    *,
+    seed: int = 0,
+    subject: str = "painting",
+    questions: Questions | None = None,
+) -> list[dict[str, Any]]:
+    """Pairs of image and comment as description records, in their order; empty comments are left out.
+
+    Raises:
+        ArtQuantError: As :func:`comment_record`, or a picture is there twice.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for image, comment in comments:
+        if not comment.strip():
+            continue
+        if image in records:
+            raise ArtQuantError(f"image {image!r}: two comments; keep one, or join them")
+        records[image] = comment_record(image, comment, seed=seed, subject=subject, questions=questions)
+    return list(records.values())
+
+
+def description_record(
+    identity: str, image: str, question: str, answer: str, extra: Mapping[str, Any], level: int | None = None
+) -> dict[str, Any]:
+    """A description record in the form of training files (dataset/README.md); `extra` are further keys."""
+    return {
+        "id": identity,
+        "image": image,
+        **extra,
+        "task_type": "description",
+        **({} if level is None else {"level": level}),
+        "conversations": [
+            {"from": "human", "value": f"{question}\n{IMAGE_TOKEN}"},
+            {"from": "gpt", "value": answer},
+        ],
+    }

@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS, SCORE_QUESTIONS, gaussian_soft_labels, rating_word
+from artquant.data.scales import APDD_SCALE
+from artquant.data.soft_labels import SCORE_QUESTIONS, soft_labels
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
 from artquant.demo.descriptions import describe, draw_questions
 from artquant.demo.drawing import draw, palette_of
@@ -130,9 +131,9 @@ def write_demo_data(
     for name, records in _files(pictures, test).items():
         if not (out / "meta" / name).exists():
             write_json(out / "meta" / name, records)
-    words = {word: 0 for word in RATING_WORDS}
+    words = {word: 0 for word in APDD_SCALE.words}
     for picture in pictures:
-        words[rating_word(picture.ratings.mean)] += 1
+        words[APDD_SCALE.word(picture.ratings.mean)] += 1
     return DemoSummary(out, images, images - held_out, held_out, len(missing), words)
 
 
@@ -249,10 +250,10 @@ def _conversation(question: str, answer: str) -> list[dict]:
 
 
 def _score_records(pictures: list[Picture]) -> list[dict]:
-    labels = gaussian_soft_labels(np.array([p.ratings.mean for p in pictures]), APDD_LEVELS)
+    labels = soft_labels([p.ratings.mean for p in pictures], APDD_SCALE.values)
     records = []
     for picture, label in zip(pictures, labels, strict=True):
-        answer = f"The quality of the painting is {rating_word(picture.ratings.mean)}."
+        answer = f"The quality of the painting is {APDD_SCALE.word(picture.ratings.mean)}."
         records.append(
             _head(picture, _scored_id(picture))
             | {
@@ -268,7 +269,7 @@ def _score_records(pictures: list[Picture]) -> list[dict]:
 def _attribute_records(pictures: list[Picture]) -> list[dict]:
     prompt = get_prompt("artquant")
     scores = np.array([p.ratings.attributes[name] for p in pictures for name in ATTRIBUTES])
-    labels = iter(gaussian_soft_labels(scores, APDD_LEVELS))
+    labels = iter(soft_labels(scores, APDD_SCALE.values))
     return [
         {
             "id": f"{p.name}->{name}->{score}",
@@ -277,7 +278,7 @@ def _attribute_records(pictures: list[Picture]) -> list[dict]:
             "level_probs": [float(share) for share in next(labels)],
             "attribute": name,
             "task_type": "score",
-            "conversations": _conversation(p.score_question, prompt.rating_answer(rating_word(score), name)),
+            "conversations": _conversation(p.score_question, prompt.rating_answer(APDD_SCALE.word(score), name)),
         }
         for p in pictures
         for name, score in p.ratings.attributes.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS
+from artquant.data.scales import APDD_SCALE, RATING_WORDS
 from artquant.errors import ArtQuantError
 from artquant.evaluate.distribution import closed_set_moments, moments
 from artquant.jsonio import parse_json, parse_json_lines, read_text
@@ -87,7 +87,7 @@ def read_predictions(
         ArtQuantError: unreadable or cut-off file, logits that are not finite, probabilities that do not sum to 1
             (0.001), words without weight, or a score out of range; names file and line.
     """
-    word_weights = _word_weights(APDD_LEVELS if weights is None else weights)
+    word_weights = _word_weights(APDD_SCALE.values if weights is None else weights)
     low, high = score_range or (min(word_weights.values()), max(word_weights.values()))
     records = []
     for number, where, record in _records(path):

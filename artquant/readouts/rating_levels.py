@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from artquant.data.soft_labels import gaussian_soft_labels, rating_word
+from artquant.data.scales import RatingScale
+from artquant.data.soft_labels import soft_labels
 from artquant.errors import ArtQuantError
 from artquant.losses import distribution_divergence
 from artquant.prompts import Prompt, TextEncoder
@@ -92,7 +93,7 @@ class RatingLevels:
         That is the published rule: bad up to 1, poor up to 3.5, fair up to 5, good up to 7.5, excellent above.
         """
         weights, words = zip(*sorted(zip(self.weights, self.words, strict=True), reverse=True), strict=True)
-        return rating_word(score, weights[1:], words)
+        return RatingScale(words, weights).word(score)
 
     def target_score(self, target: Sequence[float]) -> float:
         """The score that a target [K] stands for: its expectation."""
@@ -100,7 +101,7 @@ class RatingLevels:
 
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""
-        return gaussian_soft_labels(np.asarray(scores, dtype=np.float64), np.asarray(self.weights, dtype=np.float64))
+        return soft_labels(scores, self.weights)
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """KL(target || predicted) of each sample [M] from logits [M, V] and targets [M, K]."""

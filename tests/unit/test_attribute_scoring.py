@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from artquant.attributes import APDD_ATTRIBUTES
-from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS
+from artquant.data.scales import APDD_SCALE
 from artquant.demo.phrases import LEVELS
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import PackedPrompts
@@ -26,7 +26,7 @@ PICTURES = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (30, 40, 3
 def scorer_of(folder, prompt="artquant", attention="sdpa") -> Scorer:
     network = load_network(folder, attention=attention)
     chosen = get_prompt(prompt)
-    readout = RatingLevels.from_encoder(network.processor, chosen, RATING_WORDS, APDD_LEVELS)
+    readout = RatingLevels.from_encoder(network.processor, chosen, APDD_SCALE.words, APDD_SCALE.values)
     return Scorer(LoadedModel(network.model, network.processor, chosen, readout, ("Color",)))
 
 

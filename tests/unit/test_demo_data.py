@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from artquant.attributes import attribute_phrase
-from artquant.data.soft_labels import APDD_LEVELS, RATING_WORDS, SCORE_QUESTIONS, rating_word
+from artquant.data.scales import APDD_SCALE
+from artquant.data.soft_labels import SCORE_QUESTIONS
 from artquant.demo.attributes import ATTRIBUTES, WEIGHTS, panel_biases, to_scale, total
 from artquant.demo.canvas import Canvas, Style
 from artquant.demo.dataset import make_picture, write_demo_data
@@ -126,12 +127,12 @@ def test_score_records(demo):
     for record in read(demo, "score.json"):
         score = record["gt_score"]
         assert record["id"] == f"{record['image']}->{score}" and record["task_type"] == "score"
-        assert np.dot(record["level_probs"], APDD_LEVELS) == pytest.approx(score, abs=1e-6)
+        assert np.dot(record["level_probs"], APDD_SCALE.values) == pytest.approx(score, abs=1e-6)
         assert tuple(record["attributes"]) == ATTRIBUTES and 0 < record["std"] < 3
         human, answer = record["conversations"]
         question, token = human["value"].split("\n")
         assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>") and question in SCORE_QUESTIONS
-        assert answer["value"] == f"The quality of the painting is {rating_word(score)}."
+        assert answer["value"] == f"The quality of the painting is {APDD_SCALE.word(score)}."
 
 
 def test_test_records(demo):
@@ -146,9 +147,9 @@ def test_attribute_records(demo):
         (image, name, score) for image, attributes in rated.items() for name, score in attributes.items()
     ]
     for record in records:
-        assert np.dot(record["level_probs"], APDD_LEVELS) == pytest.approx(record["gt_score"], abs=1e-6)
+        assert np.dot(record["level_probs"], APDD_SCALE.values) == pytest.approx(record["gt_score"], abs=1e-6)
         phrase = attribute_phrase(record["attribute"])
-        word = rating_word(record["gt_score"])
+        word = APDD_SCALE.word(record["gt_score"])
         assert record["conversations"][1]["value"] == f"The {phrase} of the painting is {word}."
 
 
@@ -186,7 +187,7 @@ def test_no_text_names_a_rating(pictures):
     for picture in pictures:
         for text in (*picture.texts, *picture.questions):
             assert not re.search(r"\d|[{}]", text)
-            assert not any(word in text.lower() for word in RATING_WORDS)
+            assert not any(word in text.lower() for word in APDD_SCALE.words)
 
 
 def test_texts_are_short_and_few_words_suffice(pictures):
@@ -217,7 +218,7 @@ def test_ratings_agree_with_the_truth_and_spread(pictures):
     rated = np.array([p.ratings.mean for p in pictures])
     assert spearmanr(true, rated).statistic >= 0.97
     assert rated.min() < 1.8 and rated.max() > 9.2
-    words = [rating_word(score) for score in rated]
+    words = [APDD_SCALE.word(score) for score in rated]
     assert all(words.count(word) > 0.1 * len(words) for word in ("excellent", "good", "fair", "poor"))
     assert 0.2 < np.mean([p.ratings.std for p in pictures]) < 0.9
 

@@ -1,4 +1,4 @@
-"""Soft labels: the exact solver's guarantees, its refusals, the other rules, and the file they are written to."""
+"""Score distributions: what each method guarantees on any scale, its refusals, and the file they are written to."""
 
 import json
 import sys
@@ -6,49 +6,135 @@ from subprocess import run
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from artquant.data.published_labels import known_std_soft_labels, published_soft_labels
+from artquant.data.scales import APDD_SCALE
 from artquant.data.soft_labels import (
-    APDD_LEVELS,
+    METHODS,
     SCORE_QUESTIONS,
     SOLVERS,
-    gaussian_soft_labels,
-    known_std_soft_labels,
+    VOTES_TOLERANCE,
     label_score_file,
-    one_hot,
-    published_soft_labels,
-    rating_word,
-    two_level_soft_labels,
+    soft_labels,
 )
 from artquant.errors import ArtQuantError
 
-LEVELS = np.array(APDD_LEVELS)
+LEVELS = np.array(APDD_SCALE.values)
+EXACT = ("gaussian", "two-level")
+# What a method must be given beside scores and levels.
+REQUIRED = {"known-std": {"std": 0.8}}
+ONE_SCORE = tuple(method for method in METHODS if method != "votes")
+
+
+def assert_distributions(probs, shape):
+    assert probs.shape == shape and probs.dtype == np.float64
+    assert np.isfinite(probs).all() and (probs >= 0).all()
+    np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=0, atol=1e-12)
 
 
 def assert_meets_scores(probs, levels, scores):
-    assert np.isfinite(probs).all() and (probs >= 0).all()
-    np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=0, atol=1e-12)
+    assert_distributions(probs, (len(scores), len(levels)))
     np.testing.assert_allclose(probs @ np.asarray(levels), scores, rtol=0, atol=1e-9)
 
 
-@given(
-    st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=2, max_size=9, unique=True),
-    st.lists(st.floats(0, 1), min_size=1, max_size=20),
-    st.floats(1e-3, 1e3),
-)
-@settings(max_examples=150, deadline=None)
-def test_expectation_is_the_score_for_any_scale(levels, fractions, sigma):
+@st.composite
+def scales(draw, largest=1e5):
+    """2 to 12 rating values in any order, from 1e-9 to thousands apart, negative ones too."""
+    start = draw(st.floats(-largest / 2, largest / 2))
+    exponents = draw(st.lists(st.floats(-9, 3.5), min_size=1, max_size=11))
+    levels = start + np.cumsum([0.0, *(10.0**exponent for exponent in exponents)])
+    assume(np.diff(levels).min() > 0)
+    return draw(st.permutations(levels.tolist()))
+
+
+@st.composite
+def scales_and_scores(draw):
+    """A scale with scores anywhere in it, on its levels, and on the numbers beside them."""
+    levels = draw(scales())
     low, high = min(levels), max(levels)
-    scores = np.clip(low + np.array(fractions) * (high - low), low, high)
-    assert_meets_scores(gaussian_soft_labels(scores, levels, sigma), levels, scores)
+    anywhere = [low + fraction * (high - low) for fraction in draw(st.lists(st.floats(0, 1), max_size=12))]
+    beside = np.concatenate([np.nextafter(levels, low), levels, np.nextafter(levels, high)])
+    return levels, np.clip(np.concatenate([anywhere, beside]), low, high)
+
+
+@given(scales_and_scores(), st.floats(-6, 6))
+@settings(max_examples=300, deadline=None)
+def test_gaussian_meets_every_score_on_any_scale(case, exponent):
+    levels, scores = case
+    assert_meets_scores(soft_labels(scores, levels, sigma=10.0**exponent), levels, scores)
+
+
+@given(scales_and_scores(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_gaussian_meets_every_score_with_a_sigma_each(case, random):
+    levels, scores = case
+    sigma = [10.0 ** random.uniform(-4, 4) for _ in scores]
+    together = soft_labels(scores, levels, sigma=sigma)
+    assert_meets_scores(together, levels, scores)
+    row = random.randrange(len(scores))
+    alone = soft_labels(scores[row : row + 1], levels, sigma=sigma[row])
+    np.testing.assert_allclose(together[row], alone[0], rtol=0, atol=1e-9)
+
+
+@given(scales_and_scores())
+@settings(max_examples=200, deadline=None)
+def test_two_level_meets_every_score_with_at_most_two_words(case):
+    levels, scores = case
+    probs = soft_labels(scores, levels, "two-level")
+    assert_meets_scores(probs, levels, scores)
+    used = np.sort(np.where(probs > 0, np.argsort(np.argsort(levels)), -1))[:, -2:]
+    assert ((probs > 0).sum(axis=1) <= 2).all()
+    assert ((used[:, 1] - used[:, 0] == 1) | (used[:, 0] == -1)).all()  # neighbours
+
+
+@given(scales(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_votes_keep_their_mean_on_any_scale(levels, data):
+    low, high = min(levels), max(levels)
+    fractions = data.draw(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+    values = sorted({min(max(low + fraction * (high - low), low), high) for fraction in fractions})
+    row = st.lists(st.integers(0, 10**6), min_size=len(values), max_size=len(values)).filter(any)
+    votes = np.array(data.draw(st.lists(row, min_size=1, max_size=6)))
+    means = votes @ np.array(values) / votes.sum(axis=1)
+    assert_meets_scores(soft_labels(None, levels, "votes", votes=votes, vote_values=values), levels, means)
+
+
+@given(scales_and_scores(), st.floats(0, 1e6), st.sampled_from(["pdf", "cdf"]))
+@settings(max_examples=200, deadline=None)
+def test_known_std_and_one_hot_are_distributions_on_any_scale(case, std, density):
+    levels, scores = case
+    shape = (len(scores), len(levels))
+    assert_distributions(soft_labels(scores, levels, "known-std", std=std, density=density), shape)
+    nearest = soft_labels(scores, levels, "one-hot")
+    assert_distributions(nearest, shape)
+    assert ((nearest == 1).sum(axis=1) == 1).all()
+    distances = np.abs(np.subtract.outer(scores, levels))
+    np.testing.assert_array_equal((nearest * distances).sum(axis=1), distances.min(axis=1))
+
+
+@given(scales_and_scores())
+@settings(max_examples=15, deadline=None)
+def test_published_gives_distributions_on_any_scale(case):
+    levels, scores = case
+    assert_distributions(soft_labels(scores[:6], levels, "published"), (min(len(scores), 6), len(levels)))
 
 
 @pytest.mark.parametrize("sigma", [1e-300, 1e-6, 0.01, 0.3, 1.0, 30.0, 1e8, 1e300])
 def test_scores_beside_and_on_the_levels(sigma):
     scores = np.concatenate([LEVELS, np.nextafter(LEVELS, 5.5), [1 + 1e-12, 10 - 1e-12, 5.4, 1.071, 9.286]])
-    assert_meets_scores(gaussian_soft_labels(scores, sigma=sigma), LEVELS, scores)
+    assert_meets_scores(soft_labels(scores, LEVELS, sigma=sigma), LEVELS, scores)
+
+
+def test_levels_beyond_the_stated_range_are_met_within_rounding():
+    levels = np.array([-3e40, 1e20, 2e40, 7e40])
+    scores = np.linspace(-3e40, 7e40, 21)
+    for method in EXACT:
+        probs = soft_labels(scores, levels, method)
+        assert_distributions(probs, (21, 4))
+        np.testing.assert_allclose(probs @ levels, scores, rtol=0, atol=7e40 * 1e-14)
 
 
 def test_labels_are_the_discretised_gaussian_with_that_expectation():
@@ -60,101 +146,171 @@ def test_labels_are_the_discretised_gaussian_with_that_expectation():
         weights = np.exp(exponents - exponents.max())
         return weights / weights.sum()
 
+    labels = soft_labels(scores, LEVELS, sigma=sigma)
     for row, (score, width) in enumerate(zip(scores, sigma, strict=True)):
         mu = brentq(lambda mu, s=score, w=width: density(mu, w) @ LEVELS - s, -20, 40, xtol=1e-13)
-        labels = gaussian_soft_labels(scores, sigma=sigma)[row]
-        np.testing.assert_allclose(labels, density(mu, width), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(labels[row], density(mu, width), rtol=0, atol=1e-10)
 
 
-def test_outermost_scores_put_all_mass_on_one_word():
-    assert gaussian_soft_labels(np.array([10.0, 1.0])).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
+def test_a_million_sigmas_wide_or_narrow_give_the_limits():
+    scores = np.array([2.0, 6.0, 9.9])
+    narrow = soft_labels(scores, LEVELS, sigma=1e-3)
+    np.testing.assert_allclose(narrow, soft_labels(scores, LEVELS, "two-level"), rtol=0, atol=1e-12)
+    broad = np.log(soft_labels(scores, LEVELS, sigma=1e6))
+    slopes = np.diff(broad) / np.diff(LEVELS)  # of an exponential: the same everywhere
+    np.testing.assert_allclose(slopes, slopes[:, :1] * np.ones(4), rtol=1e-6)
 
 
-def test_order_of_levels_only_orders_the_columns():
-    scores = np.array([2.0, 5.0, 8.1])
-    order = [3, 0, 4, 1, 2]
-    shuffled = gaussian_soft_labels(scores, LEVELS[order])
-    np.testing.assert_allclose(shuffled, gaussian_soft_labels(scores)[:, order], rtol=0, atol=1e-12)
+@pytest.mark.parametrize("method", ["gaussian", "published", "two-level", "one-hot"])
+def test_outermost_scores_put_all_mass_on_one_word(method):
+    labels = soft_labels([10.0, 1.0], LEVELS, method)
+    np.testing.assert_allclose(labels, [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]], rtol=0, atol=1e-6)
+    if method != "published":  # its search only comes near
+        assert labels.tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
 
 
+@pytest.mark.parametrize("method", ONE_SCORE)
+def test_order_of_levels_only_orders_the_columns(method):
+    scores, order, required = np.array([2.0, 5.0, 8.1]), [3, 0, 4, 1, 2], REQUIRED.get(method, {})
+    shuffled = soft_labels(scores, LEVELS[order], method, **required)
+    np.testing.assert_allclose(shuffled, soft_labels(scores, LEVELS, method, **required)[:, order], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ONE_SCORE)
 @pytest.mark.parametrize("value", [0.99, 10.01, float("nan"), float("inf")])
-def test_score_off_the_scale_is_refused_by_index(value):
-    with pytest.raises(ArtQuantError, match=r"score 2 is .*between 1 and 10"):
-        gaussian_soft_labels(np.array([3.0, 4.0, value]))
+def test_score_off_the_scale_is_refused_by_index(method, value):
+    with pytest.raises(ArtQuantError, match=rf"score 2 is {value}: .*between 1 and 10"):
+        soft_labels([3.0, 4.0, value], LEVELS, method, **REQUIRED.get(method, {}))
 
 
-def test_clamp_moves_to_the_ends_but_not_nan():
-    labels = gaussian_soft_labels(np.array([-4.0, 12.0]), clamp=True)
+@pytest.mark.parametrize("method", ["gaussian", "two-level", "one-hot"])
+def test_clamp_moves_to_the_ends_but_not_nan(method):
+    labels = soft_labels([-4.0, 12.0], LEVELS, method, clamp=True)
     assert labels.tolist() == [[0, 0, 0, 0, 1], [1, 0, 0, 0, 0]]
     with pytest.raises(ArtQuantError, match="score 0 is nan"):
-        gaussian_soft_labels(np.array([np.nan]), clamp=True)
+        soft_labels([np.nan], LEVELS, method, clamp=True)
+
+
+def test_votes_are_split_between_the_words_around_them():
+    votes, values = [[1, 0, 3], [0, 2, 0]], [1.0, 6.25, 10.0]
+    labels = soft_labels(None, LEVELS, "votes", votes=votes, vote_values=values)
+    assert labels.tolist() == [[0.75, 0, 0, 0, 0.25], [0, 0.5, 0.5, 0, 0]]
+    shares = soft_labels([7.75, 6.25], LEVELS, "votes", votes=np.divide(votes, 7), vote_values=values)
+    np.testing.assert_allclose(shares, labels, rtol=0, atol=1e-15)
+
+
+def test_scores_must_be_the_mean_of_their_votes():
+    votes, values = [[1, 2], [1, 1]], [2.0, 8.0]
+    near = VOTES_TOLERANCE * 9
+    soft_labels([6.0 + 0.99 * near, 5.0], LEVELS, "votes", votes=votes, vote_values=values)
+    with pytest.raises(ArtQuantError, match=r"score 1 is 5\.02, but the mean of its votes is 5"):
+        soft_labels([6.0, 5.02], LEVELS, "votes", votes=votes, vote_values=values)
+    with pytest.raises(ArtQuantError, match="3 scores for 2 rows of votes"):
+        soft_labels([6.0, 5.0, 5.0], LEVELS, "votes", votes=votes, vote_values=values)
+
+
+def test_votes_outside_the_scale_are_refused_or_moved():
+    votes, values = [[1, 1]], [0.0, 8.0]
+    with pytest.raises(ArtQuantError, match=r"vote value 0 is 0\.0: .*between 1 and 10"):
+        soft_labels(None, LEVELS, "votes", votes=votes, vote_values=values)
+    labels = soft_labels([4.0], LEVELS, "votes", votes=votes, vote_values=values, clamp=True)
+    assert_meets_scores(labels, LEVELS, [4.5])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("votes", "values", "message"),
     [
-        ({"sigma": 0.0}, "sigma"),
-        ({"sigma": np.array([1.0, -1.0])}, "sigma"),
-        ({"sigma": np.array([1.0, 1.0, 1.0])}, "one per score"),
-        ({"levels": (1.0,)}, "two or more"),
-        ({"levels": (1.0, 10.0, 10.0)}, "differ"),
+        ([[1, 2], [0, 0]], [2, 8], "votes 1 are .*not all 0"),
+        ([[1, 2], [3, -1]], [2, 8], "votes 1 are .*0 or more"),
+        ([[float("nan"), 2]], [2, 8], "votes 0 are"),
+        ([[1, 2]], [2, 5, 8], "one column per vote value"),
+        ([1, 2], [2, 8], "one column per vote value"),
+        ([[1, 2], [1]], [2, 8], "votes must be numbers"),
+        ([[1, 2]], [2, 2], "vote values must be finite and differ"),
+        ([[1, 2]], [2, float("inf")], "vote values must be finite"),
     ],
 )
-def test_bad_parameters_are_refused(arguments, message):
+def test_bad_votes_are_refused(votes, values, message):
     with pytest.raises(ArtQuantError, match=message):
-        gaussian_soft_labels(np.array([3.0, 4.0]), **arguments)
+        soft_labels(None, LEVELS, "votes", votes=votes, vote_values=values)
 
 
-def test_no_scores_give_no_labels():
-    assert gaussian_soft_labels(np.array([])).shape == (0, 5)
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("exact", {}, "'exact' is unknown: choose one of gaussian, published, known-std, votes, two-level, one-hot"),
+        ("gaussian", {"std": 1.0}, "std belongs to the method 'known-std', not to 'gaussian'"),
+        ("gaussian", {"density": "cdf"}, "density belongs to"),
+        ("published", {"sigma": 2.0}, "sigma belongs to the method 'gaussian'"),
+        ("two-level", {"votes": [[1, 1]]}, "votes belongs to"),
+        ("one-hot", {"vote_values": [1, 2]}, "vote_values belongs to"),
+        ("known-std", {}, "'known-std' needs the option std"),
+        ("known-std", {"std": 0.5, "density": "mass"}, "choose pdf or cdf"),
+        ("known-std", {"std": [0.5, -1.0]}, "standard deviation 1 is -1"),
+        ("known-std", {"std": [0.5, 0.5, 0.5]}, "one per score"),
+        ("votes", {"votes": [[1, 1]]}, "'votes' needs the option vote_values"),
+        ("gaussian", {"sigma": 0.0}, "sigma"),
+        ("gaussian", {"sigma": [1.0, -1.0]}, "sigma"),
+        ("gaussian", {"sigma": [1.0, 1.0, 1.0]}, "one per score"),
+        ("gaussian", {"sigma": "wide"}, "sigma must be numbers"),
+    ],
+)
+def test_options_of_other_methods_and_bad_ones_are_refused(method, options, message):
+    with pytest.raises(ArtQuantError, match=message):
+        soft_labels([3.0, 4.0], LEVELS, method, **options)
+
+
+@pytest.mark.parametrize(
+    ("scores", "levels", "message"),
+    [
+        (None, LEVELS, "needs scores"),
+        (["good"], LEVELS, "scores must be numbers"),
+        ([[3.0], [4.0]], LEVELS, "one-dimensional"),
+        ([3.0], (1.0,), "two or more"),
+        ([3.0], (1.0, 10.0, 10.0), "differ"),
+        ([3.0], (1.0, float("nan")), "finite"),
+        ([3.0], (1.0, 1e60), "finite"),
+        ([3.0], [[1.0, 5.0]], "two or more"),
+    ],
+)
+def test_bad_scores_and_levels_are_refused(scores, levels, message):
+    for method in ONE_SCORE:
+        with pytest.raises(ArtQuantError, match=message):
+            soft_labels(scores, levels, method, **REQUIRED.get(method, {}))
+
+
+@pytest.mark.parametrize("method", ONE_SCORE)
+def test_no_scores_give_no_labels(method):
+    assert soft_labels([], LEVELS, method, **REQUIRED.get(method, {})).shape == (0, 5)
 
 
 def test_published_and_exact_solver_agree_where_their_sigma_does():
     scores = np.array([2.5, 5.4, 8.0])
-    probs, mu, sigma = published_soft_labels(scores)
+    probs, mu, sigma = published_soft_labels(scores, LEVELS)
     assert mu.shape == sigma.shape == (3,)
-    np.testing.assert_allclose(probs, gaussian_soft_labels(scores, sigma=sigma), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(probs, soft_labels(scores, LEVELS, "published"))
+    np.testing.assert_allclose(probs, soft_labels(scores, LEVELS, sigma=sigma), rtol=0, atol=1e-6)
     with pytest.raises(ArtQuantError, match="finds sigma itself"):
-        SOLVERS["published"](scores, APDD_LEVELS, 2.0)
+        SOLVERS["published"](scores, LEVELS, 2.0)
 
 
-def test_two_level_and_one_hot():
-    scores = np.array([1.0, 4.25, 10.0, 8.0])
-    labels = two_level_soft_labels(scores)
-    assert_meets_scores(labels, LEVELS, scores)
-    assert labels[1].tolist() == [0, 0, 0.5, 0.5, 0]
-    assert one_hot(scores).argmax(axis=1).tolist() == [4, 2, 0, 1]
+def test_one_hot_takes_the_first_of_two_nearest():
+    scores = [1.0, 4.25, 10.0, 8.0]
+    assert soft_labels(scores, LEVELS, "one-hot").argmax(axis=1).tolist() == [4, 2, 0, 1]
+    assert soft_labels(scores, LEVELS[::-1], "one-hot").argmax(axis=1).tolist() == [0, 1, 4, 3]
 
 
-def test_known_std_falls_back_renormalises_and_refuses():
+def test_known_std_falls_back_and_is_renormalised():
     levels = (5.0, 4.0, 3.0, 2.0, 1.0)
-    narrow = known_std_soft_labels(np.array([2.25]), np.array([0.1]), levels)
+    narrow = soft_labels([2.25], levels, "known-std", std=0.1)
     np.testing.assert_allclose(narrow, [[0, 0, 0.25, 0.75, 0]], atol=1e-7)
-    cut = (np.array([4.2]), np.array([0.8]), levels)
-    assert known_std_soft_labels(*cut).sum() > 1.005
-    assert known_std_soft_labels(*cut, renormalise=True).sum() == pytest.approx(1)
-    centre = known_std_soft_labels(np.array([3.0]), np.array([0.9]), levels)
+    published = known_std_soft_labels(np.array([4.2]), np.array([0.8]), levels)
+    assert published.sum() > 1.005
+    whole = soft_labels([4.2], levels, "known-std", std=0.8)
+    np.testing.assert_allclose(whole, published / published.sum(), rtol=0, atol=1e-15)
+    centre = soft_labels([3.0], levels, "known-std", std=[0.9])
     assert_meets_scores(centre, levels, [3.0])
     assert centre[0].argmax() == 2
-    with pytest.raises(ArtQuantError, match="standard deviation 0 is -1"):
-        known_std_soft_labels(np.array([3.0]), np.array([-1.0]), levels)
-    with pytest.raises(ArtQuantError, match="choose pdf or cdf"):
-        known_std_soft_labels(np.array([3.0]), np.array([1.0]), levels, density="mass")
-
-
-@pytest.mark.parametrize(
-    ("score", "word"),
-    [(1.0, "bad"), (1.001, "poor"), (3.5, "poor"), (5.0, "fair"), (7.5, "good"), (7.6, "excellent"), (0.0, "bad")],
-)
-def test_rating_word(score, word):
-    assert rating_word(score) == word
-
-
-def test_rating_word_refuses_nan_and_wrong_thresholds():
-    with pytest.raises(ArtQuantError, match="no rating word"):
-        rating_word(float("nan"))
-    with pytest.raises(ArtQuantError, match="4 descending thresholds"):
-        rating_word(3.0, thresholds=(1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("header", ["image,score", "filename,form,Score"])
@@ -166,7 +322,7 @@ def test_csv_becomes_training_records(tmp_path, header):
     records = json.loads(out.read_text(encoding="utf-8"))
     assert report.count == len(records) == 2 and report.worst_error < 1e-9
     assert [record["id"] for record in records] == ["a.jpg->7.5", "b.jpg->3"]
-    assert records[0]["level_probs"] == gaussian_soft_labels(np.array([7.5, 3.0]))[0].tolist()
+    assert records[0]["level_probs"] == soft_labels([7.5, 3.0], LEVELS)[0].tolist()
     question, answer = records[0]["conversations"]
     published = {text + "\n<|image|>" for text in SCORE_QUESTIONS}
     assert "How would you judge the quality of this painting?\n<|image|>" in published

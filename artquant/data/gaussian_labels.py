@@ -1,0 +1,119 @@
+"""The discretised Gaussian whose expectation is the score, solved exactly (ArtQuant, section 3.2).
+
+Legend: N = number of scores, K = number of rating words. Called through `artquant.data.soft_labels.soft_labels`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from artquant.data.label_rules import numbers
+from artquant.errors import ArtQuantError
+
+_CHUNK = 8192  # scores solved together: small enough for the processor's cache
+
+
+def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
+    """Labels for checked scores and levels.
+
+    p_i = exp(-(l_i - mu)^2 / 2 sigma^2) / sum_j exp(-(l_j - mu)^2 / 2 sigma^2) with sum_i p_i l_i = s. With sigma fixed
+    the expectation rises monotonically with mu, so there is exactly one solution for every score strictly between the
+    outermost levels; at an outermost level the limit is all mass on that word.
+
+    Args:
+        sigma: standard deviation before discretisation, in score units, > 0; one number or [N].
+
+    Returns:
+        [N, K] probabilities in the order of the levels.
+
+    Raises:
+        ArtQuantError: sigma is not positive and finite, or not one number or one per score.
+    """
+    sigma_N = numbers(sigma, "sigma")
+    if sigma_N.ndim and sigma_N.shape != scores_N.shape:
+        raise ArtQuantError(f"sigma must be one number or one per score, got shape {sigma_N.shape}")
+    if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
+        raise ArtQuantError(f"sigma must be finite and above 0, got {sigma}")
+    order = np.argsort(levels_K)
+    ascending = levels_K[order]
+    # Beyond these, labels no longer change with sigma (two neighbours only; pure exponential) but squares overflow.
+    narrow, broad = 1e-6 * np.diff(ascending).min(), 1e6 * (ascending[-1] - ascending[0])
+    sigma_N = np.broadcast_to(np.clip(sigma_N, narrow, broad), scores_N.shape)
+    probs_NK = np.zeros((scores_N.size, levels_K.size))
+    inside_N = (scores_N > ascending[0]) & (scores_N < ascending[-1])
+    probs_NK[scores_N == ascending[0], order[0]] = 1.0
+    probs_NK[scores_N == ascending[-1], order[-1]] = 1.0
+    if inside_N.any():
+        rows = np.flatnonzero(inside_N)
+        for chunk in np.array_split(rows, -(-rows.size // _CHUNK)):
+            probs_NK[chunk[:, None], order] = _solve_tilt(scores_N[chunk], ascending, sigma_N[chunk]).T
+    return probs_NK
+
+
+def softmax(log_weights: np.ndarray) -> np.ndarray:
+    """Softmax over the first axis."""
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    return weights / weights.sum(axis=0)
+
+
+def _solve_tilt(scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray) -> np.ndarray:
+    """Probabilities [K, N] for scores strictly inside the ascending levels, by Newton steps kept inside a bracket.
+
+    With neighbours a <= s < b and mid = (a + b) / 2, log p_i = -(l_i - a)(l_i - b) / 2 sigma^2 + (l_i - a) t + const
+    where t = (mu - mid) / sigma^2: a one-parameter exponential family in the tilt t. The neighbours' own terms carry no
+    1 / sigma^2, so a small sigma costs no digits. Newton works on logit((E - l_min) / (l_max - l_min)), nearly linear
+    in t, and falls back to halving the bracket.
+    """
+    low, high = levels_K[0], levels_K[-1]
+    index_N = np.searchsorted(levels_K, scores_N, side="right") - 1  # of a
+    offset_KN = levels_K[:, None] - levels_K[index_N]
+    base_KN = -offset_KN * (levels_K[:, None] - levels_K[index_N + 1]) / (2 * sigma_N**2)
+    distance_KN = levels_K[:, None] - scores_N
+    target_N = np.log(scores_N - low) - np.log(high - scores_N)
+    tilt_N, left_N, right_N = _start_and_bracket(scores_N, levels_K, sigma_N, index_N)
+    tolerance = (high - low) * np.clip(2e-10 / (high - low), 1e-14, 1e-12)
+    result_KN = np.empty_like(base_KN)
+    rows = np.arange(scores_N.size)
+    for _ in range(200):
+        probs = softmax(base_KN + offset_KN * tilt_N)
+        result_KN[:, rows] = probs
+        moment = probs * distance_KN
+        error = moment.sum(axis=0)  # E - s, without cancellation
+        open_ = np.abs(error) > tolerance
+        if not open_.any():
+            break
+        above, below = (levels_K - low) @ probs, (high - levels_K) @ probs  # E - l_min, l_max - E
+        variance = (moment * distance_KN).sum(axis=0) - error**2
+        left_N, right_N = np.where(error < 0, tilt_N, left_N), np.where(error > 0, tilt_N, right_N)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            gap = target_N - (np.log(above) - np.log(below))
+            proposal = tilt_N + gap * above * below / (variance * (high - low))
+        inside = (proposal > left_N) & (proposal < right_N)
+        tilt_N = np.where(open_, np.where(inside, proposal, (left_N + right_N) / 2), tilt_N)
+        if open_.mean() < 0.5:  # go on with the unsolved ones only
+            base_KN, offset_KN, distance_KN = base_KN[:, open_], offset_KN[:, open_], distance_KN[:, open_]
+            target_N, tilt_N, left_N, right_N = target_N[open_], tilt_N[open_], left_N[open_], right_N[open_]
+            rows = rows[open_]
+    return result_KN
+
+
+def _start_and_bracket(
+    scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray, index_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First tilt [N] and bounds [N] around the solution of `_solve_tilt`.
+
+    Bound: for t >= 0 the levels up to a weigh at most 1 each, so E >= s once (b - s) exp((b - a) t) >= K (s - l_min);
+    likewise from below with the nearest level under s (the one before a where s equals a).
+    """
+    a_N, b_N = levels_K[index_N], levels_K[index_N + 1]
+    log_count, log_up, log_down = np.log(levels_K.size), np.log(levels_K[-1] - scores_N), np.log(scores_N - levels_K[0])
+    right_N = np.maximum(log_count + log_down - np.log(b_N - scores_N), 0) / (b_N - a_N)
+    under_N = np.where(scores_N > a_N, index_N, index_N - 1)
+    low_N, up_N = levels_K[under_N], levels_K[under_N + 1]
+    left_N = -np.maximum(log_count + log_up - np.log(scores_N - low_N), 0) / (up_N - low_N)
+    left_N += ((low_N + up_N) - (a_N + b_N)) / (2 * sigma_N**2)  # tilt is counted from the middle of a and b
+    with np.errstate(divide="ignore"):
+        two_word_N = (np.log(scores_N - a_N) - np.log(b_N - scores_N)) / (b_N - a_N)  # exact as sigma goes to 0
+    reach_N = (b_N - a_N) / (2 * sigma_N**2)  # mu in [a, b], a good start where sigma is large
+    start_N = np.clip(np.clip(two_word_N, -reach_N, reach_N), left_N, right_N)
+    return start_N, left_N - 1.0, right_N + 1.0

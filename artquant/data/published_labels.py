@@ -1,0 +1,124 @@
+"""Published rules for score distributions, with the published results: ArtQuant's notebook and DeQA-Score.
+
+Legend: N = number of scores, K = number of rating words. `artquant.data.soft_labels.soft_labels` calls both; use them
+directly for what it leaves out (mu and sigma of the first, rows of the second as published).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from artquant.data.gaussian_labels import softmax
+from artquant.data.label_rules import checked_levels, checked_scores, numbers, two_level
+from artquant.errors import ArtQuantError
+
+# DeQA-Score's rule guards its divisions with these; they are kept so that labels agree with published ones.
+_CORRECTION_EPSILON = 1e-9
+_TWO_LEVEL_EPSILON = 1e-8  # added to both distances
+
+
+def published_soft_labels(scores: np.ndarray, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The published notebook's solver, for comparison: |expectation - score| minimised over mu and sigma.
+
+    L-BFGS-B with numeric gradients from (score, 1), mu in [-10, 10], sigma in [0.001, 1000]. One equation for two
+    unknowns: sigma ends wherever the search stops. Milliseconds per score, and near the ends of a scale it can miss the
+    score (on the levels 1 to 5 by 0.05 at 1.05); the method `gaussian` is the exact one.
+
+    Returns:
+        probabilities [N, K], mu [N], sigma [N].
+
+    Raises:
+        ArtQuantError: a score is off the scale.
+    """
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    levels_K = checked_levels(levels)
+    scores_N = checked_scores(scores, levels_K)
+
+    def miss(parameters: np.ndarray, score: float) -> float:
+        density_K = norm.pdf(levels_K, parameters[0], parameters[1])
+        return abs(levels_K @ (density_K / density_K.sum()) - score)
+
+    parameters_N2 = np.empty((scores_N.size, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):  # as published, the search may step where all densities are 0
+        for row, score in enumerate(scores_N):
+            found = minimize(
+                miss, x0=[score, 1.0], args=(score,), bounds=[(-10.0, 10.0), (0.001, 1000.0)], method="L-BFGS-B"
+            )
+            parameters_N2[row] = found.x
+    mu_N, sigma_N = parameters_N2.T
+    probs_NK = softmax(-((levels_K[:, None] - mu_N) ** 2) / (2 * sigma_N**2)).T
+    return probs_NK, mu_N, sigma_N
+
+
+def known_std_soft_labels(
+    mean: np.ndarray,
+    std: np.ndarray,
+    levels: Sequence[float],
+    density: str = "pdf",
+    thre_std: float = 0.2,
+    thre_diff: float = 0.1,
+) -> np.ndarray:
+    """Labels for data with a known standard deviation (DeQA-Score, section 3.2).
+
+    p_i is the density of N(mean, std) at level i, or its mass on the unit-wide bin around level i. A linear correction
+    p'_i = alpha p_i + beta restores sum 1 and the mean; negative p'_i become 0. Where std < thre_std, or the cut moved
+    the mean by more than thre_diff, the two nearest levels share the mass instead. As published, rows that were cut
+    sum to slightly more than 1 (up to about 1.02); `soft_labels` divides by the sum.
+
+    Args:
+        mean, std: [N], in the unit of the levels; std >= 0.
+        levels: [K] rating values.
+        density: "pdf" or "cdf".
+
+    Returns:
+        [N, K] non-negative label mass in the order of the levels.
+
+    Raises:
+        ArtQuantError: a mean is off the scale, a std is negative or not finite, or `density` is unknown.
+    """
+    levels_K = checked_levels(levels)
+    mean_N = checked_scores(mean, levels_K)
+    std_N = numbers(std, "std")
+    if std_N.ndim and std_N.shape != mean_N.shape:
+        raise ArtQuantError(f"std must be one number or one per score, got shape {std_N.shape}")
+    std_N = np.broadcast_to(std_N, mean_N.shape)
+    bad = ~(np.isfinite(std_N) & (std_N >= 0))
+    if bad.any():
+        raise ArtQuantError(f"standard deviation {int(np.argmax(bad))} is {std_N[np.argmax(bad)]}: give one >= 0")
+    if density not in ("pdf", "cdf"):
+        raise ArtQuantError(f"density '{density}' is unknown: choose pdf or cdf")
+    probs_NK = two_level(mean_N, levels_K, _TWO_LEVEL_EPSILON)
+    wide = std_N >= max(thre_std, 1e-3)
+    corrected = _linear_correction(_normal_mass(mean_N[wide], std_N[wide], levels_K, density), mean_N[wide], levels_K)
+    corrected = np.maximum(corrected, 0)
+    kept = np.abs(corrected @ levels_K - mean_N[wide]) <= thre_diff
+    probs_NK[np.flatnonzero(wide)[kept]] = corrected[kept]
+    return probs_NK
+
+
+def _normal_mass(mean_N: np.ndarray, std_N: np.ndarray, levels_K: np.ndarray, density: str) -> np.ndarray:
+    """Density of N(mean, std) at the levels, or mass on unit-wide bins around them [N, K]."""
+    from scipy.special import ndtr
+
+    z_NK = (levels_K - mean_N[:, None]) / std_N[:, None]
+    if density == "cdf":
+        half_N1 = 0.5 / std_N[:, None]
+        return ndtr(z_NK + half_N1) - ndtr(z_NK - half_N1)
+    return np.exp(-(z_NK**2) / 2) / (std_N[:, None] * np.sqrt(2 * np.pi))
+
+
+def _linear_correction(raw_NK: np.ndarray, mean_N: np.ndarray, levels_K: np.ndarray) -> np.ndarray:
+    """alpha p + beta with sum 1 and expectation `mean`."""
+    centre = levels_K.mean()
+    sum_N = raw_NK.sum(axis=1)
+    slope_N = raw_NK @ levels_K - centre * sum_N
+    # Symmetric around the centre, both equations say the same and plain normalisation solves them.
+    symmetric_N = (np.abs(mean_N - centre) < 1e-6) & (np.abs(slope_N) < 1e-6)
+    denominator_N = np.where(symmetric_N, 1.0, slope_N + _CORRECTION_EPSILON)
+    alpha_N = np.where(symmetric_N, 1 / np.maximum(sum_N, 1e-300), (mean_N - centre) / denominator_N)
+    beta_N = (1 - alpha_N * sum_N) / levels_K.size
+    return alpha_N[:, None] * raw_NK + beta_N[:, None]

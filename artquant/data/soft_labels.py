@@ -63,7 +63,7 @@ def soft_labels(
     | `one-hot` | the nearest level (of two, the one listed first) | the nearest level |
 
     Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table
-    says "the score" or "the votes' mean" (levels up to 1e5; beyond, within rounding: 1e-14 of the largest level).
+    says "the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level).
     `published` meets scores on the APDDv2 scale to 1e-7 and can miss them by 0.05 near the ends of others; its mu lies
     in [-10, 10], so it suits no scale beyond. `known-std` misses by up to about 0.1; rows that the published rule
     leaves at a sum above 1 are divided by their sum here, and left in

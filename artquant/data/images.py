@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,16 @@ class ImageError(ArtQuantError):
     """A picture that cannot be read in full; the message names the file and, where known, the record."""
 
 
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a picture file says of itself."""
+
+    format: str  # one of FORMATS, or MPO (a JPEG file with further pictures)
+    width: int  # pixels as stored, before the EXIF orientation
+    height: int
+    animated: bool  # more frames or pages than the first, which is the one that is read
+
+
 class _Refused(Exception):
     """Why a picture is refused and what to do about it, before file and record are known."""
 
@@ -68,10 +79,45 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
             larger than 300 million pixels, or longer than 100 times its other side.
     """
     path = Path(path)
-    try:
+    where = f"{path} (record {record})" if record is not None else str(path)
+    with _errors_named(where):
         _check_file(path)
         with path.open("rb") as stream:
             return _to_rgb(_decode(stream, draft_to))
+
+
+def read_header(path: Path | str) -> PictureHeader:
+    """Format and size of a picture, without decoding it.
+
+    Raises:
+        ImageError: The file is missing, empty, or no picture in a known format.
+    """
+    path = Path(path)
+    with _errors_named(str(path)):
+        _check_file(path)
+        with path.open("rb") as stream, _STRICT.decoding():
+            image = _open(stream)
+            width, height = image.size  # before looking at another page, which may have another size
+            # The further pictures of a JPEG file are previews, not frames.
+            animated = image.format not in ("JPEG", "MPO") and _has_second_frame(image)
+            return PictureHeader(str(image.format), width, height, animated)
+
+
+def _has_second_frame(image: ImageFile.ImageFile) -> bool:
+    try:
+        with _without_size_warning(image.format):
+            image.seek(1)
+    except Exception:  # EOFError: there is none; any other: the rest is damaged, which no one will read
+        return False
+    return True
+
+
+@contextmanager
+def _errors_named(where: str) -> Iterator[None]:
+    """Whatever reading raises becomes an ImageError about the picture ``where``."""
+    try:
+        yield
+        return
     except _Refused as refused:
         reason = str(refused)
     except OSError as error:
@@ -82,7 +128,6 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
             reason = f"{error.strerror}; check the file and its permissions"
     except Exception as error:  # decoders raise nearly every type on damaged data
         reason = f"{_one_line(error)}; the file is damaged or incomplete: fetch or export it again"
-    where = f"{path} (record {record})" if record is not None else str(path)
     raise ImageError(f"cannot read picture {_one_line(where)}: {reason}")
 
 

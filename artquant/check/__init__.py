@@ -1,0 +1,1 @@
+"""Looking for broken records and pictures before a run."""

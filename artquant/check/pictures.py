@@ -1,0 +1,208 @@
+"""Looking at picture files, each once: can it be read, what is odd about it, what does it look like.
+
+Pictures are read as training reads them (:func:`artquant.data.images.load_image`), in processes of their own, so that
+a file that brings a decoder down costs one finding and not the check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from artquant.data.images import (
+    MAXIMUM_ASPECT_RATIO,
+    MAXIMUM_PIXELS,
+    MINIMUM_SIDE,
+    ImageError,
+    PictureHeader,
+    load_image,
+    read_header,
+)
+from artquant.errors import ArtQuantError
+
+THUMBNAIL_SIDE = 16  # pixels
+_DRAFT_SIDE = 64  # a JPEG is decoded at a fraction of its size, at least this large: damage shows all the same
+_CHUNK = 16  # pictures handed to a process at a time
+_CRASHES = 3  # ends of a process in a row after which the machine is to blame, not the pictures
+_SAME_FORMAT = {"MPO": "JPEG"}  # Pillow's name for JPEG files with further pictures
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a picture file after one look."""
+
+    problem: tuple[str, str] | None = None  # kind of finding and message, if it cannot be used
+    remarks: tuple[tuple[str, str], ...] = ()  # of a picture that can: kinds and messages
+    header: PictureHeader | None = None
+    digest: bytes = b""  # SHA-256 of the file; empty if there is a problem
+    thumbnail: bytes = b""  # THUMBNAIL_SIDE x THUMBNAIL_SIDE RGB, the picture squeezed into a square
+
+
+def inspect_picture(path: Path) -> PictureFacts:
+    """Read one picture in full; never raises for anything that is wrong with the file."""
+    header = None
+    try:
+        header = read_header(path)
+        image = load_image(path, draft_to=_DRAFT_SIDE)
+        digest = _digest(path)
+    except ImageError as error:
+        message = str(error).removeprefix(f"cannot read picture {' '.join(str(path).split())}: ")
+        return PictureFacts((_problem_kind(path, header), message), header=header)
+    except OSError as error:  # it changes while it is looked at
+        return PictureFacts(("picture-unreadable", f"{error.strerror}; check the file"), header=header)
+    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    thumbnail = image.resize(side, Image.Resampling.BOX).tobytes()
+    return PictureFacts(None, tuple(_remarks(path, header)), header, digest, thumbnail)
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _problem_kind(path: Path, header: PictureHeader | None) -> str:
+    """The kind of finding for a file that was refused."""
+    if header is not None:
+        short, long = sorted((header.width, header.height))
+        if short < MINIMUM_SIDE:
+            return "picture-too-small"
+        if short * long > MAXIMUM_PIXELS:
+            return "picture-too-large"
+        return "picture-shape" if long > MAXIMUM_ASPECT_RATIO * short else "picture-damaged"
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "picture-no-file"
+        if status.st_size == 0:
+            return "picture-empty"
+        with path.open("rb"):
+            return "not-a-picture"
+    except (FileNotFoundError, NotADirectoryError):
+        return "picture-missing"
+    except OSError:
+        return "picture-unreadable"
+
+
+def _remarks(path: Path, header: PictureHeader) -> Iterator[tuple[str, str]]:
+    if header.animated:
+        yield "picture-animated", f"the {header.format} file has several frames or pages; only the first is used"
+    said = Image.registered_extensions().get(path.suffix.lower())
+    found = _SAME_FORMAT.get(header.format, header.format)
+    if said is not None and _SAME_FORMAT.get(said, said) != found:
+        yield (
+            "picture-suffix",
+            f"named {path.suffix}, but it is {found}; rename it (it is read all the same)",
+        )
+
+
+def inspect_pictures(
+    paths: Sequence[Path],
+    workers: int,
+    done: Callable[[int], None] = lambda count: None,
+    inspect: Callable[[Path], PictureFacts] = inspect_picture,
+) -> Iterator[tuple[int, PictureFacts]]:
+    """Look at pictures in several processes; yields index and facts in the order in which they are ready.
+
+    Args:
+        paths: Picture files.
+        workers: Number of processes; 0: this one, in which a crash of a decoder ends everything.
+        done: Called with the number of pictures finished since the last call.
+        inspect: What is done with each; to be importable by the processes.
+
+    Raises:
+        ArtQuantError: The processes end before their time whatever they read.
+    """
+    if workers == 0:
+        for index, path in enumerate(paths):
+            yield index, inspect(path)
+            done(1)
+        return
+    chunks = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
+    left: list[int] = []
+    for indices, facts in _in_processes(paths, chunks, workers, inspect):
+        if facts is None:
+            left += indices
+            continue
+        yield from zip(indices, facts, strict=True)
+        done(len(indices))
+    if left:
+        yield from _one_by_one(paths, sorted(left), done, inspect)
+
+
+def _inspect_some(inspect: Callable[[Path], PictureFacts], paths: list[Path]) -> list[PictureFacts]:
+    return [inspect(path) for path in paths]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Fresh processes: a fork would copy the threads' locks of whatever else the caller has loaded.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _in_processes(paths, chunks: Sequence[range], workers: int, inspect) -> Iterator[tuple[range, list | None]]:
+    """Each chunk with its facts; with None if a process ended before the chunk was finished."""
+    with _pool(max(1, min(workers, len(chunks)))) as pool:
+        waiting = list(reversed(chunks))
+        running: dict = {}
+        broken = False
+        while waiting or running:
+            while waiting and len(running) < 3 * workers and not broken:
+                chunk = waiting.pop()
+                try:
+                    running[pool.submit(_inspect_some, inspect, [paths[index] for index in chunk])] = chunk
+                except BrokenProcessPool:
+                    broken = True
+                    waiting.append(chunk)
+            if broken and not running:
+                yield from ((chunk, None) for chunk in waiting)
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                chunk = running.pop(future)
+                try:
+                    yield chunk, future.result()
+                except BrokenProcessPool:
+                    broken = True
+                    yield chunk, None
+
+
+def _one_by_one(paths, indices: Sequence[int], done, inspect) -> Iterator[tuple[int, PictureFacts]]:
+    """After a crash: each picture alone, so that the one to blame is known."""
+    crashes = 0
+    pool = _pool(1)
+    try:
+        for index in indices:
+            try:
+                facts = pool.submit(_inspect_some, inspect, [paths[index]]).result()[0]
+                crashes = 0
+            except BrokenProcessPool:
+                pool.shutdown()
+                pool, crashes = _pool(1), crashes + 1
+                if crashes == _CRASHES:
+                    raise ArtQuantError(
+                        f"the processes that read pictures end before their time ({paths[index]} and the ones before "
+                        "it); check the memory, and from a script call under if __name__ == '__main__'"
+                    ) from None
+                message = (
+                    "the process that read it ended (a fault in the decoder, or no memory); convert it or leave it out"
+                )
+                facts = PictureFacts(("picture-crash", message))
+            yield index, facts
+            done(1)
+    finally:
+        pool.shutdown()
+
+
+def grey_thumbnails(thumbnails: np.ndarray) -> np.ndarray:
+    """RGB [N, S, S, 3] -> luminance [N, S, S], float32."""
+    return thumbnails.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)

@@ -14,7 +14,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo_data, _init_model, _labels, _train, _infer, _score, _describe, _eval):
+    for add in (_demo_data, _init_model, _labels, _check, _train, _infer, _score, _describe, _eval):
         add(commands)
     return parser
 
@@ -51,6 +51,28 @@ def _labels(commands) -> None:
     command.add_argument("--out", type=Path, required=True, help="JSON file to write")
     command.add_argument("--solver", default="gaussian", choices=("gaussian", "published"), help="default %(default)s")
     command.add_argument("--sigma", type=float, default=1.0, help="of the gaussian solver (default %(default)s)")
+
+
+def _check(commands) -> None:
+    command = _command(commands, "check", "check", "look for broken records and pictures before a run")
+    command.add_argument("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    command.add_argument("--records", type=Path, action="append", default=[], help="training records (repeatable)")
+    command.add_argument("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
+    command.add_argument("--images", type=Path, help="folder of the pictures (default: the records file's)")
+    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+    command.add_argument("--workers", type=int, help="processes that read pictures (default: one per core)")
+    command.add_argument("--no-pictures", action="store_true", help="do not open the pictures")
+    command.add_argument("--no-duplicates", action="store_true", help="do not look for copies among the pictures")
+    command.add_argument(
+        "--small-side",
+        type=int,
+        metavar="PIXELS",
+        help="warn if a picture's longer side is less (default: half of what the base model sees; 0: never)",
+    )
+    command.add_argument("--strict", action="store_true", help="warnings count as errors in the exit status")
+    command.add_argument("--all", action="store_true", help="show every finding, not five of a kind")
+    command.add_argument("--json", action="store_true", help="print everything as JSON instead of a summary")
 
 
 def _train(commands) -> None:

@@ -1,0 +1,217 @@
+"""The whole check: records first, then the pictures that they name, then what both say together."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from artquant.check.findings import Finding, in_order
+from artquant.check.reading import Reader
+from artquant.check.scores import ScoreChecks
+from artquant.check.sources import Plan
+from artquant.check.texts import DescriptionChecks
+from artquant.check.uses import Uses
+from artquant.errors import ArtQuantError
+from artquant.jsonio import read_json
+
+PREPROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is looked at, and how."""
+
+    pictures: bool = True  # open the pictures
+    duplicates: bool = True  # look for copies among them
+    workers: int = 1  # processes that read pictures; 0: this one
+    coarse_side: int | None = None  # longer side in pixels below which a picture is a warning; None: by the base model
+    progress: bool = False  # bars on standard error
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What a file holds."""
+
+    file: str
+    split: str
+    records: int
+    pictures: int  # different ones
+    scores: tuple[float, float] | None  # lowest and highest
+    longest: int | None  # tokens of the longest conversation, with the image's
+
+
+@dataclass
+class PictureSummary:
+    """What the pictures are like, of those that could be read."""
+
+    named: int = 0  # by records, each counted once
+    read: int = 0
+    longer_side: tuple[int, int] | None = None  # least and most pixels
+    formats: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a check has to say."""
+
+    name: str
+    files: tuple[FileSummary, ...]
+    pictures: PictureSummary
+    findings: tuple[Finding, ...]
+    not_checked: tuple[str, ...]  # what was left out, and why
+    seconds: float
+
+    @property
+    def errors(self) -> int:
+        """Number of findings that are errors."""
+        return sum(found.severity == "error" for found in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """Number of findings that are warnings."""
+        return len(self.findings) - self.errors
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by kind, in the order of their importance."""
+        return dict(Counter(found.kind for found in self.findings))
+
+
+def run_check(plan: Plan, options: Options) -> Report:
+    """Look at everything that a plan names.
+
+    Raises:
+        ArtQuantError: The check itself cannot go on (the processes that read pictures cannot run).
+    """
+    started = time.perf_counter()
+    findings = list(plan.findings)
+    not_checked: list[str] = []
+    uses = Uses()
+    files = _check_records(plan, options, uses, findings, not_checked)
+    findings += uses.in_both()
+    summary = PictureSummary(named=len(uses.of))
+    if options.pictures:
+        _check_pictures(plan, options, uses, findings, summary)
+        if not options.duplicates:
+            not_checked.append("copies of pictures (--no-duplicates)")
+    else:
+        not_checked.append("pictures and their copies (--no-pictures)")
+    seconds = time.perf_counter() - started
+    return Report(plan.name, files, summary, tuple(in_order(findings)), tuple(not_checked), seconds)
+
+
+def _check_records(
+    plan: Plan, options: Options, uses: Uses, findings: list[Finding], not_checked: list[str]
+) -> tuple[FileSummary, ...]:
+    tokens = _token_checks(plan, not_checked)
+    scores, descriptions = ScoreChecks(plan.scale, plan.prompt), DescriptionChecks(plan.scale)
+    checks = [scores, descriptions] if tokens is None else [scores, descriptions, tokens]
+    read: list[tuple[Reader, int]] = []
+    with tqdm(desc="records", unit=" records", disable=not options.progress) as bar:
+        for source in plan.sources:
+            reader = Reader(source, plan.scale, findings, uses)
+            pictures: set[str] = set()
+            for entry in reader.entries():
+                pictures.add(entry.picture)
+                for check in checks:
+                    findings += check.add(entry)
+                bar.update()
+            read.append((reader, len(pictures)))
+    findings += scores.finish()
+    findings += descriptions.finish()
+    longest = {} if tokens is None else tokens.longest
+    return tuple(
+        FileSummary(
+            reader.name,
+            reader.source.split,
+            reader.count,
+            pictures,
+            scores.range_of(reader.name),
+            longest.get(reader.name),
+        )
+        for reader, pictures in read
+    )
+
+
+def _token_checks(plan: Plan, not_checked: list[str]):
+    """The checks that need the base model's tokenizer; None, with the reason noted, where there is none."""
+    if not any(source.max_lengths for source in plan.sources):
+        if plan.base is None:
+            not_checked.append("lengths in tokens (they need a configuration)")
+        return None
+    if plan.base is None or not plan.base.is_dir():
+        not_checked.append(f"lengths in tokens (no base model in {plan.base}; see ModelZoo/README.md)")
+        return None
+    from artquant.check.tokens import token_checks
+
+    try:
+        return token_checks(plan)
+    except ArtQuantError as error:
+        not_checked.append(f"lengths in tokens ({error})")
+        return None
+
+
+def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Finding], summary: PictureSummary) -> None:
+    import numpy as np
+
+    from artquant.check.duplicates import groups_of_copies
+    from artquant.check.pictures import THUMBNAIL_SIDE, inspect_pictures
+
+    pictures = list(uses.of)
+    coarse = _coarse_side(plan) if options.coarse_side is None else options.coarse_side
+    usable, digests, thumbnails = array("l"), [], bytearray()
+    with tqdm(total=len(pictures), desc="pictures", unit=" pictures", disable=not options.progress) as bar:
+        paths = [Path(picture) for picture in pictures]
+        for index, facts in inspect_pictures(paths, options.workers, bar.update):
+            picture = pictures[index]
+            if facts.problem is not None:
+                findings.append(uses.about(picture, *facts.problem))
+                continue
+            findings += [uses.about(picture, *remark) for remark in facts.remarks]
+            _summarise(summary, facts.header)
+            if max(facts.header.width, facts.header.height) < coarse:
+                size = f"{facts.header.width} x {facts.header.height} pixels"
+                message = f"{size}, the longer side under {coarse}; use a larger copy if there is one"
+                findings.append(uses.about(picture, "picture-coarse", message))
+            usable.append(index)
+            digests.append(facts.digest)
+            thumbnails += facts.thumbnail
+    if options.duplicates:
+        # In the order of the records, whatever order the processes finished in.
+        order = sorted(range(len(usable)), key=usable.__getitem__)
+        shown = np.frombuffer(thumbnails, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)[order]
+        sorted_digests = [digests[place] for place in order]
+        groups = groups_of_copies(sorted_digests, shown)
+        findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
+
+
+def _summarise(summary: PictureSummary, header) -> None:
+    side = max(header.width, header.height)
+    low, high = summary.longer_side or (side, side)
+    summary.longer_side = (min(low, side), max(high, side))
+    summary.read += 1
+    summary.formats[header.format] += 1
+
+
+def _coarse_side(plan: Plan) -> int:
+    """Half the side that the base model sees: below it a picture is enlarged more than twice. 0: not known."""
+    if plan.base is None or not (plan.base / PREPROCESSOR).is_file():
+        return 0
+    try:
+        size = read_json(plan.base / PREPROCESSOR).get("size")
+    except (ArtQuantError, AttributeError):
+        return 0
+    sides = list(_sides(size))
+    return min(sides) // 2 if sides else 0
+
+
+def _sides(size: object) -> Iterator[int]:
+    for side in size.values() if isinstance(size, dict) else [size]:
+        if isinstance(side, int):
+            yield side

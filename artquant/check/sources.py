@@ -1,0 +1,117 @@
+"""Which files are to be checked, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from artquant.check.findings import Finding
+from artquant.config.schema import LevelsConfig, RunConfig
+from artquant.data.records import ImageRecord, TrainingRecord
+from artquant.data.scales import RatingScale
+from artquant.prompts import Prompt, get_prompt
+
+Split = Literal["training", "validation", "test", "to score"]
+HELD_OUT = ("validation", "test")  # splits that must not share pictures with training
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of records, or a folder of pictures to score."""
+
+    path: Path
+    images: Path | None  # what picture names are relative to; None: the file's own folder
+    split: Split
+    conversations: bool  # training records; otherwise pictures to be scored
+    max_lengths: tuple[tuple[str, int], ...] = ()  # stages that train on it, with their limits in tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a check looks at."""
+
+    name: str  # for the heading
+    sources: tuple[Source, ...]
+    scale: RatingScale
+    prompt: Prompt
+    base: Path | None = None  # folder of the base model, for its tokenizer and picture size
+    findings: tuple[Finding, ...] = field(default=())  # of the configuration itself
+
+
+class Place(NamedTuple):
+    """Where something was said."""
+
+    file: str
+    record: int
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.file} record {self.record}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record that is as the format says."""
+
+    source: Source
+    place: Place
+    item: dict[str, Any]  # as it stands in the file; empty for a picture of a folder
+    record: TrainingRecord | ImageRecord
+    picture: str  # path, normalised
+
+    def finding(self, kind: str, message: str) -> Finding:
+        """A finding about this record."""
+        return Finding(kind, message, *self.place, picture=self.picture)
+
+
+def plan_from_config(name: str, config: RunConfig) -> Plan:
+    """What a run's configuration trains on, scores and evaluates with."""
+    merged: dict[tuple, Source] = {}
+
+    def add(source: Source) -> None:
+        key = (source.path, source.images, source.split, source.conversations)
+        before = merged.get(key)
+        merged[key] = source if before is None else replace(source, max_lengths=before.max_lengths + source.max_lengths)
+
+    for stage in config.stages:
+        for data in stage.data:
+            add(Source(data.records, data.images, "training", True, ((stage.name, stage.max_length),)))
+        if stage.validation is not None:
+            for data in stage.validation.losses:
+                add(Source(data.records, data.images, "validation", True, ((stage.name, stage.max_length),)))
+            if stage.validation.records is not None:
+                add(Source(stage.validation.records, stage.validation.images, "validation", False))
+    truth = config.evaluate.truth
+    add(Source(config.infer.records, config.infer.images, "test" if truth is None else "to score", False))
+    if truth is not None:
+        images = config.infer.images or config.infer.records.parent
+        add(Source(truth, images, "test", False))
+    scale = RatingScale(config.levels.words, config.levels.weights)
+    prompt = get_prompt(config.prompt, config.subject)
+    return Plan(name, tuple(merged.values()), scale, prompt, config.base, tuple(_missing_files(config)))
+
+
+def plan_from_files(
+    training: Sequence[Path], test: Sequence[Path], images: Path | None, levels: LevelsConfig | None = None
+) -> Plan:
+    """Training records and lists of held-out pictures, without a configuration."""
+    levels = levels or LevelsConfig()
+    sources = [Source(path, images, "training", True) for path in dict.fromkeys(training)]
+    sources += [Source(path, images, "test", False) for path in dict.fromkeys(test)]
+    name = ", ".join(str(source.path) for source in sources)
+    return Plan(name, tuple(sources), RatingScale(levels.words, levels.weights), get_prompt("artquant"))
+
+
+def _missing_files(config: RunConfig) -> list[Finding]:
+    """Files beside the records that stages name and that are not there."""
+    found = []
+    for stage in config.stages:
+        if stage.deepspeed is not None and not stage.deepspeed.is_file():
+            message = f"stage {stage.name}: no such DeepSpeed file; correct the path"
+            found.append(Finding("file", message, str(stage.deepspeed)))
+        if stage.start is not None and not stage.start.is_dir():
+            message = f"stage {stage.name} starts from this folder, which is not there; train that model first"
+            found.append(Finding("start", message, str(stage.start)))
+    return found

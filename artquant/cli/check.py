@@ -1,0 +1,54 @@
+"""`artquant check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from artquant.errors import ArtQuantError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check what a configuration or the command line names; status 1 if there are errors."""
+    from artquant.check.report import EXAMPLES, as_dict, as_text, verdict
+    from artquant.check.run import Options, run_check
+
+    options = Options(
+        pictures=not arguments.no_pictures,
+        duplicates=not arguments.no_duplicates,
+        workers=_workers(arguments.workers),
+        coarse_side=arguments.small_side,
+        progress=not arguments.quiet,
+    )
+    report = run_check(_plan(arguments), options)
+    if arguments.json:
+        print(json.dumps(as_dict(report, arguments.strict), ensure_ascii=False, indent=1))
+    else:
+        print(as_text(report, arguments.strict, None if arguments.all else EXAMPLES))
+    return 1 if verdict(report, arguments.strict) == "faulty" else 0
+
+
+def _workers(wanted: int | None) -> int:
+    if wanted is None:
+        return os.cpu_count() or 1
+    if wanted < 0:
+        raise ArtQuantError(f"--workers must be 0 or more, got {wanted}")
+    return wanted
+
+
+def _plan(arguments: argparse.Namespace):
+    from artquant.check.sources import plan_from_config, plan_from_files
+    from artquant.config.load import load_config
+    from artquant.config.schema import LevelsConfig
+
+    listed = [*arguments.records, *arguments.test]
+    if (arguments.config is None) == (not listed):
+        raise ArtQuantError("give a configuration, or --records and --test with --images; not both, not neither")
+    if arguments.config is not None:
+        for name in ("images", "weights"):
+            if vars(arguments)[name] is not None:
+                raise ArtQuantError(f"--{name} goes with --records and --test; the configuration says it by itself")
+        return plan_from_config(str(arguments.config), load_config(arguments.config, arguments.overrides))
+    levels = LevelsConfig() if arguments.weights is None else LevelsConfig(weights=tuple(arguments.weights))
+    return plan_from_files(arguments.records, arguments.test, arguments.images, levels)

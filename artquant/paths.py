@@ -2,7 +2,9 @@
 
 runs/RUN/config.yaml            the configuration, resolved
 runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
-runs/RUN/STAGE/history.json     losses and learning rates as logged
+runs/RUN/STAGE/history.jsonl    losses, learning rates, validations and speed, a line for each time they are logged
+runs/RUN/STAGE/best/            what trains, as it was at the best validation
+runs/RUN/STAGE/skipped.jsonl    pictures that could not be read, where the stage goes on without them
 runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
 runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model
 runs/RUN/evaluation/            metrics.json and scatter plot

@@ -83,9 +83,16 @@ def _train(commands) -> None:
         "--launcher",
         choices=("auto", "none", "torchrun", "deepspeed"),
         default="auto",
-        help="how processes are started; auto: one per GPU, by deepspeed where the stage names a DeepSpeed file",
+        help="how processes are started; auto: torchrun, deepspeed with --hostfile, none for one process",
     )
-    command.add_argument("--ranks", type=int, help="number of processes (default: one per GPU, one without GPUs)")
+    command.add_argument("--ranks", type=int, help="processes on this machine (default: one per GPU, one without GPUs)")
+    command.add_argument("--nodes", type=int, default=1, help="machines, each started with its --node-rank (torchrun)")
+    command.add_argument("--node-rank", type=int, metavar="N", help="which of the machines this is, from 0")
+    command.add_argument("--master", metavar="HOST:PORT", help="where the first machine's first process listens")
+    command.add_argument("--hostfile", type=Path, help="machines and their GPUs, for DeepSpeed's launcher")
+    command.add_argument(
+        "--accept-changes", action="store_true", help="go on although the configuration is not the one begun with"
+    )
 
 
 def _model(command: argparse.ArgumentParser, required: bool) -> None:

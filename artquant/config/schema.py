@@ -157,6 +157,7 @@ class OptimizerConfig:
     learning_rate: float = 2e-5  # peak, of everything that has no own rate below
     vision_learning_rate: float | None = None  # peak, of the vision encoder; null: learning_rate
     abstractor_learning_rate: float | None = None  # peak, of the visual abstractor; null: learning_rate
+    adapter_learning_rate: float | None = None  # peak, of the LoRA adapters; null: learning_rate
     weight_decay: float = 0.0  # decoupled
     betas: tuple[float, float] = (0.9, 0.999)  # decay of the first and second moments
     warmup_fraction: float = 0.03  # share of the steps in which the rate rises from 0
@@ -168,12 +169,37 @@ class OptimizerConfig:
             learning_rate=self.learning_rate,
             vision_learning_rate=self.vision_learning_rate,
             abstractor_learning_rate=self.abstractor_learning_rate,
+            adapter_learning_rate=self.adapter_learning_rate,
             max_grad_norm=self.max_grad_norm,
         )
         _require_not_negative(weight_decay=self.weight_decay)
         _require(all(0 <= beta < 1 for beta in self.betas), "betas", "each must be 0 or more and below 1")
         fraction = self.warmup_fraction
         _require(0 <= fraction < 1, "warmup_fraction", f"must be 0 or more and below 1, got {fraction}")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Validation while a stage trains; the best model by SRCC is kept."""
+
+    records: Path | None = None  # JSON list of pictures with gt_score, to be scored; null: none
+    images: Path | None = None  # folder of those pictures; null: the folder that the records file is in
+    losses: tuple[DataConfig, ...] = ()  # training records held out, whose loss is reported for each task
+    steps: int | None = None  # optimizer steps between validations; null: every epoch
+    batch_size: int = 16  # pictures per device and forward pass
+    patience: int | None = None  # validations without a gain after which the stage stops; null: never
+    minimum_gain: float = 0.0  # in SRCC, to count as better
+    keep: Literal["best", "last"] = "best"  # which weights become the stage's model
+
+    def __post_init__(self) -> None:
+        some = self.records is not None or bool(self.losses)
+        _require(some, "", "names nothing to validate on; give records or losses, or validation: null")
+        _require(self.records is not None or self.patience is None, "patience", "needs records to be scored")
+        _require_at_least(1, batch_size=self.batch_size)
+        for key, value in (("steps", self.steps), ("patience", self.patience)):
+            if value is not None:
+                _require_at_least(1, **{key: value})
+        _require_not_negative(minimum_gain=self.minimum_gain)
 
 
 @dataclass(frozen=True)
@@ -195,6 +221,9 @@ class StageConfig:
     group_by_length: bool = False  # batches of similar length: less padding
     workers: int = 2  # processes that read pictures; 0: the main process
     cache_pictures: bool = False  # keep prepared pictures in memory, in each of those processes; for small sets
+    validation: ValidationConfig | None = None  # while training; null: none
+    unreadable: Literal["error", "skip"] = "error"  # a picture that cannot be read: stop, or go on without it
+    bad_steps: int = 0  # optimizer steps that may be left out because loss or gradient is not finite; then: stop
     save_steps: int | None = None  # optimizer steps between checkpoints; null: every epoch
     save_total: int = 2  # checkpoints kept
     log_steps: int = 10  # optimizer steps between log lines
@@ -216,7 +245,9 @@ class StageConfig:
         )
         if self.save_steps is not None:
             _require_at_least(1, save_steps=self.save_steps)
-        _require_at_least(0, workers=self.workers)
+        _require_at_least(0, workers=self.workers, bad_steps=self.bad_steps)
+        fits = self.bad_steps == 0 or self.deepspeed is None
+        _require(fits, "bad_steps", "cannot be used with deepspeed, which steps by itself; set one of the two aside")
         conflict = self.group_by_length and self.order == "in_order"
         _require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
         rate, trainable = self.optimizer, self.trainable
@@ -225,6 +256,8 @@ class StageConfig:
         _require(used, "optimizer.vision_learning_rate", idle.format("vision_encoder"))
         used = trainable.abstractor or rate.abstractor_learning_rate is None
         _require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
+        used = trainable.lora is not None or rate.adapter_learning_rate is None
+        _require(used, "optimizer.adapter_learning_rate", "has no effect without lora; set lora or take the rate out")
 
 
 @dataclass(frozen=True)

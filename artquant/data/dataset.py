@@ -13,8 +13,10 @@ side, M positions whose logits are needed, K width of the readout's target.
     level_probs     [R, K]        float32, target of each scored sample, in the order of the last R positions
     counts          (Md, Ms, R)   plain integers with Md + Ms + R = M, so that no device is asked for them
     sources         [B]           the records' files, numbers and ids, for messages
+    errors                        messages about the samples that were to be in this batch and cannot be read
 
-A batch with a picture that cannot be read is {"error": message} alone.
+Of a batch that would be empty the first sample stays, with a blank picture and nothing to learn (M = R = 0), so that
+every rank goes through the same steps.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from artquant.data.images import ImageError, load_image
@@ -134,11 +137,12 @@ class ArtDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
+        item = {"sample": self.samples[index], "source": f"{record.source} ({record.id})"}
         try:
-            pixel_values = self._pixels(record)
-        except ImageError as error:  # raised by the trainer: from a worker process only a traceback would arrive
-            return {"error": str(error)}
-        return {"sample": self.samples[index], "pixel_values": pixel_values, "source": f"{record.source} ({record.id})"}
+            return item | {"pixel_values": self._pixels(record)}
+        except ImageError as error:  # met by the trainer: from a worker process only a traceback would arrive
+            blank = self.processor.image_processor(Image.new("RGB", (8, 8)))["pixel_values"][0]
+            return item | {"pixel_values": blank, "error": str(error)}
 
     def _pixels(self, record: TrainingRecord) -> torch.Tensor:
         if self._cache is not None and record.image in self._cache:
@@ -162,14 +166,14 @@ class Collator:
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         errors = [item["error"] for item in items if "error" in item]
-        if errors:
-            return {"error": errors[0]}
+        items = [item for item in items if "error" not in item] or items[:1]
         samples = [item["sample"] for item in items]
+        readable = "error" not in items[0]
         batch = self.processor.pad([sample.input_ids for sample in samples])
         width = batch["input_ids"].shape[1]
         places: dict[str, list[tuple[int, int]]] = {task: [] for task in TASKS}
         for row, sample in enumerate(samples):
-            learned = range(sample.answer_start, len(sample.input_ids))
+            learned = range(sample.answer_start, len(sample.input_ids)) if readable else ()
             for index in learned:
                 # The token at `index` is predicted one position earlier.
                 place = (row * width + index - 1, sample.input_ids[index])
@@ -180,7 +184,7 @@ class Collator:
                 else:
                     places["score_text"].append(place)
         joined = [place for task in TASKS for place in places[task]]
-        targets = [sample.target for sample in samples if sample.rating_index is not None]
+        targets = [sample.target for sample in samples if sample.rating_index is not None and readable]
         return batch | {
             "pixel_values": torch.stack([item["pixel_values"] for item in items]),
             "positions": torch.tensor([position for position, _ in joined], dtype=torch.long),
@@ -188,6 +192,7 @@ class Collator:
             "level_probs": torch.tensor(targets, dtype=torch.float32),
             "counts": tuple(len(places[task]) for task in TASKS),
             "sources": [item["source"] for item in items],
+            "errors": errors,
         }
 
 

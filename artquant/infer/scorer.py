@@ -77,7 +77,7 @@ class Scorer:
         processor = self.loaded.processor
         return torch.tensor(processor.expand(processor.tokenize(text)), device=self.device)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
     def score_pixels(self, pixel_values: torch.Tensor, attributes: Sequence[str] = ()) -> list[Score]:
         """Scores of prepared pictures [B, 3, S, S]; of the whole and of each attribute, in one pass.
 
@@ -98,7 +98,9 @@ class Scorer:
         outputs = self.model.base_model(**inputs, pixel_values=pixel_values, use_cache=False)
         # The head in float32 and at few positions: in bfloat16 the logits would be rounded to steps of up to 0.1.
         hidden = outputs.last_hidden_state.index_select(1, ends).float()
-        scores = self._read((hidden @ self._head.T).flatten(0, 1))
+        with torch.autocast(self.device.type, enabled=False):  # validation comes here from mixed-precision training
+            logits = hidden @ self._head.T
+        scores = self._read(logits.flatten(0, 1))
         rows = [scores[start : start + len(ends)] for start in range(0, len(scores), len(ends))]
         return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in rows]
 

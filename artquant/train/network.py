@@ -29,6 +29,7 @@ from artquant.models.checkpoints import (
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.train.weights import whole_size
 
 logger = logging.getLogger(__name__)
 
@@ -126,16 +127,8 @@ def trainable_in_float32(network: nn.Module) -> None:
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Trainable and all parameters; under ZeRO-3 of the whole, not of this rank's share."""
-
-    size = _whole_size if is_deepspeed_zero3_enabled() else nn.Parameter.numel
-    sizes = [(size(parameter), parameter.requires_grad) for parameter in network.parameters()]
+    sizes = [(whole_size(parameter), parameter.requires_grad) for parameter in network.parameters()]
     return sum(count for count, trains in sizes if trains), sum(count for count, _ in sizes)
-
-
-def _whole_size(parameter: nn.Parameter) -> int:
-    from deepspeed.runtime.zero.partition_parameters import is_zero_param
-
-    return parameter.ds_numel if is_zero_param(parameter) else parameter.numel()  # a new adapter is still whole
 
 
 def merged_weights(adapted: PeftModel, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

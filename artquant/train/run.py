@@ -10,19 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments, set_seed
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from artquant.config.load import load_config, resolve, save_config
-from artquant.config.schema import RunConfig, StageConfig
+from artquant.config.schema import DataConfig, RunConfig, StageConfig
 from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
-from artquant.data.records import TrainingRecord, check_images_exist, read_training_records
+from artquant.data.records import TrainingRecord, check_images_exist, read_image_records, read_training_records
 from artquant.errors import ArtQuantError
-from artquant.jsonio import write_json
-from artquant.models.checkpoints import DTYPES, trained_attributes
+from artquant.jsonio import read_json_lines, write_json_lines
+from artquant.models.checkpoints import DTYPES, LoadedModel, trained_attributes
 from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
-from artquant.prompts import get_prompt
+from artquant.prompts import Prompt, get_prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.train.checkpointing import CheckpointStore, read_manifest
+from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import (
     TrainableNetwork,
     count_parameters,
@@ -31,31 +34,43 @@ from artquant.train.network import (
     write_trained_model,
 )
 from artquant.train.objective import Objective
+from artquant.train.progress import HISTORY, HistoryWriter
 from artquant.train.stages import chosen_stages
-from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
+from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer, Safeguards
+from artquant.train.validation import EarlyStopping, Validation
 
 logger = logging.getLogger(__name__)
 
 
-def claim_run(config: RunConfig) -> None:
+# Settings of a stage that change neither what is learned nor what is written.
+_FREE_STAGE_SETTINGS = ("workers", "cache_pictures", "log_steps", "save_steps", "save_total")
+
+
+def claim_run(config: RunConfig, accept_changes: bool = False) -> None:
     """Make the run's folder and keep the configuration in it.
+
+    Args:
+        accept_changes: go on with another configuration than the run was started with.
 
     Raises:
         ArtQuantError: the folder holds a run that was trained with another configuration.
     """
     file = run_folder(config) / CONFIG_FILE
-    if file.is_file():
+    if file.is_file() and not accept_changes:
         changed = _changes(_training_part(load_config(file)), _training_part(config))
         if changed:
             raise ArtQuantError(
                 f"{file}: this run was started with another configuration ({'; '.join(changed[:5])}); choose another "
-                f"run name (run=NAME) or delete {run_folder(config)}"
+                f"run name (run=NAME), delete {run_folder(config)}, or go on all the same (--accept-changes)"
             )
     save_config(config, file)
 
 
 def _training_part(config: RunConfig) -> dict:
     values = resolve(config)
+    for stage in values["stages"]:
+        for name in _FREE_STAGE_SETTINGS:
+            del stage[name]
     return {name: value for name, value in values.items() if name not in ("infer", "evaluate", "output")}
 
 
@@ -69,11 +84,11 @@ def _changes(before, after, key: str = "") -> list[str]:
     return [] if before == after else [f"{key.lstrip('.')} was {before}, is {after}"]
 
 
-def read_parts(config: RunConfig, stage: StageConfig) -> list[list[TrainingRecord]]:
-    """The records of each of a stage's data sets, checked."""
+def read_parts(config: RunConfig, sets: Sequence[DataConfig]) -> list[list[TrainingRecord]]:
+    """The records of each data set, checked."""
     scale = (min(config.levels.weights), max(config.levels.weights))
     parts = []
-    for data in stage.data:
+    for data in sets:
         records = read_training_records(data.records, data.images, len(config.levels.words), scale)
         if not records:
             raise ArtQuantError(f"{data.records}: holds no records")
@@ -101,9 +116,11 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         adam_beta2=rates.betas[1],
         max_grad_norm=rates.max_grad_norm,
         logging_steps=stage.log_steps,
+        logging_nan_inf_filter=False,  # what is not finite is met by the trainer, not averaged away
         save_strategy="epoch" if stage.save_steps is None else "steps",
         save_steps=stage.save_steps or 500,
-        save_total_limit=stage.save_total,
+        eval_strategy=_validation_strategy(stage),
+        eval_steps=stage.validation and stage.validation.steps,
         seed=config.seed,
         data_seed=config.seed,
         bf16=config.model.dtype == "bfloat16",
@@ -118,14 +135,10 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
     )
 
 
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a stage whose writing was finished; the trainer's state is written last."""
-    checkpoints = [
-        path
-        for path in (folder / "checkpoints").glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file() and (path / TRAINABLE_WEIGHTS).is_file()
-    ]
-    return max(checkpoints, key=lambda path: int(path.name.split("-")[1]), default=None)
+def _validation_strategy(stage: StageConfig) -> str:
+    if stage.validation is None:
+        return "no"
+    return "epoch" if stage.validation.steps is None else "steps"
 
 
 def run_stage(config: RunConfig, stage: StageConfig) -> None:
@@ -156,23 +169,83 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         config.levels.weights,
         closed_loss=stage.loss.closed_set,
     )
-    trainer = _build_trainer(config, stage, arguments, trained, prompt, readout)
-    checkpoint = last_complete_checkpoint(folder)
+    with StopRequest() as stop:
+        trainer = _build_trainer(config, stage, arguments, trained, prompt, readout, _safeguards(stage, folder, stop))
+        _train(trainer, stage)
+    _write_result(config, stage, trainer, trained)
+
+
+def _safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Safeguards:
+    return Safeguards(
+        checkpoints=CheckpointStore(folder / "checkpoints", stage.save_total),
+        best=CheckpointStore(folder / "best", 1),
+        stop=stop,
+        skipped=folder / f"skipped-{os.environ.get('RANK', '0')}.jsonl",
+        bad_steps=stage.bad_steps,
+        skip_unreadable=stage.unreadable == "skip",
+    )
+
+
+def _train(trainer: ArtTrainer, stage: StageConfig) -> None:
+    """Train to the end, from the last whole checkpoint if there is one."""
+    checkpoint = trainer.safeguards.checkpoints.last()
     if checkpoint is not None:
         logger.info("going on from %s", checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    wrapped = trainer.model_wrapped if arguments.deepspeed else trained.model
+        trainer.resume(checkpoint)
+    else:
+        trainer.train()
+    state = trainer.state
+    if trainer.interrupted and state.global_step < state.max_steps:
+        raise TrainingStopped(
+            f"stage {stage.name}: stopped on request after step {state.global_step} of {state.max_steps}, with a "
+            "checkpoint; run the same command to go on"
+        )
+
+
+def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, trained: TrainableNetwork) -> None:
+    """Write the stage's model, from the last weights or the best."""
+    target = stage_model(config, stage)
+    start = start_folder(config, stage)
+    wrapped = trainer.model_wrapped if trainer.args.deepspeed else trained.model
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
-        write_json(folder / "history.json", trainer.state.log_history)
         history = _history(config, stage, start, trained) | {"steps": trainer.state.global_step}
-        shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
+        best = trainer.safeguards.best.last() if stage.validation and stage.validation.keep == "best" else None
+        if best is not None:
+            state_dict = state_dict | load_file(best / TRAINABLE_WEIGHTS)
+            history["steps"] = read_manifest(best)["step"]
+            logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
         attributes = tuple(dict.fromkeys((*trained_attributes(start), *trainer.train_dataset.attributes)))
+        shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
         write_trained_model(
-            target, trained, state_dict, prompt, readout, history, DTYPES[config.model.dtype], attributes
+            target,
+            trained,
+            state_dict,
+            trainer.prompt,
+            trainer.objective.readout,
+            history,
+            DTYPES[config.model.dtype],
+            attributes,
         )
         logger.info("stage %s: model written to %s", stage.name, target)
+        _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
+
+
+def _report_skipped(stage: StageConfig, folder: Path) -> None:
+    """Tell how many pictures could not be read, and where they are listed."""
+    files = sorted(folder.glob("skipped-*.jsonl"))
+    errors = dict.fromkeys(line["error"] for file in files for _, line in read_json_lines(file))
+    if errors:
+        write_json_lines(folder / "skipped.jsonl", ({"error": error} for error in errors))
+        logger.warning(
+            "stage %s: %d pictures could not be read and were left out; see %s",
+            stage.name,
+            len(errors),
+            folder / "skipped.jsonl",
+        )
+    for file in files:
+        file.unlink()
 
 
 def _history(config: RunConfig, stage: StageConfig, start: Path, trained: TrainableNetwork) -> dict:
@@ -200,10 +273,11 @@ def _build_trainer(
     stage: StageConfig,
     arguments: TrainingArguments,
     trained: TrainableNetwork,
-    prompt,
+    prompt: Prompt,
     readout: RatingLevels,
+    safeguards: Safeguards,
 ) -> ArtTrainer:
-    parts = read_parts(config, stage)
+    parts = read_parts(config, stage.data)
     records = [record for part in parts for record in part]
     dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
     indices, offset = [], 0
@@ -217,35 +291,68 @@ def _build_trainer(
         lengths=dataset.lengths() if stage.group_by_length else None,
         group_size=stage.batch_size * arguments.world_size,
     )
-    trains, parameters = count_parameters(trained.model)
-    logger.info(
-        "stage %s: %d records, %d samples an epoch, %d of %d parameters train, %d rank(s)",
-        stage.name,
-        len(records),
-        len(sampler),
-        trains,
-        parameters,
-        arguments.world_size,
-    )
-    return ArtTrainer(
+    objective = Objective(readout, stage.loss)
+    validation = _validation(config, stage, trained, prompt, objective)
+    wanted = stage.validation
+    trainer = ArtTrainer(
         model=trained.model,
         args=arguments,
         train_dataset=dataset,
         data_collator=Collator(trained.processor),
-        objective=Objective(readout, stage.loss),
+        objective=objective,
+        prompt=prompt,
         optimizer_config=stage.optimizer,
         sampler=sampler,
-        callbacks=_reporters(arguments),
+        safeguards=safeguards,
+        validation=validation,
+        early_stopping=wanted and EarlyStopping(wanted.patience, wanted.minimum_gain),
+        callbacks=_reporters(arguments, run_folder(config) / stage.name / HISTORY),
     )
+    _announce(stage, trainer, len(records), len(sampler))
+    return trainer
 
 
-def _reporters(arguments: TrainingArguments) -> list[TensorBoardCallback]:
-    """TensorBoard curves beside the checkpoints, where tensorboard is installed."""
-    if arguments.process_index != 0 or importlib.util.find_spec("tensorboard") is None:
+def _announce(stage: StageConfig, trainer: ArtTrainer, records: int, samples: int) -> None:
+    """What is about to be trained, on what, and at which rates."""
+    trains, parameters = count_parameters(trainer.model)
+    ranks = trainer.args.world_size
+    logger.info("stage %s: %d records, %d samples an epoch, %d rank(s)", stage.name, records, samples, ranks)
+    logger.info("%d of %d parameters train", trains, parameters)
+    for part, (count, rate) in trainer.rates_by_part().items():
+        logger.info("  %-14s %13d parameters, learning rate %g", part, count, rate)
+
+
+def _validation(
+    config: RunConfig, stage: StageConfig, trained: TrainableNetwork, prompt: Prompt, objective: Objective
+) -> Validation | None:
+    wanted = stage.validation
+    if wanted is None:
+        return None
+    scored, held_out = [], None
+    if wanted.records is not None:
+        scale = (min(config.levels.weights), max(config.levels.weights))
+        scored = read_image_records(wanted.records, wanted.images, scale)
+        unrated = next((record for record in scored if record.gt_score is None), None)
+        if unrated is not None:
+            raise ArtQuantError(f"{unrated.source} (id {unrated.id!r}): no gt_score, so it cannot validate; add it")
+        check_images_exist(scored)
+    if wanted.losses:
+        records = [record for part in read_parts(config, wanted.losses) for record in part]
+        held_out = ArtDataset(records, trained.processor, prompt, objective.readout, stage.max_length)
+    model = LoadedModel(trained.network, trained.processor, prompt, objective.readout)
+    return Validation(model, scored, held_out, objective, wanted.batch_size, stage.workers)
+
+
+def _reporters(arguments: TrainingArguments, history: Path) -> list[TrainerCallback]:
+    """The history file, and TensorBoard curves beside the checkpoints where tensorboard is installed."""
+    if arguments.process_index != 0:
         return []
-    from torch.utils.tensorboard import SummaryWriter
+    reporters: list[TrainerCallback] = [HistoryWriter(history)]
+    if importlib.util.find_spec("tensorboard") is not None:
+        from torch.utils.tensorboard import SummaryWriter
 
-    return [TensorBoardCallback(SummaryWriter(log_dir=arguments.output_dir))]
+        reporters.append(TensorBoardCallback(SummaryWriter(log_dir=arguments.output_dir)))
+    return reporters
 
 
 def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
@@ -257,12 +364,20 @@ def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
             )
 
 
-def run_training(config: RunConfig, stages: Sequence[str] = ()) -> None:
-    """Train the named stages of a run, or all of them, in order."""
+def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: bool = False) -> None:
+    """Train the named stages of a run, or all of them, in order.
+
+    Args:
+        accept_changes: as in `claim_run`.
+
+    Raises:
+        TrainingStopped: it was asked to stop; what is done is saved.
+        ArtQuantError: whatever is wrong with configuration, data or weights.
+    """
     chosen = chosen_stages(config, stages)
     if "RANK" not in os.environ:
         _require_no_launcher(chosen)
     if int(os.environ.get("RANK", "0")) == 0:
-        claim_run(config)
+        claim_run(config, accept_changes)
     for stage in chosen:
         run_stage(config, stage)

@@ -3,60 +3,125 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
 from artquant.config.schema import OptimizerConfig
 from artquant.data.dataset import TASKS, EpochSampler
 from artquant.errors import ArtQuantError
+from artquant.jsonio import JsonError, append_json_lines
+from artquant.prompts import Prompt
+from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
+from artquant.train.interruption import StopRequest, ignore_stop_signal
 from artquant.train.objective import Objective, task_counts
+from artquant.train.progress import Throughput
+from artquant.train.validation import EarlyStopping, Validation
+from artquant.train.weights import trainable_tensors, whole_size
 
 logger = logging.getLogger(__name__)
 
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's weights: only what trains
+_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError)  # of a full disk, by whichever writer meets it
 PARTS = {"vision_encoder": "model.vision_model.", "abstractor": "model.visual_abstractor."}
 
 
-class _EpochOrder(TrainerCallback):
-    """Tells the sampler which epoch begins.
+class _StepEvents(TrainerCallback):
+    """What the trainer's loop is told at its steps.
 
-    The data loader does so too, but its call does not pass through the two wrappers that it has in an epoch that is
-    resumed on several ranks; the rest of that epoch would come in the first epoch's order.
+    The sampler learns which epoch begins: the data loader's own call does not pass through the two wrappers that it has
+    in an epoch that is resumed on several ranks; the rest of that epoch would come in the first epoch's order. And the
+    loop ends, with a checkpoint, when that was asked for.
     """
 
-    def __init__(self, sampler: EpochSampler):
-        self.sampler = sampler
+    def __init__(self, trainer: ArtTrainer):
+        self.trainer = trainer
 
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:
-        self.sampler.set_epoch(int(state.epoch))
+        self.trainer.sampler.set_epoch(int(state.epoch))
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.trainer.throughput.first_step = state.global_step
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if self.trainer.interrupted and state.global_step < state.max_steps:
+            control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, args, state, control, **kwargs) -> None:
+        if self.trainer.early_stopping.stops:
+            logger.info("no gain in %d validations: the stage ends", self.trainer.early_stopping.patience)
+            control.should_training_stop = True
+
+
+@dataclass(frozen=True)
+class Safeguards:
+    """Where a stage keeps what it must not lose, and how it meets what goes wrong.
+
+    checkpoints: to resume from. best: trainable weights of the best validation. card: describes the run, in each
+    manifest. stop: the request to end. bad_steps: optimizer steps that may be left out for not being finite.
+    skip_unreadable: go on without pictures that cannot be read, noting them in `skipped`.
+    """
+
+    checkpoints: CheckpointStore
+    best: CheckpointStore
+    stop: StopRequest
+    skipped: Path
+    card: dict[str, Any] = field(default_factory=dict)
+    bad_steps: int = 0
+    skip_unreadable: bool = False
 
 
 class ArtTrainer(Trainer):
     """Differs from transformers' trainer in this alone:
 
     - the loss is `Objective`'s, each term normalised over the whole optimizer step and logged by itself;
-    - vision encoder and abstractor may have learning rates of their own;
+    - vision encoder, abstractor and adapters may have learning rates of their own;
     - the order of the data is `EpochSampler`'s;
-    - of the weights, checkpoints hold the trainable ones (DeepSpeed adds files of its own).
+    - of the weights, checkpoints hold the trainable ones (DeepSpeed adds files of its own); they are whole or absent;
+    - validation is `Validation`'s;
+    - a step whose loss or gradient is not finite stops the run, or is left out up to a stated number.
     """
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, objective: Objective, optimizer_config: OptimizerConfig, sampler: EpochSampler, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        objective: Objective,
+        prompt: Prompt,
+        optimizer_config: OptimizerConfig,
+        sampler: EpochSampler,
+        safeguards: Safeguards,
+        validation: Validation | None = None,
+        early_stopping: EarlyStopping | None = None,
+        **kwargs,
+    ):
+        super().__init__(eval_dataset=validation, **kwargs)
         self.model_accepts_loss_kwargs = True  # what transformers before 5.20 asks instead of the above
         self.objective = objective
+        self.prompt = prompt
         self.optimizer_config = optimizer_config
         self.sampler = sampler
-        self.add_callback(_EpochOrder(sampler))
+        self.safeguards = safeguards
+        self.validation = validation
+        self.early_stopping = early_stopping or EarlyStopping(None)
+        self.throughput = Throughput(self.args.world_size)
+        self.interrupted = False
+        self.steps_left_out = 0
+        self.add_callback(_StepEvents(self))
         self._term_totals: dict[str, torch.Tensor] = {}
         self._term_steps: dict[str, int] = {}
+        self._step_sources: list[str] = []
+        self._saved_step = -1
 
     def _get_train_sampler(self, train_dataset=None) -> EpochSampler:
         return self.sampler
@@ -70,13 +135,14 @@ class ArtTrainer(Trainer):
             batch = next(epoch_iterator, None)
             if batch is None:
                 break
-            if "error" in batch:
-                self.callback_handler.on_train_end(self.args, self.state, self.control)  # closes the progress bar
-                raise ArtQuantError(batch["error"])
+            self._note_unreadable(batch.pop("errors"))
+            self.throughput.count(len(batch["sources"]), batch["attention_mask"].sum())
             batches.append(batch)
-        counts = task_counts(batches)
+        self._step_sources = [source for batch in batches for source in batch["sources"]]
+        counts = [*task_counts(batches), int(self.safeguards.stop.received)]
         if self.args.world_size > 1:
             counts = self.accelerator.reduce(torch.tensor(counts, device=device), "sum").tolist()
+        self.interrupted = counts.pop() > 0  # the same on every rank
         step_counts = dict(zip(TASKS, counts, strict=True))
         for task in TASKS:
             self._term_steps[task] = self._term_steps.get(task, 0) + (step_counts[task] > 0)
@@ -96,6 +162,7 @@ class ArtTrainer(Trainer):
         sums = self.objective.term_sums(outputs.logits, inputs)
         terms = {task: sums[task] * ranks / max(counts[task], 1) for task in TASKS}
         loss = self.objective.total(terms)
+        self._check_finite(loss, inputs["sources"])
         for task, term in terms.items():
             self._term_totals[task] = self._term_totals.get(task, 0.0) + term.detach()
         return (loss, outputs) if return_outputs else loss
@@ -110,7 +177,79 @@ class ArtTrainer(Trainer):
                 if self._term_steps[task]:
                     logs[f"loss_{task}"] = total / self._term_steps[task]
             self._term_totals, self._term_steps = {}, {}
+            logs |= self.throughput.report(self.state.global_step, self.state.max_steps)
+            if self.steps_left_out:
+                logs["steps_left_out"] = self.steps_left_out
         super().log(logs, start_time)
+
+    def _note_unreadable(self, errors: Sequence[str]) -> None:
+        """Stop at a picture that cannot be read, or write it down and go on."""
+        if errors and not self.safeguards.skip_unreadable:
+            self._stop(errors[0])
+        append_json_lines(self.safeguards.skipped, [{"error": error} for error in errors])
+
+    def _stop(self, message: str) -> None:
+        self.callback_handler.on_train_end(self.args, self.state, self.control)  # closes the progress bar
+        raise ArtQuantError(message)
+
+    def _check_finite(self, loss: torch.Tensor, sources: Sequence[str]) -> None:
+        if self.safeguards.bad_steps == 0 and not math.isfinite(loss.item()):
+            self._stop(self._not_finite("loss", sources))
+
+    def _not_finite(self, what: str, sources: Sequence[str]) -> str:
+        return (
+            f"step {self.state.global_step + 1}: the {what} is not finite; its batch: {', '.join(sources)}. Look at "
+            "these records, lower the learning rate, or leave such steps out (bad_steps)"
+        )
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor | float | None:
+        """Clip, and leave the step out if the gradient is not finite; its norm is the same on every rank."""
+        norm = super()._clip_grad_norm(model)
+        if self.is_deepspeed_enabled or norm is None or math.isfinite(float(norm)):
+            return norm
+        if self.steps_left_out == self.safeguards.bad_steps:
+            left_out = f" ({self.steps_left_out} steps were left out before)" if self.steps_left_out else ""
+            self._stop(self._not_finite("gradient", self._step_sources) + left_out)
+        self.steps_left_out += 1
+        logger.warning("%s; the step is left out", self._not_finite("gradient", self._step_sources))
+        self._term_totals = {task: torch.nan_to_num(total) for task, total in self._term_totals.items()}
+        self._tr_loss.nan_to_num_()
+        model.zero_grad(set_to_none=True)  # without gradients the optimizer leaves a parameter and its state alone
+        return norm
+
+    def _get_dataloader(self, *arguments, **options) -> DataLoader:
+        loader = super()._get_dataloader(*arguments, **options)
+        loader.worker_init_fn = ignore_stop_signal  # reading pictures draws no random numbers, which it seeded before
+        return loader
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Validate: figures, logged as `eval_...`; the best weights by SRCC are kept."""
+        with self.compute_loss_context_manager():
+            found = self.validation.run(self.args.process_index, self.args.world_size, self.args.device, self._gather)
+        if "SRCC" in found and self.early_stopping.note(found["SRCC"], self.state.global_step):
+            self._keep_best(found)
+        figures = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(figures)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
+
+    def _gather(self, value: Any) -> list[Any]:
+        if self.args.world_size == 1:
+            return [value]
+        values = [None] * self.args.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        step, store = self.state.global_step, self.safeguards.best
+        tensors = trainable_tensors(self.model)
+        if self.is_world_process_zero():
+            try:
+                _write_tensors(store.partial(step), tensors)
+                store.commit(step, figures=figures, **self.safeguards.card)
+            except _WRITE_ERRORS as error:
+                raise not_written(store, step, error) from error
+        self.accelerator.wait_for_everyone()
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """AdamW with a group for every learning rate, with and without weight decay."""
@@ -122,41 +261,88 @@ class ArtTrainer(Trainer):
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Trainable parameters by part (vision encoder, abstractor, the rest) and weight decay."""
-        rates = {
-            "vision_encoder": self.optimizer_config.vision_learning_rate,
-            "abstractor": self.optimizer_config.abstractor_learning_rate,
-            "rest": None,
-        }
+        rates = self._rates()
         decayed = set(self.get_decay_parameter_names(network))
         groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
-                part = next((part for part, prefix in PARTS.items() if prefix in name), "rest")
-                groups.setdefault((part, name in decayed), []).append(parameter)
+                groups.setdefault((_part(name), name in decayed), []).append(parameter)
         return [
             {
                 "params": parameters,
-                "lr": rates[part] or self.optimizer_config.learning_rate,
+                "lr": rates[part],
                 "weight_decay": self.optimizer_config.weight_decay if decay else 0.0,
                 "name": part,
             }
             for (part, decay), parameters in groups.items()
         ]
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        if not self.args.should_save:  # all ranks come here, to gather; one writes
-            return
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        state_dict = self.model.state_dict() if state_dict is None else state_dict
-        trainable = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        tensors = {name: value.contiguous() for name, value in state_dict.items() if name in trainable}
-        save_file(tensors, folder / TRAINABLE_WEIGHTS)
+    def _rates(self) -> dict[str, float]:
+        config = self.optimizer_config
+        own = {
+            "vision_encoder": config.vision_learning_rate,
+            "abstractor": config.abstractor_learning_rate,
+            "adapters": config.adapter_learning_rate,
+            "decoder": None,
+        }
+        return {part: rate or config.learning_rate for part, rate in own.items()}
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The trainer's state is written next, by the first rank, and says that the checkpoint is complete.
+    def rates_by_part(self) -> dict[str, tuple[int, float]]:
+        """Of each part that trains: its number of parameters and its peak learning rate."""
+        counts: dict[str, int] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                counts[_part(name)] = counts.get(_part(name), 0) + whole_size(parameter)
+        return {part: (count, self._rates()[part]) for part, count in counts.items()}
+
+    def _get_output_dir(self, trial) -> str:
+        return str(self.safeguards.checkpoints.aside)  # until it is whole
+
+    def _save_checkpoint(self, model: nn.Module, trial) -> None:
+        step, store = self.state.global_step, self.safeguards.checkpoints
+        if self._saved_step == step:  # at the end of an epoch that ends with a save
+            return
+        if self.is_world_process_zero():
+            store.discard_partial()
         self.accelerator.wait_for_everyone()
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                described = {"ranks": self.args.world_size, "early_stopping": self.early_stopping.state()}
+                described["steps_left_out"] = self.steps_left_out
+                store.commit(step, **described, **self.safeguards.card)
+        except _WRITE_ERRORS as error:
+            raise not_written(store, step, error) from error
+        self.accelerator.wait_for_everyone()
+        self._saved_step = step
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what trains, however it is spread over the ranks."""
+        tensors = trainable_tensors(self.model)
+        if self.args.should_save:
+            odd = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
+            if odd is not None:
+                self._stop(
+                    f"step {self.state.global_step}: {odd} is not finite any more; no checkpoint of it is written"
+                )
+            _write_tensors(Path(output_dir or self.args.output_dir), tensors)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Train on from a whole checkpoint.
+
+        Raises:
+            ArtQuantError: it was written by another number of ranks.
+        """
+        manifest = read_manifest(checkpoint)
+        if manifest["ranks"] != self.args.world_size:
+            raise ArtQuantError(
+                f"{checkpoint}: written by {manifest['ranks']} rank(s), this run has {self.args.world_size}; start as "
+                "many (--ranks), or delete the stage's checkpoints"
+            )
+        self.early_stopping.restore(manifest["early_stopping"])
+        self.steps_left_out = manifest["steps_left_out"]
+        self.train(resume_from_checkpoint=str(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_WEIGHTS
@@ -169,3 +355,15 @@ class ArtTrainer(Trainer):
         with torch.no_grad():
             for name, value in tensors.items():
                 parameters[name].copy_(value)
+
+
+def _part(name: str) -> str:
+    """Which part of the network a parameter belongs to."""
+    if "lora_" in name:
+        return "adapters"
+    return next((part for part, prefix in PARTS.items() if prefix in name), "decoder")
+
+
+def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / TRAINABLE_WEIGHTS)

@@ -130,9 +130,11 @@ class Laboratory:
 
     @staticmethod
     def history(run: Path, stage: str) -> list[dict[str, float]]:
-        """A stage's log lines that hold a loss."""
-        lines = json.loads((run / stage / "history.json").read_text(encoding="utf-8"))
-        return [line for line in lines if "loss" in line]
+        """A stage's log lines that hold a loss, without the figures that no two runs share."""
+        lines = (run / stage / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        of_the_machine = ("images_per_second", "tokens_per_second", "peak_memory_gib", "seconds_left")
+        kept = [{key: value for key, value in json.loads(line).items() if key not in of_the_machine} for line in lines]
+        return [line for line in kept if "loss" in line]
 
     @staticmethod
     def weights(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ SOURCE = "descriptions_level_{}.json"
 def test_files_of_a_run(lab, two_stages):
     for stage, checkpoints in (("descriptions", {"checkpoint-3", "checkpoint-6"}), ("scores", {"checkpoint-6"})):
         folder = two_stages / stage
-        assert {path.name for path in folder.iterdir()} == {"checkpoints", "history.json", "model"}
+        assert {path.name for path in folder.iterdir()} == {"checkpoints", "history.jsonl", "model"}
         assert {path.name for path in (folder / "checkpoints").glob("checkpoint-*")} == checkpoints
         assert {"config.json", "model.safetensors", "tokenizer.model", "preprocessor_config.json", "artquant.json"} <= {
             path.name for path in (folder / "model").iterdir()

@@ -34,6 +34,7 @@ def test_count():
         "apdd/apdd.yaml",
         "apdd/joint.yaml",
         "apdd/score_published.yaml",
+        "demo/attributes.yaml",
         "demo/demo.yaml",
         "demo/model.yaml",
     ]

@@ -106,7 +106,7 @@ class TestArtDataset:
 
     def test_picture_that_cannot_be_read(self, make, pictures, tmp_path):
         item = make(score(pictures, 7, image=tmp_path / "lost.png"))[0]
-        assert set(item) == {"error"}
+        assert item["pixel_values"].unique().numel() <= 3  # a blank picture, one colour in three channels
         assert "lost.png" in item["error"] and "score.json record 8 id 'r7'" in item["error"]
 
     def test_too_long(self, make, pictures):
@@ -167,8 +167,19 @@ class TestCollator:
 
     def test_unreadable_picture(self, make, pictures, tiny_processor, tmp_path):
         data = make(score(pictures, 0), score(pictures, 1, image=tmp_path / "lost.png"))
+        collate = Collator(tiny_processor)
+        batch, whole = collate([data[0], data[1]]), collate([data[0]])
+        assert batch.pop("errors") == [data[1]["error"]] and whole.pop("errors") == []
+        assert batch.keys() == whole.keys()
+        for name, value in whole.items():
+            assert torch.equal(batch[name], value) if isinstance(value, torch.Tensor) else batch[name] == value
+
+    def test_no_readable_picture(self, make, pictures, tiny_processor, tmp_path):
+        data = make(score(pictures, 0, image=tmp_path / "lost.png"), description(pictures, 1, image=tmp_path / "gone"))
         batch = Collator(tiny_processor)([data[0], data[1]])
-        assert batch == {"error": data[1]["error"]}
+        assert len(batch["errors"]) == 2 and batch["counts"] == (0, 0, 0)
+        assert len(batch["input_ids"]) == len(batch["pixel_values"]) == 1
+        assert batch["positions"].shape == batch["token_ids"].shape == (0,) and len(batch["level_probs"]) == 0
 
 
 def orders(sampler: EpochSampler, epochs: int = 3) -> list[list[int]]:

@@ -1,0 +1,136 @@
+"""Checkpoints that are either whole or not there.
+
+A checkpoint is written under another name, forced to the disk, listed in a manifest and only then given its name:
+whatever a crash or a full disk leaves behind is not taken for a checkpoint. One whose files are not as its manifest
+says (cut short while it was copied, say) is passed over as well.
+
+    FOLDER/checkpoint-120/               a whole checkpoint, with checkpoint.json
+    FOLDER/.partial/checkpoint-160/      being written, or left behind
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from artquant.errors import ArtQuantError
+from artquant.jsonio import JsonError, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "checkpoint.json"
+_PARTIAL = ".partial"
+_PREFIX = "checkpoint-"
+
+
+class CheckpointStore:
+    """The checkpoints in one folder.
+
+    Args:
+        folder: where they lie.
+        keep: how many are kept; older ones are deleted once a new one is whole.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder = folder
+        self.keep = keep
+
+    @property
+    def aside(self) -> Path:
+        """Where a checkpoint is written until it is whole."""
+        return self.folder / _PARTIAL
+
+    def path(self, step: int) -> Path:
+        """A whole checkpoint's folder."""
+        return self.folder / f"{_PREFIX}{step}"
+
+    def partial(self, step: int) -> Path:
+        """The folder to write a step's checkpoint into."""
+        return self.aside / f"{_PREFIX}{step}"
+
+    def discard_partial(self) -> None:
+        """Delete what an earlier writer left unfinished."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+
+    def commit(self, step: int, **description: Any) -> Path:
+        """Make the partial checkpoint of a step a whole one, then delete those beyond the number to keep.
+
+        Args:
+            description: plain values for the manifest, beside the step and the files.
+
+        Raises:
+            OSError, JsonError: it cannot be written; the checkpoints from before are untouched.
+        """
+        source, target = self.partial(step), self.path(step)
+        files = {str(file.relative_to(source)): file for file in sorted(source.rglob("*")) if file.is_file()}
+        files.pop(MANIFEST, None)
+        for file in files.values():
+            _force_to_disk(file)
+        sizes = {name: file.stat().st_size for name, file in files.items()}
+        write_json(source / MANIFEST, {"step": step, **description, "files": sizes})
+        shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+        os.replace(source, target)
+        _force_to_disk(self.folder)
+        for old in self._found()[self.keep :]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def last(self) -> Path | None:
+        """The newest whole checkpoint; damaged ones are passed over with a warning."""
+        for checkpoint in self._found():
+            fault = _fault(checkpoint)
+            if fault is None:
+                return checkpoint
+            logger.warning("%s is passed over: %s", checkpoint, fault)
+        return None
+
+    def _found(self) -> list[Path]:
+        """Checkpoint folders, newest first."""
+        numbered = [
+            (int(path.name.removeprefix(_PREFIX)), path)
+            for path in self.folder.glob(f"{_PREFIX}*")
+            if path.is_dir() and path.name.removeprefix(_PREFIX).isdecimal()
+        ]
+        return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def read_manifest(checkpoint: Path) -> dict[str, Any]:
+    """What a whole checkpoint says of itself: step, files, and what its writer described."""
+    return read_json(checkpoint / MANIFEST)
+
+
+def _fault(checkpoint: Path) -> str | None:
+    """Why a checkpoint is not whole, or None."""
+    try:
+        sizes = read_manifest(checkpoint)["files"]
+        for name, size in sizes.items():
+            file = checkpoint / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != size:
+                return f"{name} has {file.stat().st_size} bytes instead of {size}"
+    except (JsonError, KeyError, TypeError, AttributeError) as error:
+        return f"its manifest cannot be used ({error})"
+    return None
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def not_written(store: CheckpointStore, step: int, error: Exception) -> ArtQuantError:
+    """The error for a checkpoint that could not be written."""
+    last = store.last()
+    kept = f"the last whole one is {last}" if last else "there is none from before"
+    reason = " ".join(str(error).split())[:300]
+    return ArtQuantError(
+        f"{store.path(step)}: the checkpoint could not be written ({reason}); {kept}. Free space or mend the folder, "
+        "then run the same command: it goes on from there"
+    )

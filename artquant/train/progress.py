@@ -1,0 +1,77 @@
+"""What a run reports while it trains: speed, memory, time left, and one JSON line for everything that is logged."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback
+
+from artquant.jsonio import append_json_lines, read_json_lines, write_json_lines
+
+HISTORY = "history.jsonl"
+
+
+class Throughput:
+    """Images and tokens since the last report, over all ranks of a run in lockstep.
+
+    Counts are of this rank and multiplied by the number of ranks: they get batches of one size, and waiting for exact
+    numbers would cost more than they are worth.
+    """
+
+    def __init__(self, ranks: int):
+        self.ranks = ranks
+        self.started = self.since = time.perf_counter()
+        self.first_step: int | None = None
+        self._images = 0
+        self._tokens: torch.Tensor | int = 0
+
+    def count(self, images: int, tokens: torch.Tensor) -> None:
+        """Note a micro-batch; `tokens` stays on its device until a report."""
+        self._images += images
+        self._tokens = self._tokens + tokens
+
+    def report(self, step: int, steps: int) -> dict[str, float]:
+        """Figures since the last report, and start anew.
+
+        Returns:
+            images_per_second, tokens_per_second, peak_memory_gib (of this process: the GPU's if there is one, else
+            main memory) and seconds_left, at the mean speed of this process so far.
+        """
+        now = time.perf_counter()
+        elapsed = max(now - self.since, 1e-9)
+        done = step - (self.first_step or 0)
+        figures = {
+            "images_per_second": self.ranks * self._images / elapsed,
+            "tokens_per_second": self.ranks * int(self._tokens) / elapsed,
+            "peak_memory_gib": _peak_memory() / 2**30,
+            "seconds_left": (now - self.started) / done * (steps - step) if done > 0 else 0.0,
+        }
+        self.since, self._images, self._tokens = now, 0, 0
+        return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _peak_memory() -> int:
+    """Bytes."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class HistoryWriter(TrainerCallback):
+    """Appends what is logged to a JSON-lines file; a resumed run first takes out what it will log again."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if not self.file.is_file():
+            return
+        append_json_lines(self.file, [])  # removes the half line that a killed run left
+        kept = [line for _, line in read_json_lines(self.file) if line.get("step", 0) <= state.global_step]
+        write_json_lines(self.file, kept)
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        append_json_lines(self.file, [{"step": state.global_step, **(logs or {})}])

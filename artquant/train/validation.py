@@ -1,0 +1,185 @@
+"""Validation while training: how well held-out pictures are scored, and the loss of each task on held-out records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from artquant.data.dataset import TASKS, Collator
+from artquant.data.images import load_image
+from artquant.data.records import ImageRecord
+from artquant.errors import ArtQuantError
+from artquant.evaluate.metrics import evaluate_scores
+from artquant.infer.scorer import Scorer
+from artquant.models.checkpoints import LoadedModel
+from artquant.train.objective import Objective, task_counts
+
+Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
+
+
+class _Pictures(Dataset):
+    """Prepared pictures of records."""
+
+    def __init__(self, records: Sequence[ImageRecord], image_processor: Any):
+        self.records = records
+        self.image_processor = image_processor
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        record = self.records[index]
+        image = load_image(record.image, record=f"{record.source} id {record.id!r}")
+        return self.image_processor(image)["pixel_values"][0]
+
+
+@dataclass
+class Validation:
+    """What a stage is validated on.
+
+    Args:
+        model: the network as scoring takes it, with prompt and readout.
+        scored: pictures with their human scores; empty: none.
+        held_out: training records that are not trained on, encoded; None: none.
+        objective: the training objective, whose terms are reported.
+        batch_size: pictures or records per forward pass and rank.
+        workers: processes that read pictures.
+    """
+
+    model: LoadedModel
+    scored: Sequence[ImageRecord]
+    held_out: Dataset | None
+    objective: Objective
+    batch_size: int
+    workers: int = 0
+
+    def run(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
+        """Figures over all ranks, the same on each; called on every rank at the same step.
+
+        Returns:
+            SRCC and PLCC of the scored pictures, `loss_TASK` of the held-out records for the tasks that they hold.
+
+        Raises:
+            ArtQuantError: a picture cannot be read.
+        """
+        network = self.model.model
+        training = network.training
+        network.eval()
+        try:
+            with torch.no_grad(), _whole_head(network):
+                figures = self._correlations(rank, ranks, device, gather) if self.scored else {}
+                if self.held_out is not None:
+                    figures |= self._losses(rank, ranks, device, gather)
+        finally:
+            network.train(training)
+        return figures
+
+    def _correlations(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
+        pictures = _Pictures(self.scored, self.model.processor.image_processor)
+        scorer = Scorer(self.model, device)
+        mine: dict[int, float] = {}
+        for indices, batch in self._batches(pictures, torch.stack, rank, ranks):
+            found = scorer.score_pixels(batch)
+            mine.update({index: score.score for index, score in zip(indices, found, strict=False)})
+        scores = {index: score for part in gather(mine) for index, score in part.items()}
+        predicted = np.array([scores[index] for index in range(len(self.scored))])
+        truth = np.array([record.gt_score for record in self.scored], dtype=np.float64)
+        if np.ptp(predicted) == 0:  # a network that has learned nothing yet
+            return {"SRCC": 0.0, "PLCC": 0.0}
+        metrics = evaluate_scores(predicted, truth, bootstrap=0)
+        return {"SRCC": metrics.SRCC.value, "PLCC": metrics.PLCC.value}
+
+    def _losses(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
+        sums, counts = dict.fromkeys(TASKS, 0.0), [0] * len(TASKS)
+        for indices, batch in self._batches(self.held_out, Collator(self.model.processor), rank, ranks):
+            if batch["errors"]:
+                raise ArtQuantError(batch["errors"][0])
+            moved = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+            logits = self.model.model(
+                input_ids=moved["input_ids"],
+                attention_mask=moved["attention_mask"],
+                pixel_values=moved["pixel_values"].to(self.model.model.dtype),
+                logits_positions=moved["positions"],
+                use_cache=False,
+            ).logits
+            if indices:  # a batch without indices only keeps the ranks together
+                for task, value in self.objective.term_sums(logits, batch | moved).items():
+                    sums[task] += float(value)
+                counts = [before + count for before, count in zip(counts, task_counts([batch]), strict=True)]
+        parts = gather((sums, counts))
+        figures = {}
+        for place, task in enumerate(TASKS):
+            count = sum(part_counts[place] for _, part_counts in parts)
+            if count:
+                figures[f"loss_{task}"] = sum(part_sums[task] for part_sums, _ in parts) / count
+        return figures
+
+    def _batches(self, dataset: Dataset, collate: Callable, rank: int, ranks: int):
+        """This rank's batches with their indices; as many on every rank, the last perhaps a repetition without any."""
+        mine = list(range(rank, len(dataset), ranks))
+        batches = [mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size)]
+        most = math.ceil(math.ceil(len(dataset) / ranks) / self.batch_size)
+        fillers = most - len(batches)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=[*batches, *[[0]] * fillers],
+            num_workers=self.workers,
+            collate_fn=collate,
+            generator=torch.Generator(),  # its own: training's random numbers are not to depend on validation
+        )
+        return zip([*batches, *[[]] * fillers], loader, strict=True)
+
+
+def _whole_head(network: nn.Module) -> AbstractContextManager:
+    """Scoring reads the head's weight itself; under ZeRO-3 it has to be put together first."""
+    if not is_deepspeed_zero3_enabled():
+        return nullcontext()
+    from deepspeed import zero
+
+    return zero.GatheredParameters([network.get_output_embeddings().weight])
+
+
+class EarlyStopping:
+    """The best validation so far, and whether to go on.
+
+    Args:
+        patience: validations without a gain after which training stops; None: never.
+        minimum_gain: in SRCC, below which a validation does not count as better.
+    """
+
+    def __init__(self, patience: int | None, minimum_gain: float = 0.0):
+        self.patience = patience
+        self.minimum_gain = minimum_gain
+        self.best: float | None = None
+        self.best_step = 0
+        self.without_gain = 0
+
+    def note(self, value: float, step: int) -> bool:
+        """Take in a validation; returns whether it is the best so far."""
+        if self.best is None or value > self.best + self.minimum_gain:
+            self.best, self.best_step, self.without_gain = value, step, 0
+            return True
+        self.without_gain += 1
+        return False
+
+    @property
+    def stops(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and self.without_gain >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"best": self.best, "best_step": self.best_step, "without_gain": self.without_gain}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+        self.best, self.best_step, self.without_gain = state["best"], state["best_step"], state["without_gain"]

@@ -1,0 +1,156 @@
+"""How `artquant train` starts processes: commands, machines, signals."""
+
+import importlib
+import importlib.util
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from artquant.cli import main
+from artquant.train.launch import run_processes
+
+RUN = """
+run: two
+base: base
+infer: {records: test.json}
+stages:
+  - {name: first, data: [{records: a.json, images: images}]}
+  - {name: second, data: [{records: b.json, images: images}], deepspeed: zero2.json}
+"""
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """`artquant train` on a run of two stages with its launchers replaced; returns status and commands."""
+    from artquant.cli import train
+
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    config = tmp_path / "run.yaml"
+    (tmp_path / "zero2.json").write_text("{}", encoding="utf-8")
+    config.write_text(RUN.replace("zero2.json", str(tmp_path / "zero2.json")), encoding="utf-8")
+
+    def run(*options: str, gpus: int = 0, statuses: tuple[int, ...] = (0, 0), before: tuple[str, ...] = ()):
+        calls = []
+
+        def start(command, on_gpu):
+            calls.append(SimpleNamespace(command=command, on_gpu=on_gpu))
+            return statuses[len(calls) - 1], False
+
+        monkeypatch.setattr(train, "_gpus", lambda: gpus)
+        monkeypatch.setattr(train, "run_processes", start)
+        monkeypatch.setattr(train, "_train_here", lambda config, stages, _: calls.append([s.name for s in stages]) or 0)
+        return main([*before, "train", "--config", str(config), *options]), calls
+
+    return run
+
+
+def joined(call) -> str:
+    return " ".join(call.command)
+
+
+def test_deepspeed_takes_the_gpus_that_were_chosen(launched, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    _, (_, second) = launched("--ranks", "2", "--launcher", "deepspeed", gpus=3)
+    assert "--include localhost:2,5 " in joined(second) and "--num_gpus" not in joined(second)
+
+
+def test_each_stage_gets_its_launcher(launched):
+    status, (first, second) = launched("seed=3", gpus=2)
+    assert status == 0
+    assert "torch.distributed.run --nproc-per-node 2" in joined(first) and "torch.distributed.run" in joined(second)
+    for call, stage in ((first, "first"), (second, "second")):
+        assert call.command[0] == sys.executable
+        assert joined(call).endswith(f"--stage {stage} --launcher none seed=3")
+
+
+def test_deepspeeds_launcher_by_request(launched):
+    _, (first, second) = launched("--launcher", "deepspeed", gpus=2)
+    for call in (first, second):
+        assert "deepspeed.launcher.runner --num_gpus 2" in joined(call) and "--no_local_rank" in joined(call)
+
+
+def test_several_machines(launched, tmp_path):
+    _, (call, _) = launched("--nodes", "3", "--node-rank", "1", "--master", "first:29500", "--ranks", "2")
+    command = joined(call)
+    assert "--nproc-per-node 2 --nnodes 3 --node-rank 1 --master-addr first --master-port 29500" in command
+    hosts = tmp_path / "hosts"
+    hosts.write_text("first slots=2\nsecond slots=2\n", encoding="utf-8")
+    _, (call, _) = launched("--hostfile", str(hosts))
+    assert f"deepspeed.launcher.runner --hostfile {hosts} --master_port" in joined(call)
+    _, (call, _) = launched("--hostfile", str(hosts), "--node-rank", "1", "--master", "first:29500")
+    assert f"--hostfile {hosts} --master_addr first --no_ssh --node_rank 1 --master_port 29500" in joined(call)
+
+
+def test_settings_may_stand_between_options(launched):
+    _, (call, _) = launched("seed=3", "--ranks", "2", "stages.first.epochs=1", "--launcher", "torchrun")
+    assert joined(call).endswith("--launcher none seed=3 stages.first.epochs=1")
+
+
+def test_without_gpus_processes_are_told_so(monkeypatch):
+    show = [sys.executable, "-c", "import os, sys; sys.exit(3 * (os.environ.get('DS_ACCELERATOR') == 'cpu'))"]
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    assert run_processes(show, on_gpu=False) == (3, False)
+    assert run_processes(show, on_gpu=True) == (0, False)
+
+
+def test_threads_are_the_users_choice(monkeypatch):
+    show = [sys.executable, "-c", "import os, sys; sys.exit(int(os.environ['OMP_NUM_THREADS']))"]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run_processes(show, on_gpu=False) == (1, False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run_processes(show, on_gpu=False) == (3, False)
+
+
+def test_a_request_to_stop_is_passed_on():
+    """The process gets SIGTERM, has time to finish, and the caller learns of both."""
+    code = "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); "
+    code += "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    assert run_processes([sys.executable, "-c", code], on_gpu=False) == (5, True)
+
+
+def test_one_process_needs_no_launcher(launched):
+    assert launched("--stage", "first") == (0, [["first"]])
+    assert launched("--launcher", "none") == (0, [["first", "second"]])
+
+
+def test_a_failed_stage_ends_the_run(launched):
+    status, calls = launched("--launcher", "torchrun", statuses=(7,))
+    assert (status, len(calls)) == (7, 1)
+
+
+def test_quiet_reaches_the_processes(launched):
+    for before in ((), ("--quiet",)):
+        _, calls = launched("--launcher", "torchrun", before=before)
+        assert [("artquant --quiet train" in joined(call)) for call in calls] == [bool(before)] * 2
+
+
+def test_started_by_a_launcher(launched, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert launched("--stage", "second", gpus=4) == (0, [["second"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--ranks", "0"), "--ranks and --nodes must be at least 1, got 0 and 1"),
+        (("--ranks", "2", "--launcher", "none"), "several ranks or nodes need processes"),
+        (("--nodes", "2"), "--nodes needs --node-rank (0 on the first machine) and --master HOST:PORT"),
+        (("--nodes", "2", "--node-rank", "2", "--master", "a:1"), "--node-rank must be below --nodes 2, got 2"),
+        (("--nodes", "2", "--node-rank", "0", "--master", "a"), "--master must be HOST:PORT, got 'a'"),
+        (("--node-rank", "1"), "--node-rank counts the machines from 0 and needs --nodes or --hostfile"),
+        (("--hostfile", "nowhere"), "--hostfile nowhere: no such file"),
+        (("--stage", "third", "--launcher", "torchrun"), "no stage 'third'; known are first, second"),
+        (("stages.second.deepspeed=zero9.json",), "stage second: no DeepSpeed file zero9.json"),
+    ],
+)
+def test_launcher_errors(launched, capsys, options, message):
+    assert launched(*options) == (2, [])
+    assert message in capsys.readouterr().err
+
+
+def test_deepspeed_is_not_installed(launched, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert launched() == (2, [])
+    assert "stage second: DeepSpeed is not installed" in capsys.readouterr().err

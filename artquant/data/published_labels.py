@@ -24,7 +24,7 @@ def published_soft_labels(scores: np.ndarray, levels: Sequence[float]) -> tuple[
 
     L-BFGS-B with numeric gradients from (score, 1), mu in [-10, 10], sigma in [0.001, 1000]. One equation for two
     unknowns: sigma ends wherever the search stops. Milliseconds per score, and near the ends of a scale it can miss the
-    score (on the levels 1 to 5 by 0.05 at 1.05); the method `gaussian` is the exact one.
+    score (on the levels 1 to 5 by 0.08 at 4.92; APDDv2's scores are met to 1e-7). The method `gaussian` is exact.
 
     Returns:
         probabilities [N, K], mu [N], sigma [N].
@@ -61,18 +61,24 @@ def known_std_soft_labels(
     density: str = "pdf",
     thre_std: float = 0.2,
     thre_diff: float = 0.1,
+    as_published: bool = True,
 ) -> np.ndarray:
     """Labels for data with a known standard deviation (DeQA-Score, section 3.2).
 
     p_i is the density of N(mean, std) at level i, or its mass on the unit-wide bin around level i. A linear correction
     p'_i = alpha p_i + beta restores sum 1 and the mean; negative p'_i become 0. Where std < thre_std, or the cut moved
-    the mean by more than thre_diff, the two nearest levels share the mass instead. As published, rows that were cut
-    sum to slightly more than 1 (up to about 1.02); `soft_labels` divides by the sum.
+    the mean by more than thre_diff, the two nearest levels share the mass instead.
+
+    The rule was made for evenly spaced levels, and has two flaws. Rows that were cut sum to more than 1 (up to
+    1.1). And on unevenly spaced levels alpha can be negative for means near the levels' average, which turns the
+    Gaussian over: the most mass where the ratings were fewest. Without `as_published`, such rows go to the two nearest
+    levels as well, and all rows are divided by their sum.
 
     Args:
         mean, std: [N], in the unit of the levels; std >= 0.
         levels: [K] rating values.
         density: "pdf" or "cdf".
+        as_published: leave both flaws.
 
     Returns:
         [N, K] non-negative label mass in the order of the levels.
@@ -93,11 +99,14 @@ def known_std_soft_labels(
         raise ArtQuantError(f"density '{density}' is unknown: choose pdf or cdf")
     probs_NK = two_level(mean_N, levels_K, _TWO_LEVEL_EPSILON)
     wide = std_N >= max(thre_std, 1e-3)
-    corrected = _linear_correction(_normal_mass(mean_N[wide], std_N[wide], levels_K, density), mean_N[wide], levels_K)
+    mass_NK = _normal_mass(mean_N[wide], std_N[wide], levels_K, density)
+    corrected, alpha_N = _linear_correction(mass_NK, mean_N[wide], levels_K)
     corrected = np.maximum(corrected, 0)
     kept = np.abs(corrected @ levels_K - mean_N[wide]) <= thre_diff
+    if not as_published:
+        kept &= alpha_N > 0
     probs_NK[np.flatnonzero(wide)[kept]] = corrected[kept]
-    return probs_NK
+    return probs_NK if as_published else probs_NK / probs_NK.sum(axis=1, keepdims=True)
 
 
 def _normal_mass(mean_N: np.ndarray, std_N: np.ndarray, levels_K: np.ndarray, density: str) -> np.ndarray:
@@ -111,8 +120,8 @@ def _normal_mass(mean_N: np.ndarray, std_N: np.ndarray, levels_K: np.ndarray, de
     return np.exp(-(z_NK**2) / 2) / (std_N[:, None] * np.sqrt(2 * np.pi))
 
 
-def _linear_correction(raw_NK: np.ndarray, mean_N: np.ndarray, levels_K: np.ndarray) -> np.ndarray:
-    """alpha p + beta with sum 1 and expectation `mean`."""
+def _linear_correction(raw_NK: np.ndarray, mean_N: np.ndarray, levels_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """alpha p + beta [N, K] with sum 1 and expectation `mean`, and alpha [N]."""
     centre = levels_K.mean()
     sum_N = raw_NK.sum(axis=1)
     slope_N = raw_NK @ levels_K - centre * sum_N
@@ -121,4 +130,4 @@ def _linear_correction(raw_NK: np.ndarray, mean_N: np.ndarray, levels_K: np.ndar
     denominator_N = np.where(symmetric_N, 1.0, slope_N + _CORRECTION_EPSILON)
     alpha_N = np.where(symmetric_N, 1 / np.maximum(sum_N, 1e-300), (mean_N - centre) / denominator_N)
     beta_N = (1 - alpha_N * sum_N) / levels_K.size
-    return alpha_N[:, None] * raw_NK + beta_N[:, None]
+    return alpha_N[:, None] * raw_NK + beta_N[:, None], alpha_N

@@ -64,10 +64,11 @@ def soft_labels(
 
     Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table
     says "the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level).
-    `published` meets scores on the APDDv2 scale to 1e-7 and can miss them by 0.05 near the ends of others; its mu lies
-    in [-10, 10], so it suits no scale beyond. `known-std` misses by up to about 0.1; rows that the published rule
-    leaves at a sum above 1 are divided by their sum here, and left in
-    `artquant.data.published_labels.known_std_soft_labels`.
+    `published` meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in
+    [-10, 10], so it suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to
+    8 % of the scale (where std is large and the score near an end). It is corrected here in two points where the
+    published rule gives no distribution to learn from (sums above 1, Gaussians turned over);
+    `artquant.data.published_labels.known_std_soft_labels` leaves those.
 
     Args:
         scores: [N] mean scores, within [min(levels), max(levels)]. With `votes` they may be None (the votes' mean), and
@@ -110,8 +111,7 @@ def soft_labels(
 
         if method == "published":
             return published_labels.published_soft_labels(scores_N, levels_K)[0]
-        mass_NK = published_labels.known_std_soft_labels(scores_N, std, levels_K, density)
-        return mass_NK / mass_NK.sum(axis=1, keepdims=True)
+        return published_labels.known_std_soft_labels(scores_N, std, levels_K, density, as_published=False)
     return two_level(scores_N, levels_K) if method == "two-level" else one_hot(scores_N, levels_K)
 
 

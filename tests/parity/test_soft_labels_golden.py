@@ -50,4 +50,9 @@ def test_known_std_rule(golden, density):
         expected["thre_diff"],
     )
     assert len(rows) == 34
-    np.testing.assert_allclose(probs, [row["level_probs"] for row in rows], rtol=0, atol=1e-12)
+    published = np.array([row["level_probs"] for row in rows])
+    np.testing.assert_allclose(probs, published, rtol=0, atol=1e-12)
+    # The one function divides by the sum, and otherwise changes nothing on this evenly spaced scale.
+    means, stds = [row["mos"] for row in rows], [row["std"] for row in rows]
+    whole = soft_labels(means, expected["levels"], "known-std", std=stds, density=density)
+    np.testing.assert_allclose(whole, published / published.sum(axis=1, keepdims=True), rtol=0, atol=1e-12)

@@ -284,6 +284,15 @@ def test_no_scores_give_no_labels(method):
     assert soft_labels([], LEVELS, method, **REQUIRED.get(method, {})).shape == (0, 5)
 
 
+@pytest.mark.parametrize("density", ["pdf", "cdf"])
+@pytest.mark.parametrize("levels", [LEVELS, np.arange(1.0, 6.0)], ids=["apdd", "five"])
+def test_known_std_misses_scores_by_less_than_a_twelfth_of_the_scale(levels, density):
+    scores = np.linspace(levels.min(), levels.max(), 91)
+    for std in np.linspace(0, 9, 46):
+        misses = soft_labels(scores, levels, "known-std", std=std, density=density) @ levels - scores
+        assert np.abs(misses).max() < np.ptp(levels) / 12
+
+
 def test_published_and_exact_solver_agree_where_their_sigma_does():
     scores = np.array([2.5, 5.4, 8.0])
     probs, mu, sigma = published_soft_labels(scores, LEVELS)
@@ -300,7 +309,7 @@ def test_one_hot_takes_the_first_of_two_nearest():
     assert soft_labels(scores, LEVELS[::-1], "one-hot").argmax(axis=1).tolist() == [0, 1, 4, 3]
 
 
-def test_known_std_falls_back_and_is_renormalised():
+def test_known_std_falls_back_is_renormalised_and_not_turned_over():
     levels = (5.0, 4.0, 3.0, 2.0, 1.0)
     narrow = soft_labels([2.25], levels, "known-std", std=0.1)
     np.testing.assert_allclose(narrow, [[0, 0, 0.25, 0.75, 0]], atol=1e-7)
@@ -308,6 +317,11 @@ def test_known_std_falls_back_and_is_renormalised():
     assert published.sum() > 1.005
     whole = soft_labels([4.2], levels, "known-std", std=0.8)
     np.testing.assert_allclose(whole, published / published.sum(), rtol=0, atol=1e-15)
+    turned = known_std_soft_labels(np.array([5.445]), np.array([1.14]), LEVELS)
+    assert turned[0].argmin() == 2  # least at 5, the level nearest to the mean
+    np.testing.assert_allclose(
+        soft_labels([5.445], LEVELS, "known-std", std=1.14), soft_labels([5.445], LEVELS, "two-level"), atol=1e-7
+    )
     centre = soft_labels([3.0], levels, "known-std", std=[0.9])
     assert_meets_scores(centre, levels, [3.0])
     assert centre[0].argmax() == 2

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if argument.startswith("-") or "=" not in argument or "overrides" not in arguments:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.overrides.append(argument)
+    arguments.command_line = shlex.join(["artquant", *(sys.argv[1:] if argv is None else argv)])
     return arguments
 
 

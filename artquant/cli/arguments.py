@@ -14,7 +14,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo_data, _init_model, _labels, _check, _train, _infer, _score, _describe, _eval):
+    for add in (_demo_data, _init_model, _prepare, _labels, _check, _train, _infer, _score, _describe, _eval):
         add(commands)
     return parser
 
@@ -43,6 +43,67 @@ def _init_model(commands) -> None:
     command = _command(commands, "init-model", "data", "write a small base model with random weights")
     _config(command, required=True)
     command.add_argument("--out", type=Path, required=True, help="model folder to write")
+
+
+def _prepare(commands) -> None:
+    command = _command(commands, "prepare", "prepare", "turn published annotation files into training and test files")
+    command.add_argument(
+        "name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md"
+    )
+    command.add_argument("files", nargs="*", type=Path, metavar="FILE", help="annotation files; apdd: or their folder")
+    command.add_argument("--out", type=Path, required=True, help="folder to write, normally dataset/NAME/meta")
+    for split in ("train", "validation", "test"):
+        help = f"annotation file of the {split} pictures (may be repeated)"
+        command.add_argument(f"--{split}", type=Path, action="append", default=[], metavar="FILE", help=help)
+    command.add_argument("--split", choices=("train", "validation", "test"), help="of the FILEs (default: as they say)")
+    command.add_argument("--test-fraction", type=float, help="share of the pictures held out, where files say no split")
+    command.add_argument("--seed", type=int, default=0, help="of that draw and of the questions (default %(default)s)")
+    command.add_argument("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
+    command.add_argument("--skip-missing", action="store_true", help="leave out pictures that are not there")
+    command.add_argument("--overwrite", action="store_true", help="also replace files that this command did not write")
+    command.add_argument("--encoding", help="of the files (default: UTF-8; CSV that is no UTF-8: Latin-1)")
+    _scale(command)
+    _columns(command)
+
+
+def _scale(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--range", type=_numbers, metavar="LO,HI", help="lowest and highest score of the data set")
+    command.add_argument(
+        "--levels",
+        type=_numbers,
+        metavar="V,V,...",
+        help="scores of the rating words, best first (default: evenly over the range; apdd: 10,7.5,5,3.5,1)",
+    )
+    command.add_argument("--words", type=_names, metavar="W,W,...", help="rating words (default excellent, ..., bad)")
+    fit = command.add_mutually_exclusive_group()
+    fit.add_argument("--rescale", action="store_true", help="map the range linearly onto that of the levels")
+    fit.add_argument("--clamp", action="store_true", help="move scores outside the levels to the nearest end")
+    command.add_argument(
+        "--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ..."
+    )
+    command.add_argument("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
+    command.add_argument("--subject", default="painting", help="noun in questions and answers (default %(default)s)")
+
+
+def _columns(command: argparse.ArgumentParser) -> None:
+    columns = command.add_argument_group("columns (CSV) or keys (JSON)")
+    for name in ("image", "score", "std", "comment", "split"):
+        columns.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
+    columns.add_argument("--attribute-columns", type=_names, metavar="A,B,...", help="columns of attribute scores")
+    columns.add_argument(
+        "--category-columns", type=_names, metavar="KIND=A,...", help="columns of form, style, subject, ..."
+    )
+    columns.add_argument(
+        "--vote-columns", type=_names, metavar="A,B,...", help="columns that count votes, lowest first"
+    )
+    columns.add_argument(
+        "--vote-values", type=_numbers, metavar="V,V,...", help="their values (default: evenly over the range)"
+    )
+    columns.add_argument("--image-suffix", metavar="TEXT", help="added to image names (ava: .jpg)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _labels(commands) -> None:

@@ -1,0 +1,123 @@
+"""`artquant prepare`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artquant.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    from artquant.prepare.columns import Columns
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import annotation files into a prepared folder and print what a configuration says about it."""
+    from artquant.data.scales import RATING_WORDS
+    from artquant.prepare.importers import IMPORTERS
+    from artquant.prepare.run import Settings, prepare
+
+    if arguments.name not in IMPORTERS:
+        known = "; ".join(f"{name} ({importer.title})" for name, importer in IMPORTERS.items())
+        raise ArtQuantError(f"data set {arguments.name!r} is unknown; choose one of {known}")
+    if arguments.range is not None and len(arguments.range) != 2:
+        raise ArtQuantError(f"--range takes two numbers LO,HI, got {len(arguments.range)}")
+    if arguments.skip_missing and arguments.images is None:
+        raise ArtQuantError("--skip-missing needs the folder of the pictures; name it with --images")
+    settings = Settings(
+        columns=_columns(arguments, IMPORTERS[arguments.name].columns),
+        range=None if arguments.range is None else (arguments.range[0], arguments.range[1]),
+        levels=None if arguments.levels is None else tuple(arguments.levels),
+        words=arguments.words or RATING_WORDS,
+        fit="rescale" if arguments.rescale else "clamp" if arguments.clamp else "same",
+        method=arguments.method,
+        sigma=arguments.sigma,
+        vote_values=None if arguments.vote_values is None else tuple(arguments.vote_values),
+        test_fraction=arguments.test_fraction,
+        seed=arguments.seed,
+        subject=arguments.subject,
+        encoding=arguments.encoding,
+        images=arguments.images,
+        skip_missing=arguments.skip_missing,
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet,
+    )
+    named = {"train": arguments.train, "validation": arguments.validation, "test": arguments.test}
+    files = [(path, split) for split, paths in named.items() for path in paths]
+    files += [(path, arguments.split) for path in arguments.files]
+    card = prepare(arguments.name, files, arguments.out, settings, arguments.command_line)
+    print("\n".join(_summary(card, arguments.out)))
+    print()
+    print("\n".join(_settings(card, arguments.out, arguments.images or arguments.out.parent / "images")))
+    return 0
+
+
+def _columns(arguments: argparse.Namespace, usual: Columns) -> Columns:
+    """The importer's columns with those that the user named; what the user names must be there."""
+    options = vars(arguments)
+    roles = ("image", "score", "std", "comment", "split")
+    changed: dict[str, Any] = {role: name for role in roles if (name := options[f"{role}_column"]) is not None}
+    named = set(changed.values())
+    if "score" in changed and "std" not in changed and usual.std and changed["score"] != usual.score:
+        changed["std"] = None  # the usual deviation belongs to the usual score
+    if arguments.attribute_columns:
+        changed["attributes"] = arguments.attribute_columns
+    if arguments.vote_columns:
+        changed["votes"] = arguments.vote_columns
+        changed.setdefault("score", None)  # the mean of the votes
+    if arguments.category_columns:
+        pairs = [part.rpartition("=") for part in arguments.category_columns]
+        changed["categories"] = {kind.strip() or column.strip(): column.strip() for kind, _, column in pairs}
+        changed["joined_categories"] = None
+    if arguments.image_suffix is not None:
+        changed["suffix"] = arguments.image_suffix
+    return replace(usual, **changed, optional=usual.optional - named)
+
+
+def _summary(card: dict[str, Any], out: Path) -> list[str]:
+    """What was written, for a person."""
+    scale, how = card["scale"], card["distributions"]
+    low, high = scale["native"]
+    ends = f"{scale['values'][-1]:g} to {scale['values'][0]:g}"
+    fitted = {"same": "", "rescale": f", mapped onto {ends}", "clamp": f", cut to {ends}"}[scale["fit"]]
+    sigma = "" if how["sigma"] is None else f", sigma {how['sigma']:g}"
+    lines = [f"{out}: scores of {low:g} to {high:g}{fitted}; distributions: {how['method']}{sigma}"]
+    for split, said in card["splits"].items():
+        if said["pictures"]:
+            scores = said["scores"]
+            words = ", ".join(f"{count} {word}" for word, count in said["words"].items())
+            lines.append(
+                f"  {split}: {said['pictures']} pictures, scores {scores['lowest']:g} to {scores['highest']:g} "
+                f"(mean {scores['mean']:.4g}): {words}"
+            )
+    training = card["splits"]["train"]
+    if training["attributes"]:
+        missing = ", ".join(f"{name} {count['missing']}" for name, count in training["attributes"].items())
+        lines.append(f"  attributes missing for training pictures: {missing}")
+    lines += [f"  {note}" for note in card["notes"]]
+    files = ", ".join(f"{name} ({said['records']})" for name, said in card["files"].items())
+    return [*lines, f"  records: {files}; the card: dataset.json"]
+
+
+def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
+    """The lines of a configuration that go with the prepared folder."""
+    from artquant.config.schema import LevelsConfig, RunConfig
+
+    scale, files, levels = card["scale"], card["files"], LevelsConfig()
+    lines = ["In a configuration (then: artquant check CONFIG.yaml):"]
+    if tuple(scale["words"]) != levels.words or tuple(scale["values"]) != levels.weights:
+        weights = ", ".join(f"{value:g}" for value in scale["values"])
+        lines.append(f"  levels: {{words: [{', '.join(scale['words'])}], weights: [{weights}]}}")
+    if card["subject"] != RunConfig.subject:
+        lines.append(f"  subject: {card['subject']}")
+    training = [name for name in ("score.json", "attributes.json", "comments.json") if name in files]
+    if training:
+        lines += ["  stages:", "    - name: scores", "      data:"]
+        marks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": "  # if wanted: descriptions"}
+        lines += [f"        - {{records: {out / name}, images: {images}}}{marks[name]}" for name in training]
+    scored = next((name for name in ("test.json", "validation.json") if name in files), None)
+    if scored:
+        lines.append(f"  infer: {{records: {out / scored}, images: {images}}}")
+    return lines

@@ -1,0 +1,90 @@
+"""What people said about one picture, in the form that every importer yields."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from artquant.errors import ArtQuantError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+CATEGORIES = ("form", "style", "subject")  # of APDDv2's "oil painting*romanticism*landscapes"
+
+
+class PrepareError(ArtQuantError):
+    """Annotations that cannot be used; the message names file and record."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One picture with its human scores. What the source does not say is absent, never imputed."""
+
+    image: str  # file name, relative to the folder of the pictures
+    score: float  # mean score, on the data set's own scale
+    source: str  # "train.csv record 17"
+    split: Split | None = None  # None: the files do not say
+    std: float | None = None  # standard deviation of the ratings, same unit
+    votes: tuple[float, ...] | None = None  # raters that gave each vote value
+    attributes: Mapping[str, float] = field(default_factory=dict)  # same unit as the score
+    categories: Mapping[str, str] = field(default_factory=dict)
+    comment: str | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)  # further keys of a JSON record, which go along
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was read."""
+
+    path: str
+    sha256: str
+    encoding: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an importer made of its files."""
+
+    annotations: list[Annotation]
+    sources: list[Source]
+    notes: list[str] = field(default_factory=list)  # what the user ought to know, one sentence each
+    vote_values: tuple[float, ...] | None = None  # value of each entry of `Annotation.votes`
+
+
+def check_image_name(name: str, source: str) -> None:
+    """Refuse a name that is empty, absolute, or leads out of the folder of the pictures.
+
+    Raises:
+        PrepareError: As said, with the source.
+    """
+    if not name.strip():
+        raise PrepareError(f"{source}: the image name is empty; fill it in")
+    path = posixpath.normpath(name.replace("\\", "/"))
+    outside = path.split("/")[0] in ("..", ".") or path.startswith("/") or path[1:2] == ":"
+    if outside or any(ord(character) < 32 for character in name):
+        raise PrepareError(
+            f"{source}: image name {name[:200]!r} is no file inside the folder of the pictures; give a relative name"
+        )
+
+
+def check_unique(annotations: Iterable[Annotation]) -> None:
+    """Refuse a picture that is annotated twice, in one split or in two, or an id that records bring twice.
+
+    Raises:
+        PrepareError: With both places.
+    """
+    images: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for annotation in annotations:
+        _claim(images, posixpath.normpath(annotation.image), annotation.source, "image")
+        if "id" in annotation.kept:
+            _claim(ids, str(annotation.kept["id"]), annotation.source, "id")
+
+
+def _claim(first: dict[str, str], name: str, source: str, what: str) -> None:
+    if name in first:
+        raise PrepareError(f"{source}: {what} {name!r} is also {first[name]}; keep only one of them")
+    first[name] = source

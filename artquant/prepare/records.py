@@ -1,0 +1,190 @@
+"""Annotations -> the records of training and test files (dataset/README.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from artquant.data.descriptions import comment_record
+from artquant.data.scales import RatingScale
+from artquant.data.soft_labels import soft_labels
+from artquant.errors import ArtQuantError
+from artquant.prepare.annotation import Annotation, PrepareError
+from artquant.prompts import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, Prompt, get_prompt
+
+_CHUNK = 1024  # scores labelled together between two looks of the progress bar
+_APDD_WIDTH = 9.0  # of the scale on which ArtQuant's sigma is 1
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How scores become distributions, and how questions and answers are worded."""
+
+    levels: RatingScale
+    method: str = "gaussian"  # of artquant.data.soft_labels.METHODS
+    sigma: float | None = None  # of the Gaussians, in score units; None: a ninth of the scale (APDDv2: 1)
+    vote_values: tuple[float, ...] | None = None  # on the levels' scale
+    subject: str = "painting"
+    seed: int = 0  # of the questions
+    progress: bool = False
+
+    @property
+    def used_sigma(self) -> float | None:
+        """The sigma of the Gaussians; None with the methods that take none.
+
+        Raises:
+            ArtQuantError: A sigma was given to such a method.
+        """
+        if self.method == "gaussian":
+            return (self.levels.high - self.levels.low) / _APDD_WIDTH if self.sigma is None else self.sigma
+        if self.sigma is not None:
+            raise ArtQuantError(f"the method {self.method!r} takes no sigma; leave it out, or use gaussian")
+        return None
+
+    @property
+    def attribute_method(self) -> str:
+        """Of attributes only a mean is known: gaussian stands in for methods that need more."""
+        return "gaussian" if self.method in ("votes", "known-std") else self.method
+
+    def score_probs(self, annotations: Sequence[Annotation]) -> list[list[float]]:
+        """The distribution of each annotation's score.
+
+        Raises:
+            ArtQuantError: An annotation lacks what the method needs; names its record.
+        """
+        if self.method == "votes":
+            votes = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
+            if self.vote_values is None:
+                raise ArtQuantError("the values of the votes are not known; list them with --vote-values")
+            return soft_labels(None, self.levels.values, "votes", votes=votes, vote_values=self.vote_values).tolist()
+        scores = [annotation.score for annotation in annotations]
+        if self.method != "known-std":
+            return self._probs(scores, self.method, "scores")
+        std = [self._needed(annotation, annotation.std, "standard deviation") for annotation in annotations]
+        return soft_labels(scores, self.levels.values, "known-std", std=std).tolist()
+
+    def attribute_probs(self, scores: Sequence[float]) -> list[list[float]]:
+        """The distribution of each attribute score."""
+        return self._probs(scores, self.attribute_method, "attributes")
+
+    def _needed(self, annotation: Annotation, value: Any, what: str) -> Any:
+        if value is None:
+            raise PrepareError(
+                f"{annotation.source}: no {what} for the method {self.method!r}; name its column, or use gaussian"
+            )
+        return value
+
+    def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
+        sigma = self.used_sigma if method == self.method else (self.levels.high - self.levels.low) / _APDD_WIDTH
+        made: list[list[float]] = []
+        with tqdm(total=len(scores), desc=f"distributions of {what}", disable=not self.progress, delay=1) as bar:
+            for start in range(0, len(scores), _CHUNK):
+                chunk = np.array(scores[start : start + _CHUNK])
+                made.extend(soft_labels(chunk, self.levels.values, method, sigma=sigma).tolist())
+                bar.update(len(chunk))
+        return made
+
+    def prompt(self) -> Prompt:
+        """What words the answers; training words them again with its own prompt."""
+        return get_prompt("artquant", self.subject)
+
+    def question(self, image: str) -> str:
+        """One of the ten published questions, drawn from the seed and the picture's name alone."""
+        digest = hashlib.sha256(f"{self.seed}\nscore\n{image}".encode("utf-8", "surrogatepass")).digest()
+        pattern = SCORE_QUESTIONS[int.from_bytes(digest[:8], "big") % len(SCORE_QUESTIONS)]
+        return pattern.replace(SUBJECT, self.subject)
+
+
+def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+    """Training records of the scores. Of records that were one already, other fields and the question are kept."""
+    prompt = labelling.prompt()
+    records = []
+    for annotation, probs in zip(annotations, labelling.score_probs(annotations), strict=True):
+        answer = prompt.rating_answer(labelling.levels.word(annotation.score))
+        turns = _conversation(_human_turn(annotation, labelling), answer)
+        rest = {"level_probs": probs, "task_type": "score", "conversations": turns}
+        records.append(_head(annotation) | _votes(annotation) | _known(annotation) | rest)
+    return records
+
+
+def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+    """Training records of the attributes that are there; the question is the picture's own of the whole."""
+    prompt = labelling.prompt()
+    pairs = [(found, name, score) for found in annotations for name, score in found.attributes.items()]
+    probs = labelling.attribute_probs([score for _, _, score in pairs])
+    return [
+        {
+            "id": f"{annotation.image}->{name}->{score:.10g}",
+            "image": annotation.image,
+            "gt_score": score,
+            "level_probs": shares,
+            "attribute": name,
+            "task_type": "score",
+            "conversations": _conversation(
+                _human_turn(annotation, labelling), prompt.rating_answer(labelling.levels.word(score), name)
+            ),
+        }
+        for (annotation, name, score), shares in zip(pairs, probs, strict=True)
+    ]
+
+
+def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+    """Description records of the comments that are there.
+
+    Raises:
+        PrepareError: A comment holds the image token.
+    """
+    made = []
+    for annotation in annotations:
+        if annotation.comment is None:
+            continue
+        try:
+            made.append(
+                comment_record(annotation.image, annotation.comment, seed=labelling.seed, subject=labelling.subject)
+            )
+        except ArtQuantError as error:
+            raise PrepareError(f"{annotation.source}: {error}") from None
+    return made
+
+
+def image_records(annotations: Sequence[Annotation]) -> list[dict[str, Any]]:
+    """Records of pictures to be scored and evaluated."""
+    return [_head(annotation) | _known(annotation) for annotation in annotations]
+
+
+def _head(annotation: Annotation) -> dict[str, Any]:
+    identity = {"id": f"{annotation.image}->{annotation.score:.10g}", "image": annotation.image}
+    std = {} if annotation.std is None else {"std": annotation.std}
+    return identity | {"gt_score": annotation.score} | std | dict(annotation.kept)
+
+
+def _known(annotation: Annotation) -> dict[str, Any]:
+    optional = {"attributes": dict(annotation.attributes), "categories": dict(annotation.categories)}
+    return {key: value for key, value in optional.items() if value}
+
+
+def _votes(annotation: Annotation) -> dict[str, Any]:
+    return {} if annotation.votes is None else {"votes": list(annotation.votes)}
+
+
+def _human_turn(annotation: Annotation, labelling: Labelling) -> str:
+    """The turn that a kept conversation begins with, else a new one."""
+    turns = annotation.kept.get("conversations")
+    if turns is None:
+        return f"{labelling.question(annotation.image)}\n{IMAGE_TOKEN}"
+    usable = isinstance(turns, list) and turns and isinstance(turns[0], dict) and turns[0].get("from") == "human"
+    if not usable or not isinstance(turns[0].get("value"), str) or turns[0]["value"].count(IMAGE_TOKEN) != 1:
+        raise PrepareError(
+            f'{annotation.source}: "conversations" does not begin with a human turn that holds {IMAGE_TOKEN} once; '
+            "correct it or take it out"
+        )
+    return turns[0]["value"]
+
+
+def _conversation(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]

@@ -1,0 +1,120 @@
+"""From annotation files to a prepared folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from artquant.data.scales import RATING_WORDS
+from artquant.errors import ArtQuantError
+from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique
+from artquant.prepare.card import make_card
+from artquant.prepare.columns import Columns
+from artquant.prepare.importers import IMPORTERS
+from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
+from artquant.prepare.scale import choose_fit
+from artquant.prepare.split import assign_splits
+from artquant.prepare.write import write_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user can choose; None: the importer's own."""
+
+    columns: Columns | None = None
+    range: tuple[float, float] | None = None  # of the scores in the files
+    levels: tuple[float, ...] | None = None  # rating values of the words, best first
+    words: tuple[str, ...] = RATING_WORDS
+    fit: Literal["same", "rescale", "clamp"] = "same"
+    method: str | None = None
+    sigma: float | None = None
+    vote_values: tuple[float, ...] | None = None  # of the vote columns, on the files' scale
+    test_fraction: float | None = None
+    seed: int = 0  # of the split and of the questions
+    subject: str = "painting"
+    encoding: str | None = None
+    images: Path | None = None  # look whether every picture is there
+    skip_missing: bool = False  # leave out pictures that are not there, instead of refusing
+    overwrite: bool = False
+    progress: bool = False
+
+
+def prepare(
+    name: str, files: Sequence[tuple[Path, Split | None]], out: Path, settings: Settings, command: str
+) -> dict[str, Any]:
+    """Import annotation files into a prepared folder; the same input gives the same bytes.
+
+    Args:
+        name: A key of IMPORTERS.
+        files: With their splits; None: what the file says, else training.
+        out: The folder to write.
+        settings: See there.
+        command: The command line, for the card.
+
+    Returns:
+        The card.
+
+    Raises:
+        ArtQuantError: Anything wrong in files or settings; nothing is written then.
+    """
+    if name not in IMPORTERS:
+        raise ArtQuantError(f"importer {name!r} is unknown; choose one of {', '.join(IMPORTERS)}")
+    if not files:
+        raise ArtQuantError("no annotation files; name a file, or --train, --validation, --test")
+    importer, out = IMPORTERS[name], Path(out)
+    columns = settings.columns or importer.columns
+    fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
+    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
+    logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
+    annotations = [fit.apply(annotation) for annotation in imported.annotations]
+    check_unique(annotations)
+    annotations, notes = _with_pictures(annotations, settings)
+    annotations = assign_splits(annotations, settings.test_fraction, settings.seed)
+    vote_values = imported.vote_values
+    labelling = Labelling(
+        levels=fit.levels,
+        method=settings.method or importer.method,
+        sigma=settings.sigma,
+        vote_values=None if vote_values is None else tuple(fit.value(value) for value in vote_values),
+        subject=settings.subject,
+        seed=settings.seed,
+        progress=settings.progress,
+    )
+    records = _records(annotations, labelling)
+    card = make_card(name, annotations, imported, fit, labelling, command, notes)
+    return write_folder(out, records, card, settings.overwrite)
+
+
+def _records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:
+    training = [annotation for annotation in annotations if annotation.split == "train"]
+    return {
+        "score.json": score_records(training, labelling),
+        "attributes.json": attribute_records(training, labelling),
+        "comments.json": comment_records(training, labelling),
+        "validation.json": image_records([found for found in annotations if found.split == "validation"]),
+        "test.json": image_records([found for found in annotations if found.split == "test"]),
+    }
+
+
+def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[list[Annotation], list[str]]:
+    """The annotations whose pictures are there, and a note about those left out."""
+    if settings.images is None:
+        return annotations, []
+    folder = Path(settings.images)
+    if not folder.is_dir():
+        raise PrepareError(f"{folder}: is no folder; name the folder of the pictures with --images")
+    there = [annotation for annotation in annotations if (folder / annotation.image).is_file()]
+    missing = len(annotations) - len(there)
+    if missing == 0:
+        return annotations, [f"{folder}: all {len(annotations)} pictures are there"]
+    names = {annotation.image for annotation in there}
+    first = next(annotation for annotation in annotations if annotation.image not in names)
+    text = f"no picture {str(folder / first.image)!r}; missing for {missing} of {len(annotations)} records"
+    if not settings.skip_missing or not there:
+        raise PrepareError(f"{first.source}: {text}; check the folder, or leave them out with --skip-missing")
+    return there, [f"{first.source}: {text}, which are left out"]

@@ -1,0 +1,109 @@
+"""Putting a data set's scores on the scale of the rating words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from artquant.data.scales import RatingScale
+from artquant.errors import ArtQuantError
+from artquant.prepare.annotation import Annotation, PrepareError
+
+_DIGITS = 10  # of mapped scores, so that 7.5 does not become 7.500000000000001
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How scores come from the data set's range onto the rating words' scale.
+
+    Args:
+        native: Lowest and highest score of the data set.
+        levels: The rating words with their values.
+        rule: "same": the ranges are equal. "rescale": linear map of one range onto the other. "clamp": scores outside
+            the levels move to the nearest end, all others stay.
+
+    Raises:
+        ArtQuantError: The range is not rising and finite, or differs from the levels' while the rule is "same".
+    """
+
+    native: tuple[float, float]
+    levels: RatingScale
+    rule: Literal["same", "rescale", "clamp"] = "same"
+
+    def __post_init__(self):
+        low, high = self.native
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ArtQuantError(f"the range of scores must be two rising numbers LO,HI, got {low:g},{high:g}")
+        if self.rule == "same" and self.native != (self.levels.low, self.levels.high):
+            raise ArtQuantError(
+                f"scores of {low:g} to {high:g} do not fit rating values of {self.levels.low:g} to "
+                f"{self.levels.high:g}; --rescale maps one range onto the other, --clamp moves scores outside to the "
+                "nearest end, --range and --levels name others"
+            )
+
+    def apply(self, annotation: Annotation) -> Annotation:
+        """The annotation with score, standard deviation and attributes on the levels' scale.
+
+        Raises:
+            PrepareError: A score is outside the data set's range.
+        """
+        low, high = self.native
+        for what, value in (("score", annotation.score), *annotation.attributes.items()):
+            if not low <= value <= high:
+                raise PrepareError(
+                    f"{annotation.source}: {what} {value:g} is outside {low:g} to {high:g}; correct it, or name the "
+                    "range with --range"
+                )
+        if self.rule == "same":
+            return annotation
+        std = annotation.std
+        if std is not None and self.rule == "rescale":
+            std = round(std * self._slope, _DIGITS)
+        attributes = {name: self.value(value) for name, value in annotation.attributes.items()}
+        return replace(annotation, score=self.value(annotation.score), std=std, attributes=attributes)
+
+    @property
+    def _slope(self) -> float:
+        return (self.levels.high - self.levels.low) / (self.native[1] - self.native[0])
+
+    def value(self, value: float) -> float:
+        """One value of the data set's scale on the levels' scale."""
+        if self.rule == "rescale":
+            value = round(self.levels.low + (value - self.native[0]) * self._slope, _DIGITS)
+        return min(max(value, self.levels.low), self.levels.high)
+
+
+def choose_fit(
+    native: tuple[float, float] | None,
+    usual: tuple[float, float] | None,
+    usual_levels: Sequence[float] | None,
+    levels: Sequence[float] | None,
+    words: Sequence[str],
+    rule: Literal["same", "rescale", "clamp"],
+) -> Fit:
+    """The fit from what the user asked for and what the data set usually has.
+
+    Args:
+        native: The range the user named.
+        usual: The data set's published range, where it is certain.
+        usual_levels: The data set's published rating values; for the usual range and as many words.
+        levels: Rating values the user named, best first.
+        words: Rating words, best first.
+        rule: As in `Fit`.
+
+    Raises:
+        ArtQuantError: No range is known, or as `Fit` and `RatingScale`.
+    """
+    ends = (float(levels[-1]), float(levels[0])) if levels else None
+    found = native or usual or ends
+    if found is None:
+        raise ArtQuantError("the range of the scores is not known; name it with --range LO,HI (such as --range 1,5)")
+    if levels:
+        scale = RatingScale(tuple(words), tuple(levels))
+    elif usual_levels and found == usual and len(usual_levels) == len(words):
+        scale = RatingScale(tuple(words), tuple(usual_levels))
+    else:
+        scale = RatingScale.even(*found, words)
+    return Fit(found, scale, rule)

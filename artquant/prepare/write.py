@@ -1,0 +1,104 @@
+"""The prepared folder: files of records and the card, replaced only where an earlier run of ours wrote them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from artquant.errors import ArtQuantError
+from artquant.jsonio import read_json, write_json, write_text
+from artquant.prepare.annotation import PrepareError
+
+CARD = "dataset.json"
+# Every file of records that a prepared folder may hold.
+FILES = ("score.json", "attributes.json", "comments.json", "validation.json", "test.json")
+
+
+def write_folder(
+    out: Path, records: Mapping[str, Sequence[Mapping[str, Any]]], card: Mapping[str, Any], overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the record files that have records, remove those of an earlier run that have none, and write the card last.
+
+    Each file is written in one step, one record a line. Other files in the folder (descriptions) are left alone.
+
+    Args:
+        out: The folder; made if need be.
+        records: By file name, of FILES.
+        card: What `artquant.prepare.card.make_card` gives; "files" with counts and checksums is added.
+        overwrite: Also replace files that no run of ours wrote, or that were changed since.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        ArtQuantError: The folder holds files that would be overwritten (nothing is written then), or cannot be written.
+    """
+    texts = {name: _text(found) for name, found in records.items() if found}
+    digests = {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in texts.items()}
+    listed = {name: {"records": len(records[name]), "sha256": digest} for name, digest in digests.items()}
+    whole = {**card, "files": listed}
+    if not overwrite:
+        _check_folder(out, digests)
+    for name, text in texts.items():
+        write_text(out / name, text)
+    for name in FILES:
+        if name not in texts:
+            _remove(out / name)
+    write_json(out / CARD, whole)
+    return whole
+
+
+def _text(records: Sequence[Mapping[str, Any]]) -> str:
+    """A JSON list, one record a line: a third of the size and a quarter of the time of an indented one."""
+    try:
+        lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
+        text = "[\n" + ",\n".join(lines) + "\n]\n"
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PrepareError(
+            f"a text cannot be written as UTF-8 ({error.reason}); correct the annotation files"
+        ) from None
+    return text
+
+
+def _check_folder(out: Path, digests: Mapping[str, str]) -> None:
+    """Refuse files that were neither written by an earlier run nor are what is to be written."""
+    if out.exists() and not out.is_dir():
+        raise PrepareError(f"{out}: is a file; name a folder")
+    ours = _earlier(out / CARD)
+    for name in FILES:
+        path = out / name
+        if not path.exists():
+            continue
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise PrepareError(f"{path}: cannot be read: {error.strerror}; name another folder") from None
+        if found not in (ours.get(name), digests.get(name)):
+            raise PrepareError(
+                f"{path}: is there, and not as `artquant prepare` wrote it; --overwrite replaces it, or name another "
+                "folder"
+            )
+
+
+def _earlier(path: Path) -> dict[str, str]:
+    """Checksums by file name, of the card of an earlier run; empty where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        card = read_json(path)
+        return {name: entry["sha256"] for name, entry in card["files"].items()}
+    except (ArtQuantError, KeyError, TypeError, AttributeError):
+        raise PrepareError(
+            f"{path}: is no card of a prepared data set; --overwrite replaces it, or name another folder"
+        ) from None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise PrepareError(f"{path}: cannot be removed: {error.strerror}; check the folder") from None

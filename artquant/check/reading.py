@@ -23,7 +23,7 @@ from artquant.data.records import (
     read_image_records,
 )
 from artquant.data.scales import RatingScale
-from artquant.jsonio import JsonError, parse_json, parse_json_lines, read_text
+from artquant.jsonio import JsonError, parse_json, read_text
 
 # Kinds of findings by what a record's error says; the first that fits. Any other is a "record".
 _KINDS = (
@@ -151,14 +151,22 @@ class Reader:
 
 
 def _items(source: Source) -> Iterator[tuple[int, Any]]:
+    """Number from 1 and value of each record; of JSON lines, a line that is not JSON is its JsonError."""
     text = read_text(source.path)
     if source.conversations or text.lstrip().startswith("["):
         items = parse_json(text, source.path)
         if not isinstance(items, list):
             raise RecordError(f"{source.path}: expected a JSON list of records; wrap it in [ ]")
         yield from enumerate(items, start=1)
-    else:
-        yield from enumerate((value for _, value in parse_json_lines(text, source.path)), start=1)
+        return
+    number = 0
+    for line_number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            number += 1
+            try:
+                yield number, parse_json(line, source.path, line_number)
+            except JsonError as error:
+                yield number, error
 
 
 def _unreadable(path: Path) -> bool:

@@ -20,7 +20,7 @@ def as_dict(report: Report, strict: bool = False) -> dict[str, Any]:
         "warnings": report.warnings,
         "counts": report.counts,
         "files": [asdict(file) for file in report.files],
-        "pictures": asdict(report.pictures),
+        "pictures": vars(report.pictures) | {"formats": dict(report.pictures.formats)},
         "not_checked": list(report.not_checked),
         "findings": [found.to_dict() for found in report.findings],
         "seconds": round(report.seconds, 3),

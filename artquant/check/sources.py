@@ -86,8 +86,9 @@ def plan_from_config(name: str, config: RunConfig) -> Plan:
     truth = config.evaluate.truth
     add(Source(config.infer.records, config.infer.images, "test" if truth is None else "to score", False))
     if truth is not None:
-        images = config.infer.images or config.infer.records.parent
-        add(Source(truth, images, "test", False))
+        listed = config.infer.records  # the truth is of these pictures, wherever its own file lies
+        folder = listed if listed.is_dir() else config.infer.images or listed.parent
+        add(Source(truth, folder, "test", False))
     scale = RatingScale(config.levels.words, config.levels.weights)
     prompt = get_prompt(config.prompt, config.subject)
     return Plan(name, tuple(merged.values()), scale, prompt, config.base, tuple(_missing_files(config)))

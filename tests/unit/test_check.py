@@ -1,0 +1,292 @@
+"""`artquant.check`: every planted defect is found, nothing else is."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+from planted import LEVELS, PICTURES, RECORDS, Planted, another_word, drawn, encoded, missing
+
+from artquant.check import pictures as check_pictures
+from artquant.check.duplicates import HAMMING_DISTANCE, _candidates, groups_of_copies
+from artquant.check.findings import KINDS
+from artquant.check.report import as_dict, as_text
+from artquant.check.run import Options, Report, run_check
+from artquant.check.sources import plan_from_config, plan_from_files
+from artquant.config.load import load_config
+from artquant.errors import ArtQuantError
+
+HERE = Options(workers=0, coarse_side=56)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Path:
+    """Folder of an unspoilt set."""
+    folder = tmp_path_factory.mktemp("clean") / "set"
+    drawn(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(clean, tmp_path) -> Planted:
+    """A set to be spoilt."""
+    shutil.copytree(clean, tmp_path / "set")
+    return drawn(tmp_path / "set")
+
+
+def check(config: Path, options: Options = HERE, overrides=()) -> Report:
+    return run_check(plan_from_config(str(config), load_config(config, overrides)), options)
+
+
+def found(report: Report) -> list[tuple]:
+    """Findings as they are planted: kind, file, record, picture - of which names do without folder."""
+    return [
+        (
+            finding.kind,
+            finding.file and Path(finding.file).stem,
+            finding.record,
+            # Of a fault in a record the record is named, not what it may say about a picture.
+            finding.picture and Path(finding.picture).name,
+        )
+        for finding in report.findings
+    ]
+
+
+def test_nothing_is_found_in_fresh_demo_data(fresh, tiny_base):
+    report = check(fresh.write(), overrides=[f"base={tiny_base}"])
+    assert (report.findings, report.not_checked) == ((), ())
+    assert (report.pictures.named, report.pictures.read) == (150, 150)
+    assert [file.records for file in report.files] == [120, 120, 120, 120, 30]
+
+
+def test_every_planted_defect_is_found_and_nothing_else(fresh):
+    for plant in (*PICTURES, *RECORDS):
+        plant(fresh)
+    assert fresh.taken < 119 and fresh.taken_test < 29, "more defects than pictures: draw more"
+    report = check(fresh.write())
+    assert sorted(found(report), key=str) == sorted(fresh.expected, key=str)
+    assert len(PICTURES) + len(RECORDS) >= 45
+
+
+@pytest.mark.parametrize("plant", [*PICTURES, *RECORDS], ids=lambda plant: plant.__name__)
+def test_a_defect_alone_is_named_with_its_place_and_what_to_do(plant, fresh):
+    plant(fresh)
+    report = check(fresh.write(), Options(workers=0, coarse_side=56, duplicates="cop" in plant.__name__))
+    assert sorted(found(report), key=str) == sorted(fresh.expected, key=str)
+    text = as_text(report)
+    for finding in report.findings:
+        assert "\n" not in finding.message and finding.message in text and finding.where in text
+        assert any(mark in finding.message for mark in (";", ":"))
+    errors = sum(KINDS[kind].severity == "error" for kind, *_ in fresh.expected)
+    assert (report.errors, report.warnings) == (errors, len(fresh.expected) - errors)
+
+
+def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
+    fresh.expect_picture("picture-empty", 0).write_bytes(b"")
+    read = []
+    inspect = check_pictures.inspect_picture
+
+    original = check_pictures.inspect_pictures
+    monkeypatch.setattr(
+        check_pictures,
+        "inspect_pictures",
+        lambda paths, workers, done: original(paths, workers, done, lambda path: read.append(path) or inspect(path)),
+    )
+    report = check(fresh.write())
+    assert len(read) == len(set(read)) == 150
+    [finding] = report.findings
+    assert "(named by 4 records)" in finding.message
+
+
+def crash_on_some(path: Path) -> check_pictures.PictureFacts:
+    """As reading does, but two pictures end the process."""
+    if path.stem in ("00003", "00077"):
+        os._exit(1)
+    return check_pictures.inspect_picture(path)
+
+
+def crash(path: Path) -> check_pictures.PictureFacts:
+    """A machine on which no process can read."""
+    os._exit(1)
+
+
+def test_a_crash_costs_one_finding(clean):
+    paths = sorted((clean / "images").iterdir())
+    counted = []
+    facts = dict(check_pictures.inspect_pictures(paths, 2, counted.append, crash_on_some))
+    assert sorted(facts) == list(range(150)) and sum(counted) == 150
+    problems = {paths[index].stem: one.problem[0] for index, one in facts.items() if one.problem}
+    assert problems == {"00003": "picture-crash", "00077": "picture-crash"}
+
+
+def test_crashes_of_everything_are_an_error(clean):
+    paths = sorted((clean / "images").iterdir())[:40]
+    with pytest.raises(ArtQuantError, match="end before their time"):
+        list(check_pictures.inspect_pictures(paths, 2, inspect=crash))
+
+
+def test_processes_see_what_this_process_sees(clean):
+    paths = sorted((clean / "images").iterdir())[:40]
+    assert dict(check_pictures.inspect_pictures(paths, 2)) == dict(check_pictures.inspect_pictures(paths, 0))
+
+
+def test_damage_shows_wherever_a_jpeg_is_cut(clean, tmp_path):
+    """Also where it is decoded at a fraction of its size."""
+    image = Image.open(clean / "images" / "00000.png").convert("RGB").resize((900, 700))
+    for options in ({}, {"progressive": True}):
+        data = encoded(image, "JPEG", quality=85, **options)
+        for share in (0.02, 0.1, 0.5, 0.9, 0.99):
+            path = tmp_path / "cut.jpg"
+            path.write_bytes(data[: int(share * len(data))])
+            problem = check_pictures.inspect_picture(path).problem
+            assert problem is not None and problem[0] in ("picture-damaged", "not-a-picture")
+
+
+def test_tokens(fresh, tiny_base):
+    fresh.files[LEVELS[2]][5]["conversations"][1]["value"] += " And so on and on." * 200
+    fresh.expect("too-long", LEVELS[2], 5, fresh.files[LEVELS[2]][5]["image"])
+    report = check(fresh.write(), Options(pictures=False), [f"base={tiny_base}"])
+    assert set(found(report)) == fresh.expected
+    assert "max_length 400 of stage descriptions" in report.findings[0].message
+    assert [file.longest is not None for file in report.files] == [True, True, True, True, False]
+    assert report.not_checked == ("pictures and their copies (--no-pictures)",)
+
+
+def test_what_is_left_out_is_said(fresh, tmp_path):
+    config = fresh.write()
+    assert check(config).not_checked == ("lengths in tokens (no base model in nowhere; see ModelZoo/README.md)",)
+    (tmp_path / "rubbish").mkdir()
+    [reason] = check(config, Options(pictures=False), [f"base={tmp_path / 'rubbish'}"]).not_checked[:1]
+    assert reason.startswith("lengths in tokens (") and "rubbish" in reason
+    report = check(config, Options(workers=0, duplicates=False))
+    assert report.not_checked[-1] == "copies of pictures (--no-duplicates)"
+
+
+def test_files_that_a_configuration_names(fresh, tmp_path):
+    config = fresh.write()
+    (fresh.folder / "meta" / "score.json").unlink()
+    settings = ["stages.0.deepspeed=nowhere.json", "stages.1.start=other/run/model"]
+    report = check(config, Options(pictures=False), settings)
+    assert sorted((f.kind, Path(str(f.file)).name) for f in report.findings) == [
+        ("file", "nowhere.json"),
+        ("file", "score.json"),
+        ("start", "model"),
+    ]
+
+
+def test_a_folder_of_pictures_to_score(fresh, tmp_path):
+    fresh.picture("00001.png").write_bytes(b"")
+    fresh.write()
+    config = fresh.configuration(LEVELS[:1], ["score"], infer={"records": str(fresh.folder / "images")})
+    kinds = check(config).counts
+    assert kinds["picture-empty"] == 1 and kinds["leak-same-picture"] == 120
+    truth = f"evaluate.truth={fresh.folder / 'meta' / 'test.json'}"
+    report = check(config, overrides=[truth])
+    assert list(report.counts) == ["picture-empty"], "what is only scored is no leak"
+
+
+def test_lists_of_every_form(tmp_path, fresh):
+    records = fresh.files["test"][:3]
+    lines = tmp_path / "list.jsonl"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    plan = plan_from_files([], [lines], fresh.folder / "images")
+    assert run_check(plan, HERE).findings == ()
+    lines.write_text(
+        lines.read_text(encoding="utf-8") + '{"image": \n' + json.dumps(records[0] | {"id": 5, "gt_score": 11})
+    )
+    assert [finding.kind for finding in run_check(plan, HERE).findings] == ["json", "score-off-scale"]
+
+
+def test_one_hot_labels_are_a_choice(fresh):
+    for record in fresh.files["score"]:
+        word = record["conversations"][1]["value"].rsplit(" ", 1)[1].rstrip(".")
+        record["level_probs"] = [float(word == other) for other in ("excellent", "good", "fair", "poor", "bad")]
+    assert check(fresh.write(), Options(pictures=False)).findings == ()
+
+
+def test_the_report_as_values(fresh):
+    missing(fresh)
+    another_word(fresh)
+    report = check(fresh.write())
+    values = json.loads(json.dumps(as_dict(report)))
+    assert (values["verdict"], values["errors"], values["warnings"]) == ("faulty", 1, 1)
+    assert values["counts"] == {"picture-missing": 1, "answer-word": 1}
+    first = values["findings"][0]
+    assert first["severity"] == "error" and first["record"] == 1 and first["picture"].endswith(".png")
+
+
+def test_examples_are_capped_and_counted(fresh):
+    for _ in range(9):
+        missing(fresh)
+    report = check(fresh.write())
+    text, everything = as_text(report), as_text(report, examples=None)
+    assert text.count("no such file") == 5 and "... and 4 more" in text
+    assert everything.count("no such file") == 9 and "more" not in everything
+    assert "missing pictures (9)" in text and text.splitlines()[-1].startswith("9 errors, 0 warnings")
+
+
+# Copies
+
+
+def shapes(count: int, seed: int) -> np.ndarray:
+    """Thumbnails of smooth random pictures: uint8 [N, S, S, 3]."""
+    side = check_pictures.THUMBNAIL_SIDE
+    colours = np.random.default_rng(seed).normal(128, 50, (count, 6, 6, 3)).clip(0, 255).astype(np.uint8)
+    return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in colours])
+
+
+def test_candidates_are_all_pairs_of_close_hashes():
+    """The search by bytes finds what comparing every pair finds."""
+    draw = np.random.default_rng(0)
+    hashes = draw.integers(0, 2**64, 400, dtype=np.uint64)
+    for row in range(100):  # relatives of the first: 0 to 12 bits away
+        bits = draw.choice(64, row % 13, replace=False).astype(np.uint64)
+        hashes[row + 1] = hashes[0] ^ np.bitwise_or.reduce(np.uint64(1) << bits, initial=np.uint64(0))
+    distance = [[bin(int(a) ^ int(b)).count("1") for b in hashes] for a in hashes]
+    wanted = {(i, j) for i in range(400) for j in range(i + 1, 400) if distance[i][j] <= HAMMING_DISTANCE}
+    pairs = {
+        (int(min(a, b)), int(max(a, b)))
+        for left, right in _candidates(hashes)
+        for a, b in zip(left, right, strict=True)
+    }
+    assert pairs == wanted and len(wanted) > 500
+
+
+def test_copies_among_many():
+    thumbnails = shapes(3000, 1)
+    thumbnails[2000:2100] = np.clip(thumbnails[:100].astype(int) * 0.95 + 8, 0, 255)  # brighter, less contrast
+    digests = [str(index).encode() for index in range(3000)]
+    digests[2999] = digests[7]
+    groups = groups_of_copies(digests, thumbnails)
+    assert groups == [sorted([i, 2000 + i] + ([2999] if i == 7 else [])) for i in range(100)]
+
+
+def test_blank_pictures_are_copies_only_if_their_files_are():
+    blank = np.full((4, 16, 16, 3), 200, dtype=np.uint8)
+    blank[1, 3, 4] = 198
+    assert groups_of_copies([b"a", b"b", b"c", b"a"], blank) == [[0, 3]]
+    assert groups_of_copies([], blank[:0]) == []
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda image: image.resize((image.width // 2, image.height // 2)),
+        lambda image: image.resize((image.width * 3 // 2, image.height * 3 // 2)),
+        lambda image: Image.open(io.BytesIO(encoded(image, "JPEG", quality=40))),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.08),
+        lambda image: ImageEnhance.Contrast(image).enhance(0.92),
+    ],
+    ids=["half", "larger", "jpeg", "brighter", "contrast"],
+)
+def test_altered_copies_are_found(clean, alter):
+    images = [Image.open(path).convert("RGB") for path in sorted((clean / "images").iterdir())]
+    side = (check_pictures.THUMBNAIL_SIDE,) * 2
+    both = [*images, *map(alter, images)]
+    thumbnails = np.stack([np.asarray(image.resize(side, Image.Resampling.BOX)) for image in both])
+    groups = groups_of_copies([str(index).encode() for index in range(300)], thumbnails)
+    assert groups == [[index, 150 + index] for index in range(150)]

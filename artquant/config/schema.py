@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from artquant.data.scales import APDD_SCALE
 from artquant.errors import ArtQuantError
 
 _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
@@ -58,8 +59,8 @@ def _require_folder_name(**settings: str) -> None:
 class LevelsConfig:
     """Rating words, best first, and the score that each stands for (ArtQuant: APDDv2's 1 to 10 scale)."""
 
-    words: tuple[str, ...] = ("excellent", "good", "fair", "poor", "bad")  # single tokens of the tokenizer
-    weights: tuple[float, ...] = (10.0, 7.5, 5.0, 3.5, 1.0)  # score of each word, on the data set's scale
+    words: tuple[str, ...] = APDD_SCALE.words  # single tokens of the tokenizer
+    weights: tuple[float, ...] = APDD_SCALE.values  # score of each word, on the data set's scale
 
     def __post_init__(self) -> None:
         _require(len(self.words) >= 2, "words", f"at least two rating words are needed, got {len(self.words)}")

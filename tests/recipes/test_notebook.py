@@ -32,7 +32,7 @@ def notebook():
 def execute(notebook, tmp_path, monkeypatch):
     """Runs the notebook in a folder, with its temporary files there too; returns what its cells showed."""
 
-    def run(folder: Path, **environment: Path) -> tuple[str, int]:
+    def run(folder: Path, **environment: Path | str) -> tuple[str, int]:
         settings = {"JUPYTER_RUNTIME_DIR": tmp_path / "jupyter", "IPYTHONDIR": tmp_path / "ipython"}
         for name in ("ARTQUANT_SCORES", "ARTQUANT_OUT"):
             monkeypatch.delenv(name, raising=False)
@@ -68,7 +68,7 @@ def test_apdd_from_its_own_folder(execute, tmp_path):
     source.parent.mkdir(parents=True)
     source.write_bytes(CSV.encode("latin-1"))
     folder.mkdir()
-    shown, _ = execute(folder, ARTQUANT_OUT=tmp_path / "made.json")
+    shown, _ = execute(folder, ARTQUANT_OUT="made.json")  # relative to the repository
     assert f"{source}\n5 scores, 1.071 to 9.286" in shown
     records = read_training_records(tmp_path / "made.json", tmp_path, score_range=(1, 10))
     assert [record.image.name for record in records] == ["a.jpg", "caf\xe9.jpg", "c.jpg", "d.jpg", "e.jpg"]

@@ -14,6 +14,8 @@ from artquant.data.questions import Questions
 from artquant.errors import ArtQuantError
 from artquant.prompts import IMAGE_TOKEN
 
+PARTS = ("perception", "cognition", "emotion")
+
 
 def comment_record(
     image: str,
@@ -82,3 +84,26 @@ def description_record(
             {"from": "gpt", "value": answer},
         ],
     }
+
+
+def description_texts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The texts of a description record or of a structured record, each with its name; none of a score record.
+
+    The name is "description", or "perception", "cognition" and "emotion". Empty texts are among them.
+
+    Raises:
+        ArtQuantError: The record is neither.
+    """
+    if "conversations" in record:
+        if record.get("task_type", "score") == "score":
+            return []
+        turns = record["conversations"]
+        if isinstance(turns, list) and len(turns) == 2 and isinstance(turns[1], dict):
+            texts = {"description": turns[1].get("value")}
+        else:
+            raise ArtQuantError('"conversations" must be two turns, question and answer; correct the record')
+    else:
+        texts = {part: record[part] for part in PARTS if record.get(part) is not None}
+    if not texts or not all(isinstance(text, str) for text in texts.values()):
+        raise ArtQuantError(f'expected "conversations" or {", ".join(PARTS)} with text; see dataset/README.md')
+    return list(texts.items())

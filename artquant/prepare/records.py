@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,10 @@ class Labelling:
     subject: str = "painting"
     seed: int = 0  # of the questions
     progress: bool = False
+
+    def __post_init__(self):
+        if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
 
     @property
     def used_sigma(self) -> float | None:
@@ -75,7 +80,7 @@ class Labelling:
     def _needed(self, annotation: Annotation, value: Any, what: str) -> Any:
         if value is None:
             raise PrepareError(
-                f"{annotation.source}: no {what} for the method {self.method!r}; name its column, or use gaussian"
+                f"{annotation.source}: no {what} for the method {self.method!r}; name its column, or choose another method"
             )
         return value
 

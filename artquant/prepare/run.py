@@ -17,7 +17,7 @@ from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
 from artquant.prepare.scale import choose_fit
 from artquant.prepare.split import assign_splits
-from artquant.prepare.write import write_folder
+from artquant.prepare.write import FILES, write_folder
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def prepare(
     if not files:
         raise ArtQuantError("no annotation files; name a file, or --train, --validation, --test")
     importer, out = IMPORTERS[name], Path(out)
+    _check_sources(files, out)
     columns = settings.columns or importer.columns
     fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
     imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
@@ -88,6 +89,14 @@ def prepare(
     records = _records(annotations, labelling)
     card = make_card(name, annotations, imported, fit, labelling, command, notes)
     return write_folder(out, records, card, settings.overwrite)
+
+
+def _check_sources(files: Sequence[tuple[Path, Split | None]], out: Path) -> None:
+    """Refuse to replace a file that is being read."""
+    written = {(out / name).resolve() for name in FILES}
+    for path, _ in files:
+        if Path(path).resolve() in written:
+            raise PrepareError(f"{path}: would be replaced by what is made of it; name another folder with --out")
 
 
 def _records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The prepared folder: files of records and the card, replaced only where an earlier run of ours wrote them."""
+"""The prepared folder: files of records and the card. Only files of an earlier run for the same data set are replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = ("score.json", "attributes.json", "comments.json", "validation.json", "t
 def write_folder(
     out: Path, records: Mapping[str, Sequence[Mapping[str, Any]]], card: Mapping[str, Any], overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write the record files that have records, remove those of an earlier run that have none, and write the card last.
+    """Write the record files that have records, then the card.
 
     Each file is written in one step, one record a line. Other files in the folder (descriptions) are left alone.
 
@@ -28,7 +28,8 @@ def write_folder(
         out: The folder; made if need be.
         records: By file name, of FILES.
         card: What `artquant.prepare.card.make_card` gives; "files" with counts and checksums is added.
-        overwrite: Also replace files that no run of ours wrote, or that were changed since.
+        overwrite: Also replace files that no run of ours wrote or that were changed since, or another data set, and
+            remove record files for which there are no records.
 
     Returns:
         The card as written.
@@ -41,7 +42,7 @@ def write_folder(
     listed = {name: {"records": len(records[name]), "sha256": digest} for name, digest in digests.items()}
     whole = {**card, "files": listed}
     if not overwrite:
-        _check_folder(out, digests)
+        _check_folder(out, digests, card["name"])
     for name, text in texts.items():
         write_text(out / name, text)
     for name in FILES:
@@ -64,36 +65,45 @@ def _text(records: Sequence[Mapping[str, Any]]) -> str:
     return text
 
 
-def _check_folder(out: Path, digests: Mapping[str, str]) -> None:
-    """Refuse files that were neither written by an earlier run nor are what is to be written."""
+def _check_folder(out: Path, digests: Mapping[str, str], name: str) -> None:
+    """Refuse what an earlier run did not write, or wrote and would now lose."""
     if out.exists() and not out.is_dir():
         raise PrepareError(f"{out}: is a file; name a folder")
-    ours = _earlier(out / CARD)
-    for name in FILES:
-        path = out / name
+    earlier_name, earlier = _earlier(out / CARD)
+    if earlier and earlier_name != name:
+        raise PrepareError(
+            f"{out}: holds the data set {earlier_name!r}; name another folder, or --overwrite to replace it"
+        )
+    for file in FILES:
+        path = out / file
         if not path.exists():
             continue
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise PrepareError(f"{path}: cannot be read: {error.strerror}; name another folder") from None
-        if found not in (ours.get(name), digests.get(name)):
+        if found not in (earlier.get(file), digests.get(file)):
             raise PrepareError(
-                f"{path}: is there, and not as `artquant prepare` wrote it; --overwrite replaces it, or name another "
-                "folder"
+                f"{path}: is there, and not as `artquant prepare` wrote it; name another folder, or --overwrite to "
+                "replace it"
+            )
+        if file not in digests:
+            raise PrepareError(
+                f"{path}: is there, and this run has no records for it; give the files of all splits in one command, "
+                "or --overwrite to remove it"
             )
 
 
-def _earlier(path: Path) -> dict[str, str]:
-    """Checksums by file name, of the card of an earlier run; empty where there is none."""
+def _earlier(path: Path) -> tuple[str, dict[str, str]]:
+    """Name and checksums by file name, of the card of an earlier run; empty where there is none."""
     if not path.exists():
-        return {}
+        return "", {}
     try:
         card = read_json(path)
-        return {name: entry["sha256"] for name, entry in card["files"].items()}
+        return card["name"], {name: entry["sha256"] for name, entry in card["files"].items()}
     except (ArtQuantError, KeyError, TypeError, AttributeError):
         raise PrepareError(
-            f"{path}: is no card of a prepared data set; --overwrite replaces it, or name another folder"
+            f"{path}: is no card of a prepared data set; name another folder, or --overwrite to replace it"
         ) from None
 
 

@@ -32,7 +32,7 @@ KINDS = {
     "empty-text": Kind("error", "empty questions or answers"),
     "score-off-scale": Kind("error", "scores outside the scale"),
     "std": Kind("error", "impossible standard deviations"),
-    "level-probs": Kind("error", "distributions that are none"),
+    "level-probs": Kind("error", "distributions that cannot be used"),
     "distribution": Kind("error", "distributions that do not give the score"),
     "conflicting-scores": Kind("error", "different scores for the same picture"),
     "attribute-score": Kind("error", "attribute scores that contradict the picture's attributes"),

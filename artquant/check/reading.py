@@ -27,6 +27,8 @@ from artquant.jsonio import JsonError, parse_json, read_text
 
 # Kinds of findings by what a record's error says; the first that fits. Any other is a "record".
 _KINDS = (
+    ("record needs", "record"),
+    ("record has no", "record"),
     (f"one {IMAGE_TOKEN}", "image-token"),
     (f"not hold {IMAGE_TOKEN}", "image-token"),
     ("question is empty", "empty-text"),
@@ -58,6 +60,7 @@ class Reader:
         self.uses = uses
         self.name = str(source.path)
         self.count = 0  # records read so far, faulty ones included
+        self.pictures: set[str] = set()  # that they name
         self._folder = source.images or source.path.parent
         self._ids: dict[str, int] = {}
 
@@ -114,6 +117,7 @@ class Reader:
         picture = os.path.normpath(record.image)
         place = Place(self.name, number, record.id)
         self.uses.add(picture, self.source.split, place)
+        self.pictures.add(picture)
         return Entry(self.source, place, item, record, picture)
 
     def _parse_all(self, number: int, item: Any) -> tuple[TrainingRecord | ImageRecord | None, list[tuple[str, str]]]:

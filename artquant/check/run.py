@@ -112,30 +112,28 @@ def _check_records(
     tokens = _token_checks(plan, not_checked)
     scores, descriptions = ScoreChecks(plan.scale, plan.prompt), DescriptionChecks(plan.scale)
     checks = [scores, descriptions] if tokens is None else [scores, descriptions, tokens]
-    read: list[tuple[Reader, int]] = []
-    with tqdm(desc="records", unit=" records", disable=not options.progress) as bar:
+    readers: list[Reader] = []
+    with tqdm(desc="records", unit=" records", leave=False, disable=not options.progress) as bar:
         for source in plan.sources:
             reader = Reader(source, plan.scale, findings, uses)
-            pictures: set[str] = set()
             for entry in reader.entries():
-                pictures.add(entry.picture)
                 for check in checks:
                     findings += check.add(entry)
                 bar.update()
-            read.append((reader, len(pictures)))
+            readers.append(reader)
     findings += scores.finish()
     findings += descriptions.finish()
     longest = {} if tokens is None else tokens.longest
     return tuple(
         FileSummary(
-            reader.name,
-            reader.source.split,
-            reader.count,
-            pictures,
-            scores.range_of(reader.name),
-            longest.get(reader.name),
+            file=reader.name,
+            split=reader.source.split,
+            records=reader.count,
+            pictures=len(reader.pictures),
+            scores=scores.range_of(reader.name),
+            longest=longest.get(reader.name),
         )
-        for reader, pictures in read
+        for reader in readers
     )
 
 
@@ -166,7 +164,7 @@ def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Fin
     pictures = list(uses.of)
     coarse = _coarse_side(plan) if options.coarse_side is None else options.coarse_side
     usable, digests, thumbnails = array("l"), [], bytearray()
-    with tqdm(total=len(pictures), desc="pictures", unit=" pictures", disable=not options.progress) as bar:
+    with tqdm(total=len(pictures), desc="pictures", unit=" pictures", leave=False, disable=not options.progress) as bar:
         paths = [Path(picture) for picture in pictures]
         for index, facts in inspect_pictures(paths, options.workers, bar.update):
             picture = pictures[index]

@@ -80,7 +80,7 @@ class Labelling:
     def _needed(self, annotation: Annotation, value: Any, what: str) -> Any:
         if value is None:
             raise PrepareError(
-                f"{annotation.source}: no {what} for the method {self.method!r}; name its column, or choose another method"
+                f"{annotation.source}: no {what} for the method {self.method!r}; name its column or another method"
             )
         return value
 

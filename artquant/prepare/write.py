@@ -1,4 +1,4 @@
-"""The prepared folder: files of records and the card. Only files of an earlier run for the same data set are replaced."""
+"""The prepared folder: record files and the card. Only what an earlier run for the same data set made is replaced."""
 
 from __future__ import annotations
 

@@ -33,8 +33,10 @@ def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: float | n
     sigma_N = numbers(sigma, "sigma")
     if sigma_N.ndim and sigma_N.shape != scores_N.shape:
         raise ArtQuantError(f"sigma must be one number or one per score, got shape {sigma_N.shape}")
-    if not (np.isfinite(sigma_N).all() and (sigma_N > 0).all()):
-        raise ArtQuantError(f"sigma must be finite and above 0, got {sigma}")
+    bad_N = np.atleast_1d(~(np.isfinite(sigma_N) & (sigma_N > 0)))
+    if bad_N.any():
+        index = int(np.argmax(bad_N))
+        raise ArtQuantError(f"sigma {index} is {float(np.atleast_1d(sigma_N)[index])}: give a finite one above 0")
     order = np.argsort(levels_K)
     ascending = levels_K[order]
     # Beyond these, labels no longer change with sigma (two neighbours only; pure exponential) but squares overflow.

@@ -250,7 +250,7 @@ def test_bad_votes_are_refused(votes, values, message):
         ("known-std", {"std": [0.5, 0.5, 0.5]}, "one per score"),
         ("votes", {"votes": [[1, 1]]}, "'votes' needs the option vote_values"),
         ("gaussian", {"sigma": 0.0}, "sigma"),
-        ("gaussian", {"sigma": [1.0, -1.0]}, "sigma"),
+        ("gaussian", {"sigma": [1.0, -1.0]}, r"sigma 1 is -1\.0"),
         ("gaussian", {"sigma": [1.0, 1.0, 1.0]}, "one per score"),
         ("gaussian", {"sigma": "wide"}, "sigma must be numbers"),
     ],

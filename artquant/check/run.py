@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from artquant.check.findings import Finding, in_order
+from artquant.check.names import SimilarNames
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
 from artquant.check.sources import Plan
@@ -163,13 +164,14 @@ def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Fin
 
     pictures = list(uses.of)
     coarse = _coarse_side(plan) if options.coarse_side is None else options.coarse_side
+    names = SimilarNames()
     usable, digests, thumbnails = array("l"), [], bytearray()
     with tqdm(total=len(pictures), desc="pictures", unit=" pictures", leave=False, disable=not options.progress) as bar:
         paths = [Path(picture) for picture in pictures]
         for index, facts in inspect_pictures(paths, options.workers, bar.update):
             picture = pictures[index]
             if facts.problem is not None:
-                findings.append(uses.about(picture, *facts.problem))
+                findings.append(_problem(uses, picture, *facts.problem, names))
                 continue
             findings += [uses.about(picture, *remark) for remark in facts.remarks]
             _summarise(summary, facts.header)
@@ -187,6 +189,11 @@ def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Fin
         sorted_digests = [digests[place] for place in order]
         groups = groups_of_copies(sorted_digests, shown)
         findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
+
+
+def _problem(uses: Uses, picture: str, kind: str, message: str, names: SimilarNames) -> Finding:
+    similar = names.of(Path(picture)) if kind == "picture-missing" else None
+    return uses.about(picture, kind, message if similar is None else f"{message}; there is {similar!r}")
 
 
 def _summarise(summary: PictureSummary, header) -> None:

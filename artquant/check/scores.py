@@ -34,7 +34,8 @@ class ScoreChecks:
         self.width = scale.high - scale.low
         self._scores: dict[tuple[str, str, str | None], tuple[float, Place]] = {}
         self._attributes: dict[str, tuple[dict[str, float], Place]] = {}
-        self._waiting: list[Entry] = []  # attribute records of pictures whose attributes are not known yet
+        # Attribute records of pictures whose attributes are not known yet: picture, attribute, score, place.
+        self._waiting: list[tuple[str, str, float, Place]] = []
         self._ranges: dict[str, tuple[float, float, int]] = {}  # lowest, highest, number of scores by file
         self._unscored: dict[tuple[str, str], list[Place]] = {}  # records without a score of lists to be evaluated
         self._listed: dict[tuple[str, str], int] = {}
@@ -59,10 +60,10 @@ class ScoreChecks:
 
     def finish(self) -> Iterator[Finding]:
         """What shows when everything has been read."""
-        for entry in self._waiting:
-            known = self._attributes.get(entry.picture)
+        for rated in self._waiting:
+            known = self._attributes.get(rated[0])
             if known is not None:
-                yield from self._compare(entry, *known)
+                yield from self._compare(rated, *known)
         for (split, file), places in self._unscored.items():
             count, total = len(places), self._listed[split, file]
             which = "no record has" if count == total else f"{count} of {total} records have no"
@@ -149,25 +150,26 @@ class ScoreChecks:
         values = _values(entry.item.get("attributes"))
         if values:
             self._attributes.setdefault(entry.picture, (values, entry.place))
-        if not isinstance(entry.record, TrainingRecord) or entry.record.attribute is None:
-            return
-        if entry.record.attribute in values:
-            yield from self._compare(entry, values, entry.place)
-        elif entry.picture in self._attributes:
-            yield from self._compare(entry, *self._attributes[entry.picture])
-        else:
-            self._waiting.append(entry)
-
-    def _compare(self, entry: Entry, values: dict[str, float], place: Place) -> Iterator[Finding]:
         record = entry.record
-        assert isinstance(record, TrainingRecord)
-        value = values.get(str(record.attribute))
-        if value is None or record.gt_score is None:
+        if not isinstance(record, TrainingRecord) or record.attribute is None or record.gt_score is None:
             return
-        if abs(value - record.gt_score) > ATTRIBUTE_TOLERANCE * self.width:
-            where = "its own attributes" if place == entry.place else f"the attributes in {place}"
-            message = f"score {record.gt_score:g} for {record.attribute}, but {value:g} in {where}; keep the right one"
-            yield entry.finding("attribute-score", message)
+        rated = (entry.picture, record.attribute, record.gt_score, entry.place)
+        if record.attribute in values:
+            yield from self._compare(rated, values, entry.place)
+        elif entry.picture in self._attributes:
+            yield from self._compare(rated, *self._attributes[entry.picture])
+        else:
+            self._waiting.append(rated)
+
+    def _compare(
+        self, rated: tuple[str, str, float, Place], values: dict[str, float], source: Place
+    ) -> Iterator[Finding]:
+        picture, attribute, score, place = rated
+        value = values.get(attribute)
+        if value is not None and abs(value - score) > ATTRIBUTE_TOLERANCE * self.width:
+            where = "its own attributes" if source == place else f"the attributes in {source}"
+            message = f"score {score:g} for {attribute}, but {value:g} in {where}; keep the right one"
+            yield Finding("attribute-score", message, *place, picture=picture)
 
     def _scale(self) -> str:
         return f"{self.scale.low:g} to {self.scale.high:g}"

@@ -1,5 +1,6 @@
 """`artquant.check`: every planted defect is found, nothing else is."""
 
+import copy
 import io
 import json
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image, ImageEnhance
 from planted import LEVELS, PICTURES, RECORDS, Planted, another_word, drawn, encoded, missing
 
@@ -199,6 +201,63 @@ def test_lists_of_every_form(tmp_path, fresh):
         lines.read_text(encoding="utf-8") + '{"image": \n' + json.dumps(records[0] | {"id": 5, "gt_score": 11})
     )
     assert [finding.kind for finding in run_check(plan, HERE).findings] == ["json", "score-off-scale"]
+
+
+def test_validation_is_held_out(fresh):
+    """Its list is checked as the test's; it must not be trained on, but may be the test list."""
+    fresh.write()
+    meta = fresh.folder / "meta"
+    config = yaml.safe_load(fresh.configuration([*LEVELS], ["score"]).read_text(encoding="utf-8"))
+    images = str(fresh.folder / "images")
+    config["stages"][1]["validation"] = {"records": str(meta / "test.json"), "images": images}
+    path = fresh.folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert check(path).findings == ()
+    held_out = fresh.files["score"][4]
+    picked = [{"id": "a", "image": held_out["image"], "gt_score": held_out["gt_score"]}]
+    (meta / "held_out.json").write_text(json.dumps(picked), encoding="utf-8")
+    config["stages"][1]["validation"]["records"] = str(meta / "held_out.json")
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert found(check(path)) == [("leak-same-picture", "held_out", 1, held_out["image"])]
+
+
+def test_levels_that_records_declare(fresh):
+    """One file with all levels; few of the texts build on each other."""
+    records = []
+    for level, file in enumerate(LEVELS, start=1):
+        records += [
+            record | {"level": level, "id": f"{level} {number}"} for number, record in enumerate(fresh.files[file])
+        ]
+    for record in records[120:200]:  # of level 2
+        record["conversations"][1]["value"] = f"Anew, {record['id']}. " + record["conversations"][1]["value"]
+    fresh.files = {"all": records, "test": fresh.files["test"]}
+    fresh.write()
+    report = check(fresh.configuration(["all"], ["all"]), Options(pictures=False))
+    numbers = [finding.record for finding in report.findings]
+    assert report.counts == {"not-cumulative": 160} and numbers == [*range(121, 201), *range(241, 321)]
+
+
+def test_descriptions_that_are_no_levels_are_not_compared(fresh):
+    """Comments on some of the same pictures stand beside the levels."""
+    comments = [record | {"id": f"c{i}"} for i, record in enumerate(fresh.files[LEVELS[0]][:40])]
+    fresh.files["comments"] = copy.deepcopy(comments)
+    for number, record in enumerate(fresh.files["comments"]):
+        record["conversations"][1]["value"] = f"Remark {number}: I like the boat."
+    assert check(fresh.write(), Options(pictures=False)).findings == ()
+
+
+@pytest.mark.parametrize("name", ["00004.PNG", "00004.jpg"])
+def test_a_missing_picture_that_is_called_otherwise(fresh, name):
+    fresh.picture(fresh.files["score"][0]["image"]).rename(fresh.picture(name))
+    fresh.files["score"] = fresh.files["score"][:1]
+    original = fresh.files["score"][0]["image"]
+    fresh.files["score"][0]["image"] = "00004.png"
+    fresh.write()
+    if original != "00004.png":
+        fresh.picture("00004.png").unlink(missing_ok=True)
+    plan = plan_from_files([fresh.folder / "meta" / "score.json"], [], fresh.folder / "images")
+    [finding] = run_check(plan, HERE).findings
+    assert finding.kind == "picture-missing" and finding.message.endswith(f"there is {name!r}")
 
 
 def test_one_hot_labels_are_a_choice(fresh):

@@ -14,7 +14,19 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_demo_data, _init_model, _prepare, _labels, _check, _train, _infer, _score, _describe, _eval):
+    for add in (
+        _demo_data,
+        _init_model,
+        _prepare,
+        _labels,
+        _check,
+        _train,
+        _infer,
+        _score,
+        _describe,
+        _descriptions,
+        _eval,
+    ):
         add(commands)
     return parser
 
@@ -207,6 +219,36 @@ def _describe(commands) -> None:
         "--level", type=int, default=3, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default 3)"
     )
     command.add_argument("--max-new-tokens", type=int, default=512, help="longest description (default %(default)s)")
+
+
+def _descriptions(commands) -> None:
+    command = _command(commands, "descriptions", "descriptions", "split, join, count and check descriptions")
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
+    separator = 'what stands between the parts; \\n and \\t are newline and tab (default "%(default)s")'
+
+    split = actions.add_parser("split", help="structured records to descriptions_level_{1,2,3}.json")
+    split.add_argument("structured", type=Path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
+    split.add_argument("--out", type=Path, required=True, help="folder to write")
+    split.add_argument("--separator", default=" ", help=separator)
+    split.add_argument("--seed", type=int, default=0, help="of the draw of the questions (default %(default)s)")
+    split.add_argument("--subject", default="painting", help="the noun in the questions (default %(default)s)")
+    split.add_argument("--questions", type=Path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
+
+    join = actions.add_parser("join", help="level files to structured records")
+    join.add_argument("levels", nargs="+", type=Path, metavar="LEVEL", help="files of level 1, 2 and 3 in this order")
+    join.add_argument("--out", type=Path, required=True, help="file to write (.jsonl: JSON lines)")
+    join.add_argument("--separator", default=" ", help=separator)
+
+    stats = actions.add_parser("stats", help="lengths, duplicates, empty texts")
+    stats.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
+    stats.add_argument("--model", type=Path, metavar="DIR", help="count tokens with this model folder's tokenizer")
+    stats.add_argument("--max-length", type=int, metavar="TOKENS", help="also the share of texts longer than this")
+    stats.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    leaks = actions.add_parser("leaks", help="texts that give the score away; exit status 1 if there are any")
+    leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
+    leaks.add_argument("--words", metavar="W,W,...", help="rating words (default excellent,good,fair,poor,bad)")
+    leaks.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _eval(commands) -> None:

@@ -19,6 +19,8 @@ class LeakPattern:
 
     kind: str
     clues: tuple[str, ...]  # every match holds one of them (in lower case) at least
+    before: int  # no match begins more characters before its first clue
+    after: int  # no match, with _MARGIN, ends more characters after its first clue
     pattern: re.Pattern[str]
 
     def search(self, text: str, lowered: str) -> Iterator[re.Match[str]]:
@@ -38,15 +40,16 @@ class LeakPattern:
                 place = lowered.find(clue, place + 1)
         windows: list[tuple[int, int]] = []
         for place in sorted(places):
-            start, end = max(0, place - _BEFORE), min(len(lowered), place + _AFTER)
+            start, end = max(0, place - self.before), min(len(lowered), place + self.after)
+            while end < len(lowered) and lowered[end - 1].isspace():  # nor may a gap pass for the text's end
+                end += 1
             if windows and start <= windows[-1][1]:
                 start = windows.pop()[0]
             windows.append((start, end))
         return windows
 
 
-# No match begins more than _BEFORE characters before a clue of its own, or ends within _MARGIN of _AFTER behind it.
-_BEFORE, _AFTER, _MARGIN = 120, 120, 20
+_MARGIN = 20  # what a match may look at behind its end
 
 
 @lru_cache(maxsize=16)
@@ -64,14 +67,14 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
     points = ("points", "marks", "pts")
     rated = tuple(word.lower() for word in words)
     sources = (
-        ("rating", fractions, _rating()),
-        ("score", (*marks, *gifts), _score()),
-        ("points", points, _awarded("(?:points|marks|pts)")),
-        ("stars", ("star", "★", "⭐"), _stars()),
-        ("percent", ("%", "percent"), _percent()),
-        ("verdict", rated, _verdict(words)),
+        ("rating", fractions, 50, 80, _rating()),
+        ("score", (*marks, *gifts), 40, 120, _score()),
+        ("points", points, 110, 60, _awarded("(?:points|marks|pts)")),
+        ("stars", ("star", "★", "⭐"), 110, 60, _stars()),
+        ("percent", ("%", "percent"), 80, 60, _percent()),
+        ("verdict", rated, 120, 70, _verdict(words)),
     )
-    return tuple(LeakPattern(kind, clues, re.compile(source, re.I)) for kind, clues, source in sources)
+    return tuple(LeakPattern(*start, re.compile(source, re.IGNORECASE)) for *start, source in sources)
 
 
 # Numbers
@@ -137,8 +140,9 @@ def _score() -> str:
     given = rf"\b{_GIVES} (?:{_THIS}|{filler}){{0,6}}{_RANGE}{_ENDS_PHRASE}"
     attribute = (
         r"\b(?:theme(?: and logic)?|logic|creativity|layout(?: and composition)?|composition|perspective|"
-        r"space(?: and perspective)?|(?:the )?sense of order|light(?: and shadow)?|colou?rs?|details(?: and texture)?|texture|"
-        r"mood|(?:the )?overall|total|quality|aesthetics?|beauty|technique|emotion|perception|cognition)"
+        r"space(?: and perspective)?|(?:the )?sense of order|light(?: and shadow)?|colou?rs?|texture|mood|"
+        r"details(?: and texture)?|(?:the )?overall|total|quality|aesthetics?|beauty|technique|"
+        r"emotion|perception|cognition)"
     )
     listed = rf"{attribute}{_MARKUP}[:=]{_MARKUP}{_DIGITS}{_MARKUP}(?=$|[.,;!?)\]}}|\n])"
     return f"{named}|{given}|{listed}"

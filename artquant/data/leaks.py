@@ -48,7 +48,7 @@ class LeakedRecord:
 
 
 def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
-    """The places where a text gives a score away, in their order; those that overlap count once.
+    """The places where a text gives a score away, in their order; of those that overlap the first counts.
 
     Args:
         text: A description.

@@ -18,7 +18,7 @@ from artquant.cli.arguments import build_parser
 from artquant.errors import ArtQuantError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ["demo-data", "init-model", "labels", "check", "train", "infer", "score", "describe", "eval"]
+COMMANDS = ["demo-data", "init-model", "labels", "check", "train", "infer", "score", "describe", "descriptions", "eval"]
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

@@ -1,0 +1,129 @@
+"""`artquant descriptions split|join|stats|leaks`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+EXCERPT = 30  # characters shown on either side of a leak
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the commands on descriptions; status 1 where leaks are found."""
+    actions = {"split": _split, "join": _join, "stats": _stats, "leaks": _leaks}
+    return actions[arguments.action](arguments)
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    from artquant.data.description_levels import split_descriptions
+    from artquant.data.questions import read_questions
+
+    report = split_descriptions(
+        arguments.structured,
+        arguments.out,
+        separator=_unescaped(arguments.separator),
+        seed=arguments.seed,
+        subject=arguments.subject,
+        questions=read_questions(arguments.questions) if arguments.questions else None,
+    )
+    print(f"{arguments.out}: {_levels(report)}")
+    return 0
+
+
+def _join(arguments: argparse.Namespace) -> int:
+    from artquant.data.description_levels import join_descriptions
+
+    report = join_descriptions(arguments.levels, arguments.out, _unescaped(arguments.separator))
+    print(f"{arguments.out}: {_levels(report)}")
+    return 0
+
+
+def _levels(report) -> str:
+    names = {1: "perception", 2: "cognition", 3: "emotion"}
+    levels = [
+        f"{count} of level {level}"
+        + (f" ({report.pictures - count} without {names[level]})" if count < report.pictures else "")
+        for level, count in report.by_level.items()
+    ]
+    return f"{report.pictures} pictures: {', '.join(levels)}"
+
+
+def _unescaped(separator: str) -> str:
+    return separator.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from artquant.data.description_stats import text_statistics
+
+    count_tokens = _token_counter(arguments.model) if arguments.model else None
+    rows = {}
+    for path in arguments.files:
+        texts = [text for _, _, _, text in _texts(path)]
+        rows[str(path)] = text_statistics(texts, count_tokens, arguments.max_length)
+    if arguments.json:
+        print(json.dumps({path: asdict(row) for path, row in rows.items()}, indent=1, ensure_ascii=False))
+        return 0
+    for path, row in rows.items():
+        print(f"{path}: {row.count} texts, {row.empty} empty, {row.duplicates} duplicates")
+        print(f"  {'':10} {'min':>7} {'median':>8} {'mean':>8} {'95 %':>8} {'max':>7}")
+        for name, lengths in (("words", row.words), ("characters", row.characters), ("tokens", row.tokens)):
+            if lengths is not None:
+                print(
+                    f"  {name:10} {lengths.min:7d} {lengths.median:8.1f} {lengths.mean:8.1f} {lengths.p95:8.1f} "
+                    f"{lengths.max:7d}"
+                )
+        if row.over_max_length is not None:
+            print(f"  {row.over_max_length:.2%} over {arguments.max_length} tokens")
+    return 0
+
+
+def _token_counter(model: Path):
+    from artquant.models.mplug_owl2 import MPLUGOwl2Processor
+
+    processor = MPLUGOwl2Processor.from_pretrained(model)
+    return lambda text: len(processor.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _leaks(arguments: argparse.Namespace) -> int:
+    from artquant.data.leaks import KINDS, find_leaks
+
+    words = tuple(arguments.words.split(",")) if arguments.words else None
+    counts, found, texts = dict.fromkeys(KINDS, 0), set(), 0
+    for path in arguments.files:
+        for number, identity, part, text in _texts(path):
+            texts += 1
+            for leak in find_leaks(text, words) if words else find_leaks(text):
+                counts[leak.kind] += 1
+                found.add((path, number))
+                excerpt = " ".join(text[max(0, leak.start - EXCERPT) : leak.start + len(leak.text) + EXCERPT].split())
+                if arguments.json:
+                    line = {"file": str(path), "record": number, "id": identity, "part": part, "kind": leak.kind}
+                    print(json.dumps(line | {"text": leak.text, "start": leak.start, "excerpt": excerpt}))
+                else:
+                    print(f"{path} record {number} (id {identity!r}), {part}: {leak.kind} {leak.text!r} in {excerpt!r}")
+    if not arguments.json:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        print(f"{len(found)} records with leaks in {texts} texts" + (f": {kinds}" if kinds else ""))
+    return 1 if found else 0
+
+
+def _texts(path: Path) -> list[tuple[int, str, str, str]]:
+    """Record number, id, part and text of every description in a file."""
+    from artquant.data.description_levels import read_items
+    from artquant.data.descriptions import description_texts
+    from artquant.errors import ArtQuantError
+
+    found = []
+    for number, item in enumerate(read_items(path), start=1):
+        try:
+            texts = description_texts(item)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"{path} record {number}: {error}") from None
+        identity = str(item.get("id") or item.get("image") or number)
+        found += [(number, identity, part, text) for part, text in texts]
+    if not found:
+        raise ArtQuantError(f"{path}: no descriptions in it; score records have none")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from pathlib import Path
@@ -74,4 +75,10 @@ class HistoryWriter(TrainerCallback):
         write_json_lines(self.file, kept)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        append_json_lines(self.file, [{"step": state.global_step, **(logs or {})}])
+        values = {name: _json_number(value) for name, value in logs.items()}
+        append_json_lines(self.file, [{"step": state.global_step, **values}])
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no infinity and no NaN (the loss of a stretch of which every step was left out)."""
+    return value if math.isfinite(value) else None

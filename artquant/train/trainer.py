@@ -50,7 +50,7 @@ class _StepEvents(TrainerCallback):
         self.trainer.sampler.set_epoch(int(state.epoch))
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        self.trainer.throughput.first_step = state.global_step
+        self.trainer.begin(state.global_step)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if self.trainer.interrupted and state.global_step < state.max_steps:
@@ -121,7 +121,14 @@ class ArtTrainer(Trainer):
         self._term_totals: dict[str, torch.Tensor] = {}
         self._term_steps: dict[str, int] = {}
         self._step_sources: list[str] = []
+        self._before_step = (torch.tensor(0.0), {}, {})  # loss and terms, to return to when a step is left out
+        self._left_out_since_log = 0
+        self._last_log_step = 0
         self._saved_step = -1
+
+    def begin(self, step: int) -> None:
+        """Count speed and log lines from the step that training begins at."""
+        self.throughput.first_step = self._last_log_step = step
 
     def _get_train_sampler(self, train_dataset=None) -> EpochSampler:
         return self.sampler
@@ -139,6 +146,7 @@ class ArtTrainer(Trainer):
             self.throughput.count(len(batch["sources"]), batch["attention_mask"].sum())
             batches.append(batch)
         self._step_sources = [source for batch in batches for source in batch["sources"]]
+        self._before_step = (self._tr_loss.clone(), dict(self._term_totals), dict(self._term_steps))
         counts = [*task_counts(batches), int(self.safeguards.stop.received)]
         if self.args.world_size > 1:
             counts = self.accelerator.reduce(torch.tensor(counts, device=device), "sum").tolist()
@@ -169,6 +177,10 @@ class ArtTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of each task's loss since the last log line."""
+        if "loss" in logs:
+            steps, self._last_log_step = self.state.global_step - self._last_log_step, self.state.global_step
+            taken, self._left_out_since_log = steps - self._left_out_since_log, 0
+            logs["loss"] = logs["loss"] * steps / taken if taken else math.nan  # transformers divides by all of them
         if "loss" in logs and self._term_totals:
             totals = torch.stack([self._term_totals[task].float() for task in TASKS])
             if self.args.world_size > 1:
@@ -177,6 +189,7 @@ class ArtTrainer(Trainer):
                 if self._term_steps[task]:
                     logs[f"loss_{task}"] = total / self._term_steps[task]
             self._term_totals, self._term_steps = {}, {}
+        if "loss" in logs:
             logs |= self.throughput.report(self.state.global_step, self.state.max_steps)
             if self.steps_left_out:
                 logs["steps_left_out"] = self.steps_left_out
@@ -212,10 +225,11 @@ class ArtTrainer(Trainer):
             self._stop(self._not_finite("gradient", self._step_sources) + left_out)
         self.steps_left_out += 1
         logger.warning("%s; the step is left out", self._not_finite("gradient", self._step_sources))
-        self._term_totals = {task: torch.nan_to_num(total) for task, total in self._term_totals.items()}
-        self._tr_loss.nan_to_num_()
+        self._left_out_since_log += 1
+        loss, self._term_totals, self._term_steps = self._before_step
+        self._tr_loss.copy_(loss)
         model.zero_grad(set_to_none=True)  # without gradients the optimizer leaves a parameter and its state alone
-        return norm
+        return torch.zeros(())
 
     def _get_dataloader(self, *arguments, **options) -> DataLoader:
         loader = super()._get_dataloader(*arguments, **options)

@@ -100,6 +100,9 @@ class Reader:
 
     def _entry(self, number: int, item: Any) -> Entry | None:
         record, faults = self._parse_all(number, item)
+        if record is not None and not _is_unicode(record):
+            faults.append(("record", "holds half a character (a lone surrogate such as \\ud800); correct the text"))
+            record = None
         identity = _id_of(item, self.source)
         for kind, message in faults:
             self._report(kind, message, number, identity)
@@ -171,6 +174,18 @@ def _items(source: Source) -> Iterator[tuple[int, Any]]:
                 yield number, parse_json(line, source.path, line_number)
             except JsonError as error:
                 yield number, error
+
+
+def _is_unicode(record: TrainingRecord | ImageRecord) -> bool:
+    """JSON has room for halves of characters, which neither files nor tokenizers take."""
+    texts = [record.id, str(record.image)]
+    if isinstance(record, TrainingRecord):
+        texts += [record.question, record.answer]
+    try:
+        "".join(texts).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unreadable(path: Path) -> bool:

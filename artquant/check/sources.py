@@ -101,7 +101,7 @@ def plan_from_files(
     levels = levels or LevelsConfig()
     sources = [Source(path, images, "training", True) for path in dict.fromkeys(training)]
     sources += [Source(path, images, "test", False) for path in dict.fromkeys(test)]
-    name = ", ".join(str(source.path) for source in sources)
+    name = ", ".join(str(source.path) for source in sources) if len(sources) < 3 else f"{len(sources)} files"
     return Plan(name, tuple(sources), RatingScale(levels.words, levels.weights), get_prompt("artquant"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 
 from artquant.errors import ArtQuantError
 
@@ -23,9 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     report = run_check(_plan(arguments), options)
     if arguments.json:
-        print(json.dumps(as_dict(report, arguments.strict), ensure_ascii=False, indent=1))
+        print(json.dumps(as_dict(report, arguments.strict), indent=1))
     else:
-        print(as_text(report, arguments.strict, None if arguments.all else EXAMPLES))
+        text = as_text(report, arguments.strict, None if arguments.all else EXAMPLES)
+        encoding = sys.stdout.encoding or "utf-8"  # a file name or a text may hold what the terminal cannot show
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
     return 1 if verdict(report, arguments.strict) == "faulty" else 0
 
 

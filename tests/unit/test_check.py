@@ -260,6 +260,41 @@ def test_a_missing_picture_that_is_called_otherwise(fresh, name):
     assert finding.kind == "picture-missing" and finding.message.endswith(f"there is {name!r}")
 
 
+ODD = (
+    *("[1]", "5", "null", '"text"', "{}", '{"id": [1], "image": 5}', '{"id": true, "image": "a\\u0000"}'),
+    *('{"id": "\\ud800", "image": "\\ud800.png", "gt_score": 5}', '{"image": "a.png", "gt_score": 1e999}'),
+    *('{"image": "a.png", "gt_score": 5, "id": "x", "std": []}', '{"image": "/", "id": {}, "conversations": {}}'),
+)
+RUBBISH = (
+    b"",
+    b" ",
+    b"\xff\xfe",
+    b"[",
+    b"[" * 100_000,
+    b"{}",
+    b"5",
+    b'[{"id": NaN}]',
+    b'[{"id": 1, "id": 2}]',
+    b"[]",
+    b"\0",
+)
+
+
+@pytest.mark.parametrize("form", ["training", "test"])
+@pytest.mark.parametrize(
+    "rubbish", [*RUBBISH, *(f"[{item}]".encode() for item in ODD)], ids=lambda text: repr(text[:40])
+)
+def test_rubbish_is_an_error_and_no_more(tmp_path, form, rubbish):
+    file = tmp_path / "records.json"
+    file.write_bytes(rubbish)
+    plan = plan_from_files(*(([file], []) if form == "training" else ([], [file])), tmp_path)
+    report = run_check(plan, HERE)
+    assert report.errors
+    assert all(finding.file == str(file) for finding in report.findings)
+    json.dumps(as_dict(report))
+    as_text(report)
+
+
 def test_one_hot_labels_are_a_choice(fresh):
     for record in fresh.files["score"]:
         word = record["conversations"][1]["value"].rsplit(" ", 1)[1].rstrip(".")

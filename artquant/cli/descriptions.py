@@ -81,9 +81,14 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _token_counter(model: Path):
+    from artquant.errors import ArtQuantError
     from artquant.models.mplug_owl2 import MPLUGOwl2Processor
 
-    processor = MPLUGOwl2Processor.from_pretrained(model)
+    try:
+        processor = MPLUGOwl2Processor.from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtQuantError(f"{model}: the tokenizer cannot be loaded: {reason}; name a model folder") from None
     return lambda text: len(processor.tokenizer(text, add_special_tokens=False).input_ids)
 
 

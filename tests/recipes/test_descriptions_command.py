@@ -43,6 +43,8 @@ def test_statistics(lab, capsys):
     assert found["tokens"]["min"] >= found["words"]["min"] > 10
     assert lab.artquant("descriptions", "stats", level) == 0
     assert "32 texts, 0 empty" in capsys.readouterr().out
+    assert lab.artquant("descriptions", "stats", level, "--model", level.parent) == 2
+    assert f"{level.parent}: the tokenizer cannot be loaded" in capsys.readouterr().err
 
 
 def test_leaks(lab, tmp_path, capsys):

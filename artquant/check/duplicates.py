@@ -62,8 +62,7 @@ def groups_of_copies(digests: list[bytes], thumbnails: np.ndarray) -> list[list[
     compared = distinct[spread >= _FLAT]
     hashes = perceptual_hashes(thumbnails[compared])
     for left, right in _candidates(hashes):
-        for first_index, second_index in _confirmed(thumbnails, compared[left], compared[right]):
-            _join(leader, int(first_index), int(second_index))
+        _join_same(leader, thumbnails, compared[left], compared[right])
     groups: dict[int, list[int]] = {}
     for index in range(len(leader)):
         groups.setdefault(_leader(leader, index), []).append(index)
@@ -76,7 +75,7 @@ def _parts(indices: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _spread(thumbnails: np.ndarray) -> np.ndarray:
-    return grey_thumbnails(thumbnails).reshape(len(thumbnails), -1).std(axis=1)
+    return grey_thumbnails(thumbnails).reshape(len(thumbnails), THUMBNAIL_SIDE**2).std(axis=1)
 
 
 def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -112,16 +111,21 @@ def _bit_counts(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _confirmed(thumbnails: np.ndarray, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[int, int]]:
+def _join_same(leader: np.ndarray, thumbnails: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """Join the groups of those pairs that look the same; pairs within a group are not looked at again."""
     for start in range(0, len(left), 4096):
         part = slice(start, start + 4096)
-        same = look_the_same(thumbnails[left[part]], thumbnails[right[part]])
-        yield from zip(left[part][same], right[part][same], strict=True)
+        leader[:] = leader[leader]
+        apart = leader[left[part]] != leader[right[part]]
+        first, second = left[part][apart], right[part][apart]
+        same = look_the_same(thumbnails[first], thumbnails[second])
+        for pair in zip(first[same], second[same], strict=True):
+            _join(leader, *map(int, pair))
 
 
 def look_the_same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Whether thumbnails, uint8 [N, S, S, 3] each, show the same picture: bool [N]."""
-    a, b = (array.reshape(len(array), -1, 3).astype(np.float32) for array in (first, second))
+    a, b = (array.reshape(len(array), THUMBNAIL_SIDE**2, 3).astype(np.float32) for array in (first, second))
     a, b = (array - array.mean(axis=1, keepdims=True) for array in (a, b))
     product, square_a, square_b = ((x * y).sum(axis=(1, 2)) for x, y in ((a, b), (a, a), (b, b)))
     correlation = product / np.sqrt(np.maximum(square_a * square_b, 1e-6))

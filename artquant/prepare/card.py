@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from artquant import __version__
+from artquant.data.scales import RatingScale
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
 from artquant.prepare.scale import Fit
@@ -23,6 +24,7 @@ def make_card(
     fit: Fit,
     labelling: Labelling,
     command: str,
+    attributes: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card, without the list of files. Nothing in it depends on the time.
@@ -33,9 +35,11 @@ def make_card(
         imported: What the importer read.
         fit, labelling: How scores were made.
         command: The command line.
+        attributes: Those that the files have columns for, in order; any others follow.
         notes: What the user ought to know, beside the importer's own notes.
     """
     levels = fit.levels
+    names = list(dict.fromkeys([*attributes, *(name for found in annotations for name in found.attributes)]))
     return {
         "name": name,
         "artquant": __version__,
@@ -57,13 +61,13 @@ def make_card(
         "subject": labelling.subject,
         "seed": labelling.seed,
         "splits": {
-            split: _split_card([found for found in annotations if found.split == split], fit) for split in SPLITS
+            split: _split_card([found for found in annotations if found.split == split], levels, names)
+            for split in SPLITS
         },
     }
 
 
-def _split_card(annotations: Sequence[Annotation], fit: Fit) -> dict[str, Any]:
-    levels = fit.levels
+def _split_card(annotations: Sequence[Annotation], levels: RatingScale, attributes: Sequence[str]) -> dict[str, Any]:
     scores = np.array([annotation.score for annotation in annotations])
     words = Counter(levels.word(score) for score in scores.tolist())
     edges = np.linspace(levels.low, levels.high, _BINS + 1)
@@ -82,15 +86,11 @@ def _split_card(annotations: Sequence[Annotation], fit: Fit) -> dict[str, Any]:
         "words": {word: words[word] for word in levels.words},
         "attributes": {
             attribute: {"present": present[attribute], "missing": len(annotations) - present[attribute]}
-            for attribute in _attribute_names(annotations)
+            for attribute in attributes
         },
         "comments": sum(annotation.comment is not None for annotation in annotations),
         "categories": _categories(annotations),
     }
-
-
-def _attribute_names(annotations: Sequence[Annotation]) -> list[str]:
-    return sorted({name for annotation in annotations for name in annotation.attributes})
 
 
 def _categories(annotations: Sequence[Annotation]) -> Mapping[str, dict[str, int]]:

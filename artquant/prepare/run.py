@@ -87,7 +87,7 @@ def prepare(
         progress=settings.progress,
     )
     records = _records(annotations, labelling)
-    card = make_card(name, annotations, imported, fit, labelling, command, notes)
+    card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes)
     return write_folder(out, records, card, settings.overwrite)
 
 

@@ -1,0 +1,159 @@
+"""`artquant prepare`: the real APDDv2 files, and from a table of scores to a trained and evaluated model."""
+
+import csv
+import json
+
+import pytest
+
+from artquant.data.records import read_image_records, read_training_records
+
+SPLITS = {"train": ("score", 8019), "valid": ("validation", 1002), "test": ("test", 1002)}
+NO_ATTRIBUTES = {"filename", "Artistic Categories", "Score"}
+
+
+@pytest.fixture(scope="module")
+def annotations(shared_folder):
+    """The folder of APDDv2's CSV files."""
+    folder = shared_folder / "apdd"
+    if not (folder / "APDDv2-10023.csv").is_file():
+        pytest.skip(f"no APDDv2 annotations in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def apdd(annotations, lab, tmp_path_factory):
+    """The real data set, prepared; a function that reads one of its files."""
+    out = tmp_path_factory.mktemp("apdd") / "meta"
+    assert lab.artquant("--quiet", "prepare", "apdd", annotations, "--out", out) == 0
+
+    def read(name):
+        return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+
+    read.out = out
+    return read
+
+
+@pytest.fixture(scope="module")
+def rows(annotations):
+    """Rows of a CSV as the csv module reads them."""
+
+    def read(name):
+        with (annotations / f"{name}.csv").open(encoding="latin-1", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    return read
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_apdd_splits_and_scores(apdd, rows, split):
+    file, count = SPLITS[split]
+    made = {record["image"]: record["gt_score"] for record in apdd(file)}
+    assert len(made) == len(apdd(file)) == count
+    assert made == {row["filename"]: float(row["Score"]) for row in rows(split)}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_apdd_attributes(apdd, rows, split):
+    name = {"train": "train", "valid": "validation", "test": "test"}[split]
+    said = apdd("dataset")["splits"][name]["attributes"]
+    names = [column for column in rows(split)[0] if column not in NO_ATTRIBUTES]
+    assert list(said) == names and len(names) == 10
+    for column in names:
+        empty = sum(row[column] == "" for row in rows(split))
+        assert said[column] == {"present": len(rows(split)) - empty, "missing": empty}
+    of_image = {record["image"]: record["attributes"] for record in apdd(SPLITS[split][0])}
+    for row in rows(split):
+        assert of_image[row["filename"]] == {column: float(row[column]) for column in names if row[column]}
+
+
+def test_apdd_attribute_records(apdd):
+    attributes = apdd("attributes")
+    expected = {(record["image"], *pair) for record in apdd("score") for pair in record["attributes"].items()}
+    assert {(record["image"], record["attribute"], record["gt_score"]) for record in attributes} == expected
+    assert len(attributes) == len(expected) == 60133
+
+
+def test_apdd_comments(apdd, rows):
+    comments = {row["filename"]: row["Language Comment"].strip() for row in rows("APDDv2-10023")}
+    assert len(comments) == 10023
+    training = {row["filename"] for row in rows("train")}
+    made = {record["image"]: record["conversations"][1]["value"] for record in apdd("comments")}
+    assert made == {image: text for image, text in comments.items() if text and image in training}
+    counts = [said["comments"] for said in apdd("dataset")["splits"].values()]
+    assert sum(counts) == sum(map(bool, comments.values())) == 4906
+
+
+def test_apdd_files_are_what_training_and_scoring_read(apdd, tmp_path):
+    for name in ("score", "attributes", "comments"):
+        records = read_training_records(apdd.out / f"{name}.json", tmp_path, 5, (1.0, 10.0))
+        assert len(records) == len(apdd(name))
+    records = read_image_records(apdd.out / "test.json", tmp_path, (1.0, 10.0))
+    assert len(records) == 1002
+
+
+def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys):
+    """What the command prints is what a configuration needs."""
+    annotations = json.loads((lab.data / "meta" / "annotations.json").read_text(encoding="utf-8"))
+    table = tmp_path / "ratings.csv"
+    with table.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "mean", "Color", "Mood", "part", "said"])
+        for found in annotations:
+            scores = [found["gt_score"], found["attributes"]["Color"], found["attributes"]["Mood"]]
+            writer.writerow([found["image"], *scores, found["split"], "Calm and clear."])
+    options = ("--image-column", "file", "--score-column", "mean", "--split-column", "part", "--comment-column", "said")
+    scale = ("--range", "1,10", "--levels", "5,4,3,2,1", "--rescale", "--attribute-columns", "Color,Mood")
+    out = tmp_path / "meta"
+    assert lab.artquant("prepare", "generic", table, *options, *scale, "--images", lab.images, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "32 pictures" in printed and "8 pictures" in printed and "mapped onto 5 to 1" not in printed
+    assert "levels: {words: [excellent, good, fair, poor, bad], weights: [5, 4, 3, 2, 1]}" in printed
+    assert f"{{records: {out / 'score.json'}, images: {lab.images}}}" in printed
+
+    files = {out / "score.json": 1, out / "attributes.json": 1, out / "comments.json": 1}
+    levels = {"words": ["excellent", "good", "fair", "poor", "bad"], "weights": [5, 4, 3, 2, 1]}
+    infer = {"records": str(out / "test.json"), "images": str(lab.images), "workers": 0}
+    config = lab.write(tmp_path, lab.stage("scores", files, max_steps=2), levels=levels, infer=infer)
+    for command in ("train", "infer", "eval"):
+        assert lab.artquant("--quiet", command, "--config", config) == 0
+    predictions = (tmp_path / "runs" / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(predictions) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing",), "data set 'nothing' is unknown; choose one of apdd"),
+        (("baid",), "no annotation files; name a file"),
+        (("baid", "missing.csv"), "missing.csv: cannot be read"),
+        (("baid", "."), ".: is a folder; name the file"),
+        (("baid", "scores.csv", "--range", "1"), "--range takes two numbers"),
+        (("baid", "scores.csv", "--skip-missing"), "needs the folder of the pictures"),
+        (("baid", "scores.csv", "--score-column", "mark"), "no column 'mark'; there are 'image', 'score'"),
+        (("baid", "scores.csv", "--range", "0,5"), "scores.csv record 2: score 7 is outside 0 to 5"),
+        (("baid", "scores.csv", "--images", "."), "scores.csv record 1: no picture 'a.jpg'; missing for 2 of 2"),
+        (("baid", "scores.csv", "--test", "scores.csv"), "image 'a.jpg' is also scores.csv record 1"),
+        (("koniq", "scores.csv"), "the range of the scores is not known"),
+    ],
+)
+def test_mistakes_are_one_line(lab, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores.csv").write_text("image,score\na.jpg,5\nb.jpg,7\n", encoding="utf-8")
+    assert lab.artquant("--quiet", "prepare", *arguments, "--out", "out") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("artquant prepare: error: ") and message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_name_votes_and_categories(lab, tmp_path):
+    table = tmp_path / "votes.csv"
+    table.write_text("id,one,two,three,Genre\n17,1,0,1,oil\n18,0,2,0,ink\n", encoding="utf-8")
+    columns = ("--image-column", "id", "--image-suffix", ".png", "--vote-columns", "one,two,three")
+    more = ("--category-columns", "form=Genre", "--range", "1,3", "--method", "votes")
+    out = tmp_path / "out"
+    assert lab.artquant("--quiet", "prepare", "generic", table, *columns, *more, "--out", out) == 0
+    first, second = json.loads((out / "score.json").read_text(encoding="utf-8"))
+    assert (first["image"], first["gt_score"], first["categories"]) == ("17.png", 2.0, {"form": "oil"})
+    assert first["level_probs"] == [0.5, 0, 0, 0, 0.5] and second["level_probs"] == [0, 0, 1, 0, 0]
+    card = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    assert card["command"].startswith("artquant --quiet prepare generic ") and "one,two,three" in card["command"]

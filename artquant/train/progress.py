@@ -71,7 +71,9 @@ class HistoryWriter(TrainerCallback):
         if not self.file.is_file():
             return
         append_json_lines(self.file, [])  # removes the half line that a killed run left
-        kept = [line for _, line in read_json_lines(self.file) if line.get("step", 0) <= state.global_step]
+        lines = [line for _, line in read_json_lines(self.file)]
+        # A run that was stopped on request has written its summary.
+        kept = [line for line in lines if line.get("step", 0) <= state.global_step and "train_runtime" not in line]
         write_json_lines(self.file, kept)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:

@@ -18,7 +18,6 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         _demo_data,
         _init_model,
         _prepare,
-        _labels,
         _check,
         _train,
         _infer,
@@ -116,14 +115,6 @@ def _columns(command: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
-
-
-def _labels(commands) -> None:
-    command = _command(commands, "labels", "data", "turn mean scores into score distributions (score.json)")
-    command.add_argument("--scores", type=Path, required=True, help="CSV (image, score) or JSON list of records")
-    command.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    command.add_argument("--solver", default="gaussian", choices=("gaussian", "published"), help="default %(default)s")
-    command.add_argument("--sigma", type=float, default=1.0, help="of the gaussian solver (default %(default)s)")
 
 
 def _check(commands) -> None:

@@ -1,4 +1,4 @@
-"""`artquant demo-data`, `artquant init-model`, `artquant labels`."""
+"""`artquant demo-data`, `artquant init-model`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands that make files."""
-    return {"demo-data": _demo_data, "init-model": _init_model, "labels": _labels}[arguments.command](arguments)
+    return {"demo-data": _demo_data, "init-model": _init_model}[arguments.command](arguments)
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:
@@ -38,15 +38,4 @@ def _init_model(arguments: argparse.Namespace) -> int:
     disable_progress_bar()  # of writing
     model = initialise_model(config, arguments.out, LevelsConfig().words)
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {config.vocabulary_size} tokens")
-    return 0
-
-
-def _labels(arguments: argparse.Namespace) -> int:
-    from artquant.data.soft_labels import label_score_file
-
-    report = label_score_file(arguments.scores, arguments.out, arguments.solver, arguments.sigma)
-    print(
-        f"{arguments.out}: {report.count} records in {report.seconds:.2f} s, largest |expectation - score| "
-        f"{report.worst_error:.1e}"
-    )
     return 0

@@ -5,25 +5,15 @@ rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing
 by the two published methods.
 """
 
-import logging
-import random
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from artquant.data.gaussian_labels import gaussian_labels
 from artquant.data.label_rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
-from artquant.data.scales import APDD_SCALE
-from artquant.data.score_files import ScoreRow, read_score_rows
 from artquant.errors import ArtQuantError
-from artquant.jsonio import write_json
-from artquant.prompts import IMAGE_TOKEN, SUBJECT
 from artquant.prompts import SCORE_QUESTIONS as QUESTION_PATTERNS
-
-logger = logging.getLogger(__name__)
+from artquant.prompts import SUBJECT
 
 # Each method with the options that it takes.
 _OPTIONS = {
@@ -144,80 +134,3 @@ def _votes(scores, levels_K: np.ndarray, votes, vote_values, clamp: bool) -> np.
                 "correct one of them, or leave the scores out"
             )
     return shares_NC @ two_level(inside_C, levels_K)
-
-
-@dataclass(frozen=True)
-class LabelReport:
-    """What `label_score_file` did: records written, worst |expectation - score| in score units, seconds taken."""
-
-    count: int
-    worst_error: float
-    seconds: float
-
-
-def _label_published(scores: np.ndarray, levels: Sequence[float], sigma: float) -> np.ndarray:
-    if sigma != 1.0:
-        raise ArtQuantError("the published solver finds sigma itself: leave sigma at 1, or use the solver 'gaussian'")
-    return soft_labels(scores, levels, "published")
-
-
-def _label_gaussian(scores: np.ndarray, levels: Sequence[float], sigma: float) -> np.ndarray:
-    return soft_labels(scores, levels, sigma=sigma)
-
-
-SOLVERS = {"gaussian": _label_gaussian, "published": _label_published}  # (scores, levels, sigma) -> [N, K]
-
-
-def label_score_file(source: Path, out: Path, solver: str = "gaussian", sigma: float = 1.0) -> LabelReport:
-    """Write training score records with soft labels on the APDDv2 scale (1 to 10) for a file of mean scores.
-
-    Args:
-        source: CSV or JSON list of mean scores, see `artquant.data.score_files.read_score_rows`; the fields of JSON
-            records are kept, only their level_probs are replaced.
-        out: JSON list of records (id, image, gt_score, level_probs, task_type, conversations), replaced in one step.
-            Questions are drawn from the ten published ones; the same source always gives the same file.
-        solver: a key of SOLVERS.
-        sigma: as in `soft_labels`, in score units.
-
-    Raises:
-        ArtQuantError: unknown solver, unreadable source, or a bad row (named by file and record number).
-    """
-    started = time.perf_counter()
-    if solver not in SOLVERS:
-        raise ArtQuantError(f"solver '{solver}' is unknown: choose one of {', '.join(SOLVERS)}")
-    rows = read_score_rows(source, APDD_SCALE.low, APDD_SCALE.high)
-    scores_N = np.array([row.score for row in rows])
-    probs_NK = SOLVERS[solver](scores_N, APDD_SCALE.values, sigma)
-    draw = random.Random(0)
-    records, first_use = [], {}
-    for row, probs in zip(rows, probs_NK.tolist(), strict=True):
-        record = _training_record(row, probs, draw)
-        number = first_use.setdefault(str(record["id"]), row.number)
-        if number != row.number:
-            raise ArtQuantError(
-                f"{source}, record {row.number}: id {record['id']!r} is also record {number}: keep only one of them"
-            )
-        records.append(record)
-    write_json(out, records)
-    worst = float(np.abs(probs_NK @ np.array(APDD_SCALE.values) - scores_N).max())
-    report = LabelReport(count=len(records), worst_error=worst, seconds=time.perf_counter() - started)
-    logger.info("%s: %d records, worst error %.1e, %.2f s", out, report.count, report.worst_error, report.seconds)
-    return report
-
-
-def _training_record(row: ScoreRow, probs: list[float], draw: random.Random) -> dict:
-    """The row's own fields, the new level_probs, and whatever of a training record the row lacks."""
-    # Drawn for every row, so that one row's fields do not shift the others.
-    question = draw.choice(SCORE_QUESTIONS)
-    defaults = {
-        "id": f"{row.image}->{row.score:.10g}",
-        "image": row.image,
-        "gt_score": row.score,
-        "level_probs": probs,
-        "task_type": "score",
-        "conversations": [
-            {"from": "human", "value": f"{question}\n{IMAGE_TOKEN}"},
-            {"from": "gpt", "value": f"The quality of the painting is {APDD_SCALE.word(row.score)}."},
-        ],
-    }
-    return {**defaults, **row.fields, "level_probs": probs}

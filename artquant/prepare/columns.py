@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from artquant.data.soft_labels import VOTES_TOLERANCE
 from artquant.prepare.annotation import CATEGORIES, SPLITS, Annotation, PrepareError, Split, check_image_name
 from artquant.prepare.tables import Table
 
@@ -23,7 +24,6 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-VOTES_TOLERANCE = 2e-3  # |score - mean of the votes|, as a fraction of the votes' range: lets rounded means pass
 
 
 @dataclass(frozen=True)

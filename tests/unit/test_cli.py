@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 import logging
 import re
 import subprocess
@@ -18,7 +17,18 @@ from artquant.cli.arguments import build_parser
 from artquant.errors import ArtQuantError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ["demo-data", "init-model", "labels", "check", "train", "infer", "score", "describe", "descriptions", "eval"]
+COMMANDS = [
+    "demo-data",
+    "init-model",
+    "prepare",
+    "check",
+    "train",
+    "infer",
+    "score",
+    "describe",
+    "descriptions",
+    "eval",
+]
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -177,15 +187,3 @@ def test_messages_come_from_the_first_rank(monkeypatch, rank, options, level):
     monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(run=lambda arguments: 0))
     assert main([*options, "eval"]) == 0
     assert logging.getLogger("artquant").level == level
-
-
-def test_labels_of_a_score_file(tmp_path, capsys):
-    scores, out = tmp_path / "scores.csv", tmp_path / "score.json"
-    scores.write_text("image,score\na.png,7.25\nb.png,2\n", encoding="utf-8")
-    assert main(["labels", "--scores", str(scores), "--out", str(out)]) == 0
-    assert f"{out}: 2 records" in capsys.readouterr().out
-    records = json.loads(out.read_text(encoding="utf-8"))
-    assert [record["image"] for record in records] == ["a.png", "b.png"]
-    for record, score in zip(records, (7.25, 2.0), strict=True):
-        expectation = sum(p * w for p, w in zip(record["level_probs"], (10, 7.5, 5, 3.5, 1), strict=True))
-        assert expectation == pytest.approx(score, abs=1e-6)

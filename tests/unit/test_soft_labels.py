@@ -1,6 +1,5 @@
-"""Score distributions: what each method guarantees on any scale, its refusals, and the file they are written to."""
+"""Score distributions: what each method guarantees on any scale, and its refusals."""
 
-import json
 import sys
 from subprocess import run
 
@@ -14,10 +13,7 @@ from artquant.data.published_labels import known_std_soft_labels, published_soft
 from artquant.data.scales import APDD_SCALE
 from artquant.data.soft_labels import (
     METHODS,
-    SCORE_QUESTIONS,
-    SOLVERS,
     VOTES_TOLERANCE,
-    label_score_file,
     soft_labels,
 )
 from artquant.errors import ArtQuantError
@@ -299,8 +295,6 @@ def test_published_and_exact_solver_agree_where_their_sigma_does():
     assert mu.shape == sigma.shape == (3,)
     np.testing.assert_array_equal(probs, soft_labels(scores, LEVELS, "published"))
     np.testing.assert_allclose(probs, soft_labels(scores, LEVELS, sigma=sigma), rtol=0, atol=1e-6)
-    with pytest.raises(ArtQuantError, match="finds sigma itself"):
-        SOLVERS["published"](scores, LEVELS, 2.0)
 
 
 def test_one_hot_takes_the_first_of_two_nearest():
@@ -325,74 +319,6 @@ def test_known_std_falls_back_is_renormalised_and_not_turned_over():
     centre = soft_labels([3.0], levels, "known-std", std=[0.9])
     assert_meets_scores(centre, levels, [3.0])
     assert centre[0].argmax() == 2
-
-
-@pytest.mark.parametrize("header", ["image,score", "filename,form,Score"])
-def test_csv_becomes_training_records(tmp_path, header):
-    rows = ["a.jpg,7.5", "b.jpg,3"] if header == "image,score" else ["a.jpg,é,7.5", "b.jpg,,3"]
-    source, out = tmp_path / "scores.csv", tmp_path / "made" / "score.json"
-    source.write_bytes("\n".join([header, *rows, ""]).encode("latin-1"))
-    report = label_score_file(source, out)
-    records = json.loads(out.read_text(encoding="utf-8"))
-    assert report.count == len(records) == 2 and report.worst_error < 1e-9
-    assert [record["id"] for record in records] == ["a.jpg->7.5", "b.jpg->3"]
-    assert records[0]["level_probs"] == soft_labels([7.5, 3.0], LEVELS)[0].tolist()
-    question, answer = records[0]["conversations"]
-    published = {text + "\n<|image|>" for text in SCORE_QUESTIONS}
-    assert "How would you judge the quality of this painting?\n<|image|>" in published
-    assert question["from"] == "human" and question["value"] in published
-    assert answer == {"from": "gpt", "value": "The quality of the painting is good."}
-    before = out.read_bytes()
-    label_score_file(source, out)
-    assert out.read_bytes() == before
-
-
-def test_json_keeps_other_fields_and_conversations(tmp_path):
-    mine = [{"from": "human", "value": "Q\n<|image|>"}, {"from": "gpt", "value": "A"}]
-    records = [
-        {"id": "x", "image": "a.jpg", "gt_score": 5, "level_probs": [1, 0, 0, 0, 0], "conversations": mine, "std": 0.5},
-        {"image": "b.jpg", "gt_score": 9.1},
-    ]
-    source, out = tmp_path / "in.json", tmp_path / "out.json"
-    source.write_text(json.dumps(records), encoding="utf-8")
-    label_score_file(source, out, solver="published")
-    first, second = json.loads(out.read_text(encoding="utf-8"))
-    assert first == {**records[0], "task_type": "score", "level_probs": first["level_probs"]}
-    assert np.dot(first["level_probs"], LEVELS) == pytest.approx(5, abs=1e-6)
-    assert second["id"] == "b.jpg->9.1" and len(second["conversations"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image,score\na.jpg,5\nb.jpg,\n", r"record 2: score '' is not a number"),
-        ("image,score\na.jpg,11\n", r"record 1: score 11.0 is not between 1 and 10"),
-        ("image,score\na.jpg,nan\n", r"record 1: score nan is not between"),
-        ("image,score\n,5\n", r"record 1: image '' is not a file name"),
-        ("image,score\na.jpg,5\na.jpg,5\n", r"record 2: id 'a.jpg->5' is also record 1"),
-        ("name,score\na.jpg,5\n", "one column image or filename"),
-        ("image,score\n", "no records"),
-        ('[{"image": "a.jpg", "gt_score": "5"}]', "record 1: gt_score '5' is not a number"),
-        ('[{"image": "a.jpg", "gt_score": true}]', "record 1: gt_score True is not a number"),
-        ('[{"image": "a.jpg", "gt_score": 5, "task_type": "description"}]', "record 1: not a score record"),
-        ('{"image": "a.jpg", "gt_score": 5}', "must be a JSON list"),
-        ('[{"image": "a.jpg", "gt_score": 5}', "not JSON"),
-    ],
-)
-def test_bad_score_files_are_refused_and_nothing_is_written(tmp_path, text, message):
-    source, out = tmp_path / "scores.txt", tmp_path / "out.json"
-    source.write_text(text, encoding="utf-8")
-    with pytest.raises(ArtQuantError, match=message) as caught:
-        label_score_file(source, out)
-    assert str(source) in str(caught.value) and "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == [source]
-
-
-def test_unknown_solver_and_missing_file(tmp_path):
-    with pytest.raises(ArtQuantError, match="choose one of gaussian, published"):
-        label_score_file(tmp_path / "x.csv", tmp_path / "y.json", solver="exact")
-    with pytest.raises(ArtQuantError, match="cannot be read"):
-        label_score_file(tmp_path / "x.csv", tmp_path / "y.json")
 
 
 def test_import_needs_neither_scipy_nor_torch():

@@ -17,9 +17,8 @@ from artquant.data.records import (
     ImageRecord,
     RecordError,
     TrainingRecord,
-    _Fields,
-    _image_record,
-    _training_record,
+    parse_image_record,
+    parse_training_record,
     read_image_records,
 )
 from artquant.data.scales import RatingScale
@@ -144,8 +143,8 @@ class Reader:
         where = f"{self.name} record {number}"
         score_range = (self.scale.low, self.scale.high)
         if self.source.conversations:
-            return _training_record(_Fields(item, where), self._folder, len(self.scale.words), score_range)
-        return _image_record(_Fields(item, where), self._folder, score_range)
+            return parse_training_record(item, where, self._folder, len(self.scale.words), score_range)
+        return parse_image_record(item, where, self._folder, score_range)
 
     def _valid(self, key: str, number: int) -> Any:
         """Something that passes in place of what is at fault; None for what may be left out."""

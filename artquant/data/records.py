@@ -121,6 +121,33 @@ def read_image_records(
     return records
 
 
+def parse_training_record(
+    item: Any,
+    source: str,
+    image_folder: Path | str,
+    number_of_levels: int | None = 5,
+    score_range: tuple[float, float] | None = None,
+) -> TrainingRecord:
+    """One value of a file of training records as a record; whether its id is unique is for the caller to see.
+
+    Args:
+        item: The value as JSON gives it.
+        source: What errors call it, such as "file.json record 17".
+        image_folder, number_of_levels, score_range: As in :func:`read_training_records`.
+
+    Raises:
+        RecordError: It is not as the contract says.
+    """
+    return _training_record(_Fields(item, source), Path(image_folder), number_of_levels, score_range)
+
+
+def parse_image_record(
+    item: Any, source: str, image_folder: Path | str, score_range: tuple[float, float] | None = None
+) -> ImageRecord:
+    """One value of a list of pictures to score as a record; arguments and errors as :func:`parse_training_record`."""
+    return _image_record(_Fields(item, source), Path(image_folder), score_range)
+
+
 def check_images_exist(records: Sequence[TrainingRecord] | Sequence[ImageRecord]) -> None:
     """Check that every picture file is there, before a long run finds out.
 

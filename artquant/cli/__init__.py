@@ -13,6 +13,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from artquant import __version__
 from artquant.cli.arguments import build_parser
@@ -37,13 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parsed arguments; settings (key=value) may stand in several places between the options."""
+    """Parsed arguments; settings (key=value) and files may stand in several places between the options."""
     parser = build_parser(__version__)
     arguments, rest = parser.parse_known_args(argv)
     for argument in rest:
-        if argument.startswith("-") or "=" not in argument or "overrides" not in arguments:
+        if not argument.startswith("-") and "files" in arguments:
+            arguments.files.append(Path(argument))
+        elif not argument.startswith("-") and "=" in argument and "overrides" in arguments:
+            arguments.overrides.append(argument)
+        else:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        arguments.overrides.append(argument)
     arguments.command_line = shlex.join(["artquant", *(sys.argv[1:] if argv is None else argv)])
     return arguments
 

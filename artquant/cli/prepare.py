@@ -103,21 +103,28 @@ def _summary(card: dict[str, Any], out: Path) -> list[str]:
 
 def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     """The lines of a configuration that go with the prepared folder."""
+    import yaml
+
     from artquant.config.schema import LevelsConfig, RunConfig
+
+    def flow(value: Any) -> str:
+        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
+
+    def entry(name: str) -> dict[str, str]:
+        return {"records": str(out / name), "images": str(images)}
 
     scale, files, levels = card["scale"], card["files"], LevelsConfig()
     lines = ["In a configuration (then: artquant check CONFIG.yaml):"]
     if tuple(scale["words"]) != levels.words or tuple(scale["values"]) != levels.weights:
-        weights = ", ".join(f"{value:g}" for value in scale["values"])
-        lines.append(f"  levels: {{words: [{', '.join(scale['words'])}], weights: [{weights}]}}")
+        lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
     if card["subject"] != RunConfig.subject:
-        lines.append(f"  subject: {card['subject']}")
-    training = [name for name in ("score.json", "attributes.json", "comments.json") if name in files]
+        lines.append("  " + flow({"subject": card["subject"]})[1:-1])
+    remarks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": "  # if wanted: descriptions"}
+    training = [name for name in remarks if name in files]
     if training:
         lines += ["  stages:", "    - name: scores", "      data:"]
-        marks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": "  # if wanted: descriptions"}
-        lines += [f"        - {{records: {out / name}, images: {images}}}{marks[name]}" for name in training]
+        lines += [f"        - {flow(entry(name))}{remarks[name]}" for name in training]
     scored = next((name for name in ("test.json", "validation.json") if name in files), None)
     if scored:
-        lines.append(f"  infer: {{records: {out / scored}, images: {images}}}")
+        lines.append(f"  infer: {flow(entry(scored))}")
     return lines

@@ -64,7 +64,7 @@ def check_image_name(name: str, source: str) -> None:
         raise PrepareError(f"{source}: the image name is empty; fill it in")
     path = posixpath.normpath(name.replace("\\", "/"))
     outside = path.split("/")[0] in ("..", ".") or path.startswith("/") or path[1:2] == ":"
-    if outside or any(ord(character) < 32 for character in name):
+    if outside or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name):
         raise PrepareError(
             f"{source}: image name {name[:200]!r} is no file inside the folder of the pictures; give a relative name"
         )

@@ -37,6 +37,10 @@ class Labelling:
     def __post_init__(self):
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
+        if not self.subject.strip() or IMAGE_TOKEN in self.subject:
+            raise ArtQuantError(f"the subject must be a noun such as painting or image, got {self.subject!r}")
+        if self.seed < 0:
+            raise ArtQuantError(f"the seed must be 0 or more, got {self.seed}")
 
     @property
     def used_sigma(self) -> float | None:

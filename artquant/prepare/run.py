@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[l
     folder = Path(settings.images)
     if not folder.is_dir():
         raise PrepareError(f"{folder}: is no folder; name the folder of the pictures with --images")
-    there = [annotation for annotation in annotations if (folder / annotation.image).is_file()]
+    there = [annotation for annotation in annotations if os.path.isfile(folder / annotation.image)]
     missing = len(annotations) - len(there)
     if missing == 0:
         return annotations, [f"{folder}: all {len(annotations)} pictures are there"]

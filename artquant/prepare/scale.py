@@ -25,7 +25,7 @@ class Fit:
             the levels move to the nearest end, all others stay.
 
     Raises:
-        ArtQuantError: The range is not rising and finite, or differs from the levels' while the rule is "same".
+        ArtQuantError: The range differs from the levels' while the rule is "same".
     """
 
     native: tuple[float, float]
@@ -34,8 +34,6 @@ class Fit:
 
     def __post_init__(self):
         low, high = self.native
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ArtQuantError(f"the range of scores must be two rising numbers LO,HI, got {low:g},{high:g}")
         if self.rule == "same" and self.native != (self.levels.low, self.levels.high):
             raise ArtQuantError(
                 f"scores of {low:g} to {high:g} do not fit rating values of {self.levels.low:g} to "
@@ -94,16 +92,15 @@ def choose_fit(
         rule: As in `Fit`.
 
     Raises:
-        ArtQuantError: No range is known, or as `Fit` and `RatingScale`.
+        ArtQuantError: No range is known, or it does not rise, or as `Fit` and `RatingScale`.
     """
-    ends = (float(levels[-1]), float(levels[0])) if levels else None
-    found = native or usual or ends
+    scale = RatingScale(tuple(words), tuple(levels)) if levels else None
+    found = native or usual or (scale and (scale.low, scale.high))
     if found is None:
         raise ArtQuantError("the range of the scores is not known; name it with --range LO,HI (such as --range 1,5)")
-    if levels:
-        scale = RatingScale(tuple(words), tuple(levels))
-    elif usual_levels and found == usual and len(usual_levels) == len(words):
+    low, high = found
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ArtQuantError(f"the range of scores must be two rising numbers LO,HI, got {low:g},{high:g}")
+    if scale is None and usual_levels and found == usual and len(usual_levels) == len(words):
         scale = RatingScale(tuple(words), tuple(usual_levels))
-    else:
-        scale = RatingScale.even(*found, words)
-    return Fit(found, scale, rule)
+    return Fit(found, scale or RatingScale.even(low, high, words), rule)

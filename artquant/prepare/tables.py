@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import io
@@ -48,8 +47,10 @@ def read_table(path: Path | str, encoding: str | None = None, between_blanks: bo
     """
     path = Path(path)
     data = _read(path)
-    is_json = data.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"[", b"{")
-    text, used, notes = _decode(path, data, encoding, is_json)
+    text, used, notes = _decode(path, data, encoding)
+    is_json = text.lstrip("\ufeff \t\r\n")[:1] in ("[", "{")
+    if is_json and notes:
+        raise PrepareError(f"{path}: is JSON, but not UTF-8; save it as UTF-8 or name its encoding with --encoding")
     if is_json:
         columns, rows = _json_rows(path, text)
     elif between_blanks and "," not in text.lstrip().split("\n", 1)[0]:
@@ -71,24 +72,25 @@ def _read(path: Path) -> bytes:
         raise PrepareError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     if not data.strip():
         raise PrepareError(f"{path}: the file is empty; check that it is complete")
-    if b"\0" in data:
-        raise PrepareError(f"{path}: is no text (it holds zero bytes); save it as CSV or JSON, encoded in UTF-8")
     return data
 
 
-def _decode(path: Path, data: bytes, encoding: str | None, is_json: bool) -> tuple[str, str, tuple[str, ...]]:
+def _decode(path: Path, data: bytes, encoding: str | None) -> tuple[str, str, tuple[str, ...]]:
     """Text, the encoding used, and what the user ought to know about it."""
+    used, notes = encoding or "utf-8", ()
     try:
-        return data.decode(encoding or "utf-8-sig"), encoding or "utf-8", ()
+        text = data.decode(encoding or "utf-8-sig")
     except LookupError:
         raise PrepareError(f"encoding {encoding!r} is unknown; name one that Python knows, such as latin-1") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        if encoding is not None or is_json:
-            name = encoding or "UTF-8"
-            raise PrepareError(f"{path} line {line}: not {name} text; save it as UTF-8 or name its encoding") from None
-    note = f"{path}: not UTF-8 (first on line {line}), read as Latin-1; --encoding names another"
-    return data.decode("latin-1"), "latin-1", (note,)
+        if encoding is not None:
+            raise PrepareError(f"{path} line {line}: not {encoding} text; name another encoding") from None
+        text, used = data.decode("latin-1"), "latin-1"
+        notes = (f"{path}: not UTF-8 (first on line {line}), read as Latin-1; --encoding names another",)
+    if "\0" in text:
+        raise PrepareError(f"{path}: is no text (it holds zero bytes); save it as CSV or JSON, encoded in UTF-8")
+    return text, used, notes
 
 
 def _csv_rows(path: Path, text: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import textwrap
+from pathlib import Path
 
 import pytest
+import yaml
 
 from artquant.data.records import read_image_records, read_training_records
 
@@ -104,16 +107,18 @@ def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys):
     options = ("--image-column", "file", "--score-column", "mean", "--split-column", "part", "--comment-column", "said")
     scale = ("--range", "1,10", "--levels", "5,4,3,2,1", "--rescale", "--attribute-columns", "Color,Mood")
     out = tmp_path / "meta"
-    assert lab.artquant("prepare", "generic", table, *options, *scale, "--images", lab.images, "--out", out) == 0
+    assert lab.artquant("prepare", "generic", *options, *scale, "--images", lab.images, "--out", out, table) == 0
     printed = capsys.readouterr().out
-    assert "32 pictures" in printed and "8 pictures" in printed and "mapped onto 5 to 1" not in printed
-    assert "levels: {words: [excellent, good, fair, poor, bad], weights: [5, 4, 3, 2, 1]}" in printed
-    assert f"{{records: {out / 'score.json'}, images: {lab.images}}}" in printed
+    assert "32 pictures" in printed and "8 pictures" in printed and "mapped onto 1 to 5" in printed
 
-    files = {out / "score.json": 1, out / "attributes.json": 1, out / "comments.json": 1}
-    levels = {"words": ["excellent", "good", "fair", "poor", "bad"], "weights": [5, 4, 3, 2, 1]}
-    infer = {"records": str(out / "test.json"), "images": str(lab.images), "workers": 0}
-    config = lab.write(tmp_path, lab.stage("scores", files, max_steps=2), levels=levels, infer=infer)
+    settings = yaml.safe_load(textwrap.dedent(printed.split("artquant check CONFIG.yaml):\n")[1]))
+    assert settings["levels"] == {"words": ["excellent", "good", "fair", "poor", "bad"], "weights": [5, 4, 3, 2, 1]}
+    data = settings["stages"][0]["data"]
+    assert [Path(entry["records"]).name for entry in data] == ["score.json", "attributes.json", "comments.json"]
+    assert all(Path(entry["images"]) == lab.images for entry in data)
+    stage = lab.stage("scores", {}, max_steps=2) | settings["stages"][0]
+    infer = settings["infer"] | {"workers": 0}
+    config = lab.write(tmp_path, stage, levels=settings["levels"], infer=infer)
     for command in ("train", "infer", "eval"):
         assert lab.artquant("--quiet", command, "--config", config) == 0
     predictions = (tmp_path / "runs" / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()

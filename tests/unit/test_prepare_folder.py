@@ -56,8 +56,11 @@ class TestScale:
         ("settings", "message"),
         [
             ({}, "name it with --range"),
-            ({"range": (5.0, 1.0)}, "5.*below|fall|rising"),
-            ({"range": (1.0, math.inf)}, "finite"),
+            ({"range": (5.0, 1.0)}, "rising numbers LO,HI, got 5,1"),
+            ({"range": (1.0, math.inf)}, "rising numbers"),
+            ({"range": (math.nan, 5.0)}, "rising numbers"),
+            ({"range": (1.0, 5.0), "seed": -1}, "seed must be 0 or more"),
+            ({"range": (1.0, 5.0), "subject": " "}, "subject must be a noun"),
             ({"levels": (1.0, 2.0, 3.0, 4.0, 5.0)}, "must fall"),
             ({"levels": (5.0, 1.0)}, "5 words, 2 values"),
             ({"range": (1.0, 5.0), "sigma": 0.0}, "sigma must be"),
@@ -168,6 +171,10 @@ class TestPictures:
         for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
             (tmp_path / name).touch()
         assert "all 3 pictures are there" in prepared("baid", images=tmp_path)["notes"][0]
+
+    def test_names_that_no_file_can_have(self, tmp_path, prepared):
+        with pytest.raises(ArtQuantError, match="missing for 1 of 1 records"):
+            prepared("baid", f"image,score\n{'a' * 5000}.jpg,5\n", images=tmp_path)
 
     def test_no_folder(self, tmp_path, prepared):
         with pytest.raises(ArtQuantError, match="is no folder"):

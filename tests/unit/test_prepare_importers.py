@@ -113,6 +113,21 @@ class TestApdd:
 
 
 class TestOtherImporters:
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+    @pytest.mark.parametrize("is_json", [False, True])
+    def test_encodings(self, tmp_path, encoding, is_json):
+        text = json.dumps([{"image": "é.jpg", "score": 5}], ensure_ascii=False) if is_json else "image,score\né.jpg,5\n"
+        file = tmp_path / "scores"
+        file.write_bytes(text.encode(encoding))
+        prepare("baid", [(file, None)], tmp_path / "out", Settings(encoding=encoding), "")
+        assert json.loads((tmp_path / "out" / "score.json").read_text(encoding="utf-8"))[0]["image"] == "é.jpg"
+
+    def test_json_is_utf_8(self, tmp_path):
+        file = tmp_path / "scores.json"
+        file.write_bytes('[{"image": "é.jpg", "score": 5}]'.encode("latin-1"))
+        with pytest.raises(ArtQuantError, match="is JSON, but not UTF-8"):
+            prepare("baid", [(file, None)], tmp_path / "out", Settings(), "")
+
     def test_csv_of_scores(self, prepared, prepared_file):
         card = prepared("baid")
         records = prepared_file("score")
@@ -254,6 +269,7 @@ BAD = [
     ("image,score,score\na.jpg,5,5\n", "two columns are called 'score'"),
     ("PK\x03\x04\0\0", "no text"),
     ("[]", "holds no records"),
+    ('[{"image": "\\ud800.jpg", "score": 5}]', "no file inside"),
     ("[1]", "record 1: is no object"),
     ('[{"image": "a.jpg", "score": true}]', "record 1: 'score' is 'True', not a number"),
     ('[{"image": "a.jpg", "score": 5}, {"image": "b.jpg"}]', "record 2: 'score' is empty"),

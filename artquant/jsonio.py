@@ -197,6 +197,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# As strict as `parse_json`, one value at a time; what it raises is in JSON_FAULTS.
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+JSON_FAULTS = (ValueError, RecursionError, _Constant, _DuplicateKey)
+
+
 def _line_of_constant(text: str) -> int:
     """Number of newlines before the first NaN or Infinity outside a string."""
     for match in _STRING_OR_CONSTANT.finditer(text):

@@ -221,7 +221,7 @@ class StageConfig:
     max_length: int = 2048  # tokens of a prompt with its image tokens
     group_by_length: bool = False  # batches of similar length: less padding
     workers: int = 2  # processes that read pictures; 0: the main process
-    cache_pictures: bool = False  # keep prepared pictures in memory, in each of those processes; for small sets
+    cache_pictures: bool = False  # keep prepared pictures and texts in memory, in each of those processes: small sets
     validation: ValidationConfig | None = None  # while training; null: none
     unreadable: Literal["error", "skip"] = "error"  # a picture that cannot be read: stop, or go on without it
     bad_steps: int = 0  # optimizer steps that may be left out because loss or gradient is not finite; then: stop

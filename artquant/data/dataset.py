@@ -16,12 +16,11 @@ side, M positions whose logits are needed, K width of the readout's target.
     errors                        messages about the samples that were to be in this batch and cannot be read
 
 Of a batch that would be empty the first sample stays, with a blank picture and nothing to learn (M = R = 0), so that
-every rank goes through the same steps.
+every rank goes through the same steps. A batch with a record that cannot be encoded is {"fault": message} alone.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from artquant.data.images import ImageError, load_image
+from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.models.backbone import BackboneProcessor
@@ -40,6 +40,8 @@ from artquant.prompts import Prompt
 from artquant.readouts import Readout
 
 TASKS = ("description", "score_text", "score_distribution")
+_LONGEST = 2000  # longest texts that are encoded before training begins
+_PROMPT_BYTES = 300  # of every prompt beside question and answer, with some to spare
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,19 @@ class EncodedSample:
     input_ids: list[int]
     answer_start: int
     rating_index: int | None  # of a score sample: where the rating word stands
-    target: tuple[float, ...] | None  # of a score sample: the readout's target
+    target: np.ndarray | None  # [K], of a score sample: the readout's target
 
 
 class ArtDataset(Dataset):
-    """Records with their pictures; text is encoded once, pictures are read when asked for (once, if cached).
+    """Records with their pictures; text is encoded and pictures are read when asked for (once, if cached).
+
+    Targets are computed for all records at once. Of the texts, those most likely to be at fault are encoded right away:
+    one with each question and attribute, and the longest.
+
+    Args:
+        records: with their columns, such as a `RecordFile`; a plain sequence is looked through once.
+        max_length: longest sample allowed, in merged positions.
+        cache: keep prepared pictures and encoded texts in memory.
 
     Raises (on construction):
         ArtQuantError: a record's text does not line up with the prompt or is longer than `max_length` merged positions,
@@ -62,67 +72,81 @@ class ArtDataset(Dataset):
 
     def __init__(
         self,
-        records: Sequence[TrainingRecord],
+        records: RecordFile | RecordSets | Sequence[TrainingRecord],
         processor: BackboneProcessor,
         prompt: Prompt,
         readout: Readout,
         max_length: int,
-        cache_pictures: bool = False,
+        cache: bool = False,
     ):
-        self._cache: dict[Path, torch.Tensor] | None = {} if cache_pictures else None
-        self.records = list(records)
+        self._pictures: dict[Path, torch.Tensor] | None = {} if cache else None
+        self._samples: dict[int, EncodedSample] | None = {} if cache else None
+        self.records = records
+        with_columns = isinstance(records, RecordFile | RecordSets)
+        self.columns = records.columns if with_columns else RecordColumns.of(records, len(readout.token_ids))
         self.processor = processor
-        targets = self._targets(readout)
-        self.samples = [
-            self._encode(record, prompt, readout, target, max_length)
-            for record, target in zip(self.records, targets, strict=True)
-        ]
+        self._prompt, self._readout, self._max_length = prompt, readout, max_length
+        self._targets = self._made_targets()
+        for index in self._suspects():
+            self._sample(index)
 
-    def _targets(self, readout: Readout) -> list[tuple[float, ...] | None]:
-        """The readout's target of each record: the record's own distribution, else one made from its score."""
-        targets = [record.level_probs if record.task == "score" else None for record in self.records]
-        wanted = [
-            index for index, record in enumerate(self.records) if record.task == "score" and targets[index] is None
-        ]
-        if wanted:
-            scores = np.array([self.records[index].gt_score for index in wanted], dtype=np.float64)
+    def _made_targets(self) -> np.ndarray:
+        """The readout's target of each record [N, K]: the record's own distribution, else one made from its score."""
+        targets = self.columns.level_probs.copy()
+        wanted = np.flatnonzero(self.columns.scores & np.isnan(targets).any(axis=1))
+        if wanted.size:
             try:
-                made = readout.targets(scores)
+                targets[wanted] = self._readout.targets(self.columns.score[wanted])
             except ArtQuantError:
-                for index, score in zip(wanted, scores, strict=True):
-                    self._check_target(readout, self.records[index], score)
+                for index in wanted.tolist():
+                    self._check_target(index)
                 raise
-            for index, target in zip(wanted, made.tolist(), strict=True):
-                targets[index] = tuple(target)
         return targets
 
-    @staticmethod
-    def _check_target(readout: Readout, record: TrainingRecord, score: float) -> None:
-        """Raise the readout's error about this score, if there is one, with the record's name."""
+    def _check_target(self, index: int) -> None:
+        """Raise the readout's error about this record's score, if there is one, with the record's name."""
         try:
-            readout.targets(np.array([score]))
+            self._readout.targets(self.columns.score[[index]])
         except ArtQuantError as error:
+            record = self.records[index]
             raise ArtQuantError(f"{record.source} (id {record.id!r}): {error}") from error
 
-    def _encode(self, record, prompt, readout, target, max_length) -> EncodedSample:
+    def _suspects(self) -> list[int]:
+        """Records to encode before training begins."""
+        longest = np.argsort(-self.columns.text_bytes, kind="stable")[:_LONGEST]
+        # A token stands for a byte at least.
+        room = self._max_length - self.processor.image_sequence_length - _PROMPT_BYTES
+        longest = longest[self.columns.text_bytes[longest] > room]
+        return sorted({*self.columns.representatives, *longest.tolist()})
+
+    def _sample(self, index: int, record: TrainingRecord | None = None) -> EncodedSample:
+        if self._samples is not None and index in self._samples:
+            return self._samples[index]
+        sample = self._encode(index, self.records[index] if record is None else record)
+        if self._samples is not None:
+            self._samples[index] = sample
+        return sample
+
+    def _encode(self, index: int, record: TrainingRecord) -> EncodedSample:
         where = f"{record.source} (id {record.id!r})"
+        target = self._targets[index] if record.task == "score" else None
         try:
             if record.task == "score":
                 known = record.gt_score is not None  # a record may hold its distribution alone
-                word = readout.answer_word(record.gt_score if known else readout.target_score(target))
-                encoded = prompt.encode_rating(
-                    self.processor, record.question, word, readout.token_ids, record.attribute
+                word = self._readout.answer_word(record.gt_score if known else self._readout.target_score(target))
+                encoded = self._prompt.encode_rating(
+                    self.processor, record.question, word, self._readout.token_ids, record.attribute
                 )
             else:
-                encoded = prompt.encode_description(self.processor, record.question, record.answer)
+                encoded = self._prompt.encode_description(self.processor, record.question, record.answer)
         except ArtQuantError as error:
             raise ArtQuantError(f"{where}: {error}") from error
         grown = self.processor.image_sequence_length - 1  # the picture stands before every learned token
         input_ids = self.processor.expand(encoded.token_ids)
-        if len(input_ids) > max_length:
+        if len(input_ids) > self._max_length:
             raise ArtQuantError(
-                f"{where}: {len(input_ids)} tokens with the image's, more than max_length {max_length}; shorten the "
-                "text or raise max_length"
+                f"{where}: {len(input_ids)} tokens with the image's, more than max_length {self._max_length}; shorten "
+                "the text or raise max_length"
             )
         rating_index = None if encoded.rating_index is None else encoded.rating_index + grown
         return EncodedSample(input_ids, encoded.answer_start + grown, rating_index, target)
@@ -130,32 +154,39 @@ class ArtDataset(Dataset):
     @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes that the score records are about, in the order of their first record."""
-        return tuple(dict.fromkeys(record.attribute for record in self.records if record.attribute is not None))
+        return self.columns.attributes
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self.records[index]
-        item = {"sample": self.samples[index], "source": f"{record.source} ({record.id})"}
+        # Errors are met by the trainer: from a worker process only a traceback would arrive.
+        try:
+            record = self.records[index]
+            item = {"sample": self._sample(index, record), "source": f"{record.source} ({record.id})"}
+        except ArtQuantError as error:
+            return {"fault": str(error)}
         try:
             return item | {"pixel_values": self._pixels(record)}
-        except ImageError as error:  # met by the trainer: from a worker process only a traceback would arrive
+        except ImageError as error:
             blank = self.processor.image_processor(Image.new("RGB", (8, 8)))["pixel_values"][0]
             return item | {"pixel_values": blank, "error": str(error)}
 
     def _pixels(self, record: TrainingRecord) -> torch.Tensor:
-        if self._cache is not None and record.image in self._cache:
-            return self._cache[record.image]
+        if self._pictures is not None and record.image in self._pictures:
+            return self._pictures[record.image]
         image = load_image(record.image, record=f"{record.source} id {record.id!r}")
         pixel_values = self.processor.image_processor(image)["pixel_values"][0]
-        if self._cache is not None:
-            self._cache[record.image] = pixel_values
+        if self._pictures is not None:
+            self._pictures[record.image] = pixel_values
         return pixel_values
 
-    def lengths(self) -> list[int]:
-        """Merged positions of each sample."""
-        return [len(sample.input_ids) for sample in self.samples]
+    def lengths(self) -> np.ndarray:
+        """How long each sample is, for batches of similar length: the bytes of its text [N].
+
+        Prompt and picture add the same to each; encoding every text beforehand would take minutes for large sets.
+        """
+        return self.columns.text_bytes
 
 
 @dataclass(frozen=True)
@@ -165,6 +196,9 @@ class Collator:
     processor: BackboneProcessor
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        fault = next((item["fault"] for item in items if "fault" in item), None)
+        if fault is not None:
+            return {"fault": fault}
         errors = [item["error"] for item in items if "error" in item]
         items = [item for item in items if "error" not in item] or items[:1]
         samples = [item["sample"] for item in items]
@@ -189,7 +223,7 @@ class Collator:
             "pixel_values": torch.stack([item["pixel_values"] for item in items]),
             "positions": torch.tensor([position for position, _ in joined], dtype=torch.long),
             "token_ids": torch.tensor([token for _, token in joined], dtype=torch.long),
-            "level_probs": torch.tensor(targets, dtype=torch.float32),
+            "level_probs": torch.from_numpy(np.array(targets, dtype=np.float32)),
             "counts": tuple(len(places[task]) for task in TASKS),
             "sources": [item["source"] for item in items],
             "errors": errors,
@@ -200,22 +234,22 @@ class EpochSampler(torch.utils.data.Sampler):
     """Order of the samples in each epoch; a function of seed and epoch alone, so that a resumed run repeats it.
 
     Args:
-        parts: index lists, one per data set (repeated or sampled by weight already).
+        parts: index arrays, one per data set (repeated or sampled by weight already).
         seed: of every shuffle.
         in_order: the parts one after the other (levels 1, 2, 3), each shuffled; otherwise all mixed.
-        lengths: merged positions of each sample, to put samples of similar length into the same batches; None: do not.
+        lengths: of each sample, in any unit, to put samples of similar length into the same batches; None: do not.
         group_size: samples of a forward pass over all ranks, the grain of grouping by length.
     """
 
     def __init__(
         self,
-        parts: Sequence[Sequence[int]],
+        parts: Sequence[np.ndarray],
         seed: int,
         in_order: bool = False,
-        lengths: Sequence[int] | None = None,
+        lengths: np.ndarray | None = None,
         group_size: int = 1,
     ):
-        self.parts = [list(part) for part in parts]
+        self.parts = [np.asarray(part, dtype=np.int64) for part in parts]
         self.seed = seed
         self.in_order = in_order
         self.lengths = lengths
@@ -230,39 +264,42 @@ class EpochSampler(torch.utils.data.Sampler):
         return sum(len(part) for part in self.parts)
 
     def __iter__(self):
-        draw = random.Random(f"{self.seed}-{self.epoch}")
-        parts = [list(part) for part in self.parts]
-        for part in parts:
-            draw.shuffle(part)
-        order = [index for part in parts for index in part]
-        if self.in_order:
-            return iter(order)
-        draw.shuffle(order)
-        return iter(self._grouped(order, draw) if self.lengths is not None else order)
+        draw = np.random.default_rng([self.seed, self.epoch])
+        order = np.concatenate([np.zeros(0, dtype=np.int64), *(draw.permutation(part) for part in self.parts)])
+        if not self.in_order:
+            order = draw.permutation(order)
+            if self.lengths is not None:
+                order = self._grouped(order, draw)
+        return map(int, order)
 
-    def _grouped(self, order: list[int], draw: random.Random) -> list[int]:
+    def _grouped(self, order: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """Sort by length within stretches of 50 groups, then shuffle the groups.
 
-        The group with the longest sample comes first: if memory runs out, it does so at once.
+        The group with the longest sample comes first: if memory runs out, it does so at once. What fills no group comes
+        last.
         """
+        lengths = np.asarray(self.lengths)
         stretch = 50 * self.group_size
-        groups = []
-        for start in range(0, len(order), stretch):
-            part = sorted(order[start : start + stretch], key=lambda index: -self.lengths[index])
-            groups += [part[first : first + self.group_size] for first in range(0, len(part), self.group_size)]
-        full = [group for group in groups if len(group) == self.group_size]
-        rest = [index for group in groups if len(group) != self.group_size for index in group]
-        draw.shuffle(full)
-        longest = max((max(self.lengths[index] for index in group) for group in full), default=0)
-        full.sort(key=lambda group: max(self.lengths[index] for index in group) != longest)
-        return [index for group in full for index in group] + rest
+        order = np.concatenate(
+            [
+                part[np.argsort(-lengths[part], kind="stable")]
+                for part in np.split(order, range(stretch, len(order), stretch))
+            ]
+        )
+        whole = len(order) - len(order) % self.group_size  # only the last stretch can hold a group that is not full
+        groups = draw.permutation(order[:whole].reshape(-1, self.group_size))
+        if len(groups):
+            longest = int(lengths[groups].max(axis=1).argmax())
+            groups = np.concatenate([groups[longest : longest + 1], groups[:longest], groups[longest + 1 :]])
+        return np.concatenate([groups.reshape(-1), order[whole:]])
 
 
-def weighted_indices(offset: int, size: int, weight: float, seed: int) -> list[int]:
+def weighted_indices(offset: int, size: int, weight: float, seed: int) -> np.ndarray:
     """Indices of one data set: the whole part of the weight repeats it, the fraction samples it (at least one)."""
     whole, fraction = int(weight), weight - int(weight)
-    indices = list(range(offset, offset + size)) * whole
+    everything = np.arange(offset, offset + size)
     sampled = round(fraction * size)
     if sampled == 0 and whole == 0:
         sampled = 1
-    return indices + random.Random(f"{seed}-{offset}").sample(range(offset, offset + size), sampled)
+    draw = np.random.default_rng([seed, offset])
+    return np.concatenate([np.tile(everything, whole), draw.choice(everything, sampled, replace=False)])

@@ -154,17 +154,46 @@ def check_images_exist(records: Sequence[TrainingRecord] | Sequence[ImageRecord]
     Raises:
         RecordError: Pictures are missing: one error with the first of them and the count.
     """
-    there: dict[Path, bool] = {}
+    missing = MissingPictures()
     for record in records:
-        if record.image not in there:
-            there[record.image] = record.image.is_file()
-    missing = [record for record in records if not there[record.image]]
-    if missing:
-        first = missing[0]
-        raise RecordError(
-            f"{first.source} (id {first.id!r}): no picture {str(first.image)!r}; "
-            f"missing for {len(missing)} of {len(records)} records: check the image folder"
-        )
+        missing.note(record)
+    missing.refuse(len(records))
+
+
+class MissingPictures:
+    """Notes whose picture is not there, record by record; a folder is listed once instead of asking for each file."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, set[str]] = {}
+        self._first: TrainingRecord | ImageRecord | None = None
+        self._count = 0
+
+    def note(self, record: TrainingRecord | ImageRecord) -> None:
+        """Look for a record's picture."""
+        folder, name = os.path.split(record.image)
+        if folder not in self._folders:
+            self._folders[folder] = _files(folder)
+        # A file system may know a file under a name that it does not list (other capitals, say).
+        if name not in self._folders[folder] and not record.image.is_file():
+            self._first = self._first or record
+            self._count += 1
+
+    def refuse(self, records: int) -> None:
+        """Raise a RecordError about the first missing picture, if there is one; `records` were looked at."""
+        if self._first is not None:
+            raise RecordError(
+                f"{self._first.source} (id {self._first.id!r}): no picture {str(self._first.image)!r}; "
+                f"missing for {self._count} of {records} records: check the image folder"
+            )
+
+
+def _files(folder: str) -> set[str]:
+    """Names of the files in a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
 class _Fields:

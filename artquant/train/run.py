@@ -17,7 +17,8 @@ from transformers.integrations import TensorBoardCallback
 from artquant.config.load import load_config, resolve, save_config
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
 from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
-from artquant.data.records import TrainingRecord, check_images_exist, read_image_records, read_training_records
+from artquant.data.record_file import RecordFile, RecordSets
+from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json_lines, write_json_lines
 from artquant.models.checkpoints import DTYPES, LoadedModel, trained_attributes
@@ -84,17 +85,11 @@ def _changes(before, after, key: str = "") -> list[str]:
     return [] if before == after else [f"{key.lstrip('.')} was {before}, is {after}"]
 
 
-def read_parts(config: RunConfig, sets: Sequence[DataConfig]) -> list[list[TrainingRecord]]:
-    """The records of each data set, checked."""
+def open_records(config: RunConfig, sets: Sequence[DataConfig]) -> RecordSets:
+    """The records of several data sets, checked, with their pictures there."""
     scale = (min(config.levels.weights), max(config.levels.weights))
-    parts = []
-    for data in sets:
-        records = read_training_records(data.records, data.images, len(config.levels.words), scale)
-        if not records:
-            raise ArtQuantError(f"{data.records}: holds no records")
-        check_images_exist(records)
-        parts.append(records)
-    return parts
+    levels = len(config.levels.words)
+    return RecordSets([RecordFile(data.records, data.images, levels, scale, check_images=True) for data in sets])
 
 
 def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> TrainingArguments:
@@ -277,11 +272,10 @@ def _build_trainer(
     readout: RatingLevels,
     safeguards: Safeguards,
 ) -> ArtTrainer:
-    parts = read_parts(config, stage.data)
-    records = [record for part in parts for record in part]
+    records = open_records(config, stage.data)
     dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
     indices, offset = [], 0
-    for part, data in zip(parts, stage.data, strict=True):
+    for part, data in zip(records.parts, stage.data, strict=True):
         indices.append(weighted_indices(offset, len(part), data.weight, config.seed))
         offset += len(part)
     sampler = EpochSampler(
@@ -337,7 +331,7 @@ def _validation(
             raise ArtQuantError(f"{unrated.source} (id {unrated.id!r}): no gt_score, so it cannot validate; add it")
         check_images_exist(scored)
     if wanted.losses:
-        records = [record for part in read_parts(config, wanted.losses) for record in part]
+        records = open_records(config, wanted.losses)
         held_out = ArtDataset(records, trained.processor, prompt, objective.readout, stage.max_length)
     model = LoadedModel(trained.network, trained.processor, prompt, objective.readout)
     return Validation(model, scored, held_out, objective, wanted.batch_size, stage.workers)

@@ -142,6 +142,8 @@ class ArtTrainer(Trainer):
             batch = next(epoch_iterator, None)
             if batch is None:
                 break
+            if "fault" in batch:
+                self._stop(batch["fault"])
             self._note_unreadable(batch.pop("errors"))
             self.throughput.count(len(batch["sources"]), batch["attention_mask"].sum())
             batches.append(batch)

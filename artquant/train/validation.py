@@ -101,8 +101,8 @@ class Validation:
     def _losses(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
         sums, counts = dict.fromkeys(TASKS, 0.0), [0] * len(TASKS)
         for indices, batch in self._batches(self.held_out, Collator(self.model.processor), rank, ranks):
-            if batch["errors"]:
-                raise ArtQuantError(batch["errors"][0])
+            if "fault" in batch or batch["errors"]:
+                raise ArtQuantError(batch.get("fault") or batch["errors"][0])
             moved = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
             logits = self.model.model(
                 input_ids=moved["input_ids"],

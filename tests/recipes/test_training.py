@@ -194,7 +194,7 @@ def test_learning_rates_of_the_parts_take_effect(lab, tmp_path):
     assert {group["name"]: group["lr"] for group in stored["param_groups"]} == {
         "vision_encoder": 1e-5,
         "abstractor": 1e-7,
-        "rest": 1e-3,
+        "decoder": 1e-3,
     }
     before, after = lab.weights(lab.base), lab.weights(run / "descriptions" / "model")
     for part, rate in (("vision_model", 1e-5), ("visual_abstractor", 1e-7), ("model.layers", 1e-3)):

@@ -1,0 +1,193 @@
+"""Training records that stay in their file: opened once, checked, then read one by one when they are asked for.
+
+What the start of training needs of every record - its score or distribution, its task, how long its text is - is kept
+in columns of numbers; text and names stay on the disk. So memory does not grow with the length of the descriptions, and
+a process that reads pictures gets the file's place, not its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from artquant.data.records import MissingPictures, RecordError, TrainingRecord, parse_training_record
+from artquant.json_stream import iterate_json
+from artquant.jsonio import parse_json
+
+_REPRESENTATIVES = 1000  # different questions and attributes of which one record is remembered
+
+
+@dataclass(frozen=True)
+class RecordColumns:
+    """What is known of N records without reading their text; K rating words."""
+
+    score: np.ndarray  # [N] float64, NaN: none
+    level_probs: np.ndarray  # [N, K] float64, rows of NaN: none
+    scores: np.ndarray  # [N] bool: a score record; otherwise a description
+    text_bytes: np.ndarray  # [N] int32, question and answer in UTF-8
+    attributes: tuple[str, ...]  # that score records are about, in order of appearance
+    representatives: tuple[int, ...]  # for each question and attribute (at most 1,000) the first record with it
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @classmethod
+    def of(cls, records: Iterable[TrainingRecord], number_of_levels: int) -> RecordColumns:
+        """The columns of records as they come."""
+        score, probs, scores, text_bytes = [], [], [], []
+        first: dict[tuple[str, str | None, str], int] = {}
+        attributes: dict[str, None] = {}
+        nothing = (np.nan,) * number_of_levels
+        for index, record in enumerate(records):
+            score.append(np.nan if record.gt_score is None else record.gt_score)
+            probs.append(record.level_probs or nothing)
+            scores.append(record.task == "score")
+            text_bytes.append(len(record.question.encode()) + len(record.answer.encode()))
+            if record.attribute is not None:
+                attributes.setdefault(record.attribute)
+            if len(first) < _REPRESENTATIVES:
+                first.setdefault((record.task, record.attribute, record.question), index)
+        return cls(
+            score=np.array(score, dtype=np.float64),
+            level_probs=np.array(probs, dtype=np.float64).reshape(-1, number_of_levels),
+            scores=np.array(scores, dtype=bool),
+            text_bytes=np.array(text_bytes, dtype=np.int32),
+            attributes=tuple(attributes),
+            representatives=tuple(first.values()),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[RecordColumns]) -> RecordColumns:
+        """The columns of several sets, one after the other."""
+        starts = [0, *accumulate(len(part) for part in parts)]
+        return cls(
+            score=np.concatenate([part.score for part in parts]),
+            level_probs=np.concatenate([part.level_probs for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            text_bytes=np.concatenate([part.text_bytes for part in parts]),
+            attributes=tuple(dict.fromkeys(name for part in parts for name in part.attributes)),
+            representatives=tuple(
+                start + index for start, part in zip(starts, parts, strict=False) for index in part.representatives
+            ),
+        )
+
+
+class RecordFile(Sequence[TrainingRecord]):
+    """The training records of a JSON list or JSON lines, checked once when it is opened and read when asked for.
+
+    Args:
+        path, image_folder, number_of_levels, score_range: as in `artquant.data.records.read_training_records`.
+        check_images: also see that every picture is there.
+
+    Raises:
+        ArtQuantError: The file does not hold valid records with ids of their own, or pictures are missing.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        image_folder: Path | str,
+        number_of_levels: int = 5,
+        score_range: tuple[float, float] | None = None,
+        check_images: bool = False,
+    ):
+        self.path = Path(path)
+        self._image_folder = Path(image_folder)
+        self._number_of_levels = number_of_levels
+        self._score_range = score_range
+        self._spans: list[tuple[int, int]] | np.ndarray = []
+        missing = MissingPictures() if check_images else None
+        self.columns = RecordColumns.of(self._opened(missing), number_of_levels)
+        self._spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
+        self._state = _state(self.path)
+        if not len(self):
+            raise RecordError(f"{self.path}: the list of records is empty; check that this is the right file")
+        if missing is not None:
+            missing.refuse(len(self))
+
+    def _opened(self, missing: MissingPictures | None) -> Iterator[TrainingRecord]:
+        # Eight bytes of a hash stand for an id; where two agree the ids themselves are compared.
+        numbers: dict[bytes, int] = {}
+        for number, (start, end, item) in enumerate(iterate_json(self.path), start=1):
+            record = self._parsed(item, number)
+            first = numbers.setdefault(hashlib.blake2b(record.id.encode(), digest_size=8).digest(), number)
+            if first != number and self._id_at(first) == record.id:
+                raise RecordError(
+                    f"{record.source} (id {record.id!r}): the same id as record {first}; give each its own"
+                )
+            if missing is not None:
+                missing.note(record)
+            self._spans.append((start, end))
+            yield record
+
+    def _parsed(self, item: object, number: int) -> TrainingRecord:
+        source = f"{self.path} record {number}"
+        return parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
+
+    def _id_at(self, number: int) -> str:
+        return self._read(number - 1).id
+
+    def _read(self, index: int) -> TrainingRecord:
+        start, end = self._spans[index]
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            text = stream.read(int(end) - int(start)).decode("utf-8")
+        return self._parsed(parse_json(text, self.path), index + 1)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainingRecord]: ...
+    def __getitem__(self, index):
+        """One record, or a list of them.
+
+        Raises:
+            RecordError: the file was changed since it was opened.
+        """
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        if _state(self.path) != self._state:
+            raise RecordError(f"{self.path}: was changed while it was in use; start the command again")
+        return self._read(index % len(self))
+
+
+class RecordSets(Sequence[TrainingRecord]):
+    """Several sets of records as one, one after the other."""
+
+    def __init__(self, parts: Sequence[RecordFile]):
+        self.parts = list(parts)
+        self.columns = RecordColumns.joined([part.columns for part in parts])
+        self._starts = [0, *accumulate(len(part) for part in parts)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        part = bisect_right(self._starts, index) - 1
+        return self.parts[part][index - self._starts[part]]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read any more: {error.strerror}") from None
+    return found.st_size, found.st_mtime_ns

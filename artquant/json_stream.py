@@ -1,0 +1,138 @@
+"""JSON files of any size, one value at a time."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from artquant.jsonio import DECODER, JSON_FAULTS, JsonError, parse_json, read_text
+
+_BLOCK = 1 << 20  # bytes read at a time
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def iterate_json(path: Path | str) -> Iterator[tuple[int, int, Any]]:
+    """The values of a JSON list or of JSON lines one by one, so that a file of any size needs little memory.
+
+    Yields:
+        First byte and end of each value in the file, and the value. Blank lines are passed over.
+
+    Raises:
+        JsonError: As :func:`read_json`, after the values before the fault; or the file holds something else.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(3)
+            stream.seek(3 if start == codecs.BOM_UTF8 else 0)
+            yield from _list_values(stream, path) if _first_character(stream) == b"[" else _line_values(stream, path)
+    except OSError as error:
+        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+
+
+def _first_character(stream: BinaryIO) -> bytes:
+    """The first character that is no white space; the stream stays where it is."""
+    before = stream.tell()
+    found = b""
+    while not found and (block := stream.read(4096)):
+        found = block.lstrip()[:1]
+    stream.seek(before)
+    return found
+
+
+def _line_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
+    end = stream.tell()
+    for number, line in enumerate(stream, start=1):
+        start, end = end, end + len(line)
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise JsonError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8") from None
+        if text.strip():
+            yield start, end, parse_json(text.rstrip("\r\n"), path, number)
+
+
+def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
+    """Values of a list, a block of the file at a time. Whatever is wrong is said as when it is read whole."""
+    window = _Window(stream)
+    try:
+        window.take("[")
+        more = not window.take("]")
+        while more:
+            start = window.byte
+            value, end = window.value()
+            yield start, end, value
+            more = window.take(",")
+            if not more and not window.take("]"):
+                raise ValueError
+        if not window.ended:
+            raise ValueError
+    except JSON_FAULTS:
+        parse_json(read_text(path), path)
+        raise JsonError(f"{path}: changed while it was read; start again") from None
+
+
+class _Window:
+    """A stretch of a text file that moves on; knows at which byte of the file it stands.
+
+    Between its calls it stands at a character that is no white space, or at the end of the file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.byte = stream.tell()
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._text = ""
+        self._place = 0
+        self._to_next_character()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes next."""
+        return self._place == len(self._text)
+
+    def take(self, character: str) -> bool:
+        """Pass over this character if it comes next."""
+        found = self._text.startswith(character, self._place)
+        if found:
+            self._advance(self._place + 1)
+            self._to_next_character()
+        return found
+
+    def value(self) -> tuple[Any, int]:
+        """Pass over the JSON value that comes next, read on if it is cut off; with the byte where it ends."""
+        while True:
+            try:
+                value, place = DECODER.raw_decode(self._text, self._place)
+            except json.JSONDecodeError:
+                if not self._more():
+                    raise
+                continue
+            if place == len(self._text) and self._more():
+                continue  # a number may go on in the next block
+            self._advance(place)
+            end = self.byte
+            self._to_next_character()
+            return value, end
+
+    def _more(self) -> bool:
+        """Read on, unless the file has ended."""
+        block = self._stream.read(_BLOCK)
+        self._text = self._text[self._place :] + self._decode(block, final=not block)
+        self._place = 0
+        return bool(block)
+
+    def _advance(self, place: int) -> None:
+        passed = self._text[self._place : place]
+        self.byte += len(passed) if passed.isascii() else len(passed.encode("utf-8"))
+        self._place = place
+
+    def _to_next_character(self) -> None:
+        while True:
+            self._advance(_SPACE.match(self._text, self._place).end())
+            if not self.ended or not self._more():
+                return

@@ -86,6 +86,10 @@ def test_reference_moves_what_it_should(lab, whole):
     assert changed == {name for name in lab.weights(lab.base) if trains.fullmatch(name)} - lab.fixed
 
 
+def test_one_sample_at_a_time(lab, split_stage, whole, tmp_path):
+    assert_same_run(lab, lab.train(tmp_path, split_stage(1, 8)), whole)
+
+
 def test_accumulation(lab, split_stage, whole, tmp_path, recorded):
     run = lab.train(tmp_path, split_stage(4, 2))
     assert_same_run(lab, run, whole)

@@ -3,11 +3,13 @@
 import errno
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ from artquant.train.checkpointing import CheckpointStore
 from artquant.train.objective import Objective
 from artquant.train.trainer import ArtTrainer
 from artquant.train.validation import Validation
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def steps(lab, run):
@@ -380,13 +384,23 @@ def test_speed_memory_and_time_left(lab, plain):
     assert left[-1] == 0 and all(earlier >= 0 for earlier in left)
 
 
-def test_two_launchers_on_one_machine(lab, tmp_path):
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_two_launchers_on_one_machine(lab, tmp_path, launcher):
     """Two nodes of one rank each give what two ranks give."""
-    together = lab.write(tmp_path / "together", lab.scores(batch_size=2))
+    settings = {"batch_size": 2}
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        master = f"127.0.0.1:{listener.getsockname()[1]}"
+    options = ["--ranks", 1, "--nodes", 2, "--master", master]
+    if launcher == "deepspeed":
+        pytest.importorskip("deepspeed")
+        settings["deepspeed"] = str(REPOSITORY / "configs" / "deepspeed" / "zero2.json")
+        (tmp_path / "hosts").write_text("localhost slots=1\n127.0.0.1 slots=1\n")
+        options = ["--hostfile", tmp_path / "hosts", "--master", master]
+    together = lab.write(tmp_path / "together", lab.scores(**settings))
     done = lab.run("-m", "artquant", "train", "--config", together, "--ranks", 2)
     assert done.returncode == 0, done.stderr
-    config = lab.write(tmp_path / "apart", lab.scores(batch_size=2))
-    options = ["--ranks", 1, "--nodes", 2, "--master", "127.0.0.1:29517"]
+    config = lab.write(tmp_path / "apart", lab.scores(**settings))
     nodes = [
         lab.start(["-m", "artquant", "train", "--config", config, *options, "--node-rank", number])
         for number in range(2)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import resource
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from transformers import TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 
 from artquant.jsonio import append_json_lines, read_json_lines, write_json_lines
 
@@ -59,6 +61,39 @@ def _peak_memory() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class ProgressLines(ProgressCallback):
+    """transformers' progress bar, with a line to be read instead of a dictionary for what is logged."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        """Write the line, unless it is the summary at the end."""
+        if self.training_bar is not None and "train_runtime" not in logs:
+            self.training_bar.write(progress_line(state.global_step, state.max_steps, logs))
+
+
+def progress_line(step: int, steps: int, logs: Mapping[str, float]) -> str:
+    """What is logged, in words."""
+    parts = [f"step {step}/{steps}"]
+    if "loss" in logs:
+        terms = ", ".join(f"{name[5:].replace('_', ' ')} {_short(logs[name])}" for name in logs if name[:5] == "loss_")
+        parts += [f"loss {_short(logs['loss'])}" + f" ({terms})" * bool(terms)]
+        parts += [f"gradient {_short(logs['grad_norm'])}"] if "grad_norm" in logs else []
+        parts += [f"rate {logs['learning_rate']:.1e}"]
+    validation = [
+        f"{name.removeprefix('eval_').replace('_', ' ')} {_short(value)}"
+        for name, value in logs.items()
+        if name.startswith("eval_")
+    ]
+    parts += ["validation: " + ", ".join(validation)] if validation else []
+    if "images_per_second" in logs:
+        left = timedelta(seconds=round(logs["seconds_left"]))
+        parts += [f"{_short(logs['images_per_second'])} images/s", f"{logs['peak_memory_gib']:.2f} GiB", f"{left} left"]
+    return "  ".join(parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
 
 
 class HistoryWriter(TrainerCallback):

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from artquant.config.schema import OptimizerConfig
 from artquant.data.dataset import TASKS, EpochSampler
@@ -24,7 +24,7 @@ from artquant.prompts import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
 from artquant.train.objective import Objective, task_counts
-from artquant.train.progress import Throughput
+from artquant.train.progress import ProgressLines, Throughput
 from artquant.train.validation import EarlyStopping, Validation
 from artquant.train.weights import trainable_tensors, whole_size
 
@@ -118,6 +118,9 @@ class ArtTrainer(Trainer):
         self.interrupted = False
         self.steps_left_out = 0
         self.add_callback(_StepEvents(self))
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
+        if logger.isEnabledFor(logging.INFO):
+            self.add_callback(ProgressLines())
         self._term_totals: dict[str, torch.Tensor] = {}
         self._term_steps: dict[str, int] = {}
         self._step_sources: list[str] = []

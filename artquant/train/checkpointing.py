@@ -87,6 +87,12 @@ class CheckpointStore:
             logger.warning("%s is passed over: %s", checkpoint, fault)
         return None
 
+    def discard_after(self, step: int) -> None:
+        """Delete checkpoints of later steps: a run that goes on from this one will write its own."""
+        for checkpoint in self._found():
+            if int(checkpoint.name.removeprefix(_PREFIX)) > step:
+                shutil.rmtree(checkpoint, ignore_errors=True)
+
     def _found(self) -> list[Path]:
         """Checkpoint folders, newest first."""
         numbered = [

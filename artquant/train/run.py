@@ -183,7 +183,14 @@ def _safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Safeguar
 
 def _train(trainer: ArtTrainer, stage: StageConfig) -> None:
     """Train to the end, from the last whole checkpoint if there is one."""
-    checkpoint = trainer.safeguards.checkpoints.last()
+    safeguards = trainer.safeguards
+    checkpoint = safeguards.checkpoints.last()
+    trainer.accelerator.wait_for_everyone()  # every rank has looked before the first one tidies up
+    if trainer.is_world_process_zero():
+        step = 0 if checkpoint is None else read_manifest(checkpoint)["step"]
+        for store in (safeguards.checkpoints, safeguards.best):
+            store.discard_partial()
+            store.discard_after(step)
     if checkpoint is not None:
         logger.info("going on from %s", checkpoint)
         trainer.resume(checkpoint)

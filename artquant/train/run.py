@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from artquant.models.checkpoints import DTYPES, LoadedModel, trained_attributes
 from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
 from artquant.prompts import Prompt, get_prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.train.card import describe_stage
 from artquant.train.checkpointing import CheckpointStore, read_manifest
 from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import (
@@ -212,6 +214,7 @@ def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, tr
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
         history = _history(config, stage, start, trained) | {"steps": trainer.state.global_step}
+        history |= {name: trainer.safeguards.card[name] for name in ("data", "versions")}
         best = trainer.safeguards.best.last() if stage.validation and stage.validation.keep == "best" else None
         if best is not None:
             state_dict = state_dict | load_file(best / TRAINABLE_WEIGHTS)
@@ -280,6 +283,8 @@ def _build_trainer(
     safeguards: Safeguards,
 ) -> ArtTrainer:
     records = open_records(config, stage.data)
+    if arguments.process_index == 0:
+        safeguards = replace(safeguards, card=describe_stage(config, stage, records.parts))
     dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
     indices, offset = [], 0
     for part, data in zip(records.parts, stage.data, strict=True):

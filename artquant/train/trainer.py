@@ -265,7 +265,7 @@ class ArtTrainer(Trainer):
         if self.is_world_process_zero():
             try:
                 _write_tensors(store.partial(step), tensors)
-                store.commit(step, figures=figures, **self.safeguards.card)
+                store.commit(step, figures=figures, run=self.safeguards.card)
             except _WRITE_ERRORS as error:
                 raise not_written(store, step, error) from error
         self.accelerator.wait_for_everyone()
@@ -330,7 +330,7 @@ class ArtTrainer(Trainer):
             if self.is_world_process_zero():
                 described = {"ranks": self.args.world_size, "early_stopping": self.early_stopping.state()}
                 described["steps_left_out"] = self.steps_left_out
-                store.commit(step, **described, **self.safeguards.card)
+                store.commit(step, **described, run=self.safeguards.card)
         except _WRITE_ERRORS as error:
             raise not_written(store, step, error) from error
         self.accelerator.wait_for_everyone()

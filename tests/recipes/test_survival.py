@@ -1,6 +1,7 @@
 """What goes wrong in a long run, and what the run does then."""
 
 import errno
+import hashlib
 import json
 import signal
 import socket
@@ -358,6 +359,19 @@ class TestChangedConfiguration:
         file.write_text(json.dumps(json.loads(file.read_text()) | {"ranks": 2}))
         assert lab.artquant("train", "--config", config) == 2
         assert "written by 2 rank(s), this run has 1" in capsys.readouterr().err
+
+
+def test_checkpoints_and_model_say_what_they_are(lab, plain):
+    manifest = json.loads((plain / "scores" / "checkpoints" / "checkpoint-6" / "checkpoint.json").read_text())
+    card = manifest["run"]
+    assert (card["stage"], card["base"], card["prompt"]) == ("scores", str(lab.base), "artquant")
+    assert card["levels"]["weights"] == [10.0, 7.5, 5.0, 3.5, 1.0]
+    content = lab.records("score").read_bytes()
+    expected = {"records": str(lab.records("score")), "count": 32, "sha256": hashlib.sha256(content).hexdigest()}
+    assert card["data"] == [expected]
+    assert torch.__version__.startswith(card["versions"]["torch"].partition("+")[0])
+    history = json.loads((plain / "scores" / "model" / "artquant.json").read_text())["history"]
+    assert history["data"] == card["data"] and history["versions"] == card["versions"]
 
 
 def test_rates_and_counts_are_shown(lab, tmp_path, caplog):

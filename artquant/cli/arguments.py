@@ -19,6 +19,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         _init_model,
         _prepare,
         _check,
+        _plan,
         _train,
         _infer,
         _score,
@@ -137,6 +138,17 @@ def _check(commands) -> None:
     command.add_argument("--strict", action="store_true", help="warnings count as errors in the exit status")
     command.add_argument("--all", action="store_true", help="show every finding, not five of a kind")
     command.add_argument("--json", action="store_true", help="print everything as JSON instead of a summary")
+
+
+def _plan(commands) -> None:
+    command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
+    _config(command, required=True)
+    command.add_argument("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
+    command.add_argument("--memory", required=True, metavar="SIZE", help="of each GPU, such as 24GiB")
+    command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
+    command.add_argument("--length", type=int, help="positions of the longest sample (default: max_length)")
+    command.add_argument("--learned", type=int, help="of its positions (default: all but picture and prompt)")
+    command.add_argument("--json", action="store_true", help="as JSON, sizes in bytes")
 
 
 def _train(commands) -> None:

@@ -22,6 +22,7 @@ COMMANDS = [
     "init-model",
     "prepare",
     "check",
+    "plan",
     "train",
     "infer",
     "score",

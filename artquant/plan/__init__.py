@@ -1,0 +1,1 @@
+"""Whether a training run fits into the memory there is, found out without weights and without a GPU."""

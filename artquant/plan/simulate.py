@@ -1,0 +1,156 @@
+"""One optimizer step with fake tensors: the real network, loss and backward pass, nothing computed.
+
+Every tensor that training would make is made in the same order and let go at the same time; only numbers are missing.
+The weights' copies and states of DeepSpeed are made as `deepspeed.runtime.zero.stage_1_and_2` makes them (0.19).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from accelerate.utils import convert_outputs_to_fp32
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from artquant.data.dataset import TASKS
+from artquant.plan.live import LiveMemory, Peak
+from artquant.plan.network import materialise
+from artquant.plan.states import states_of
+from artquant.plan.zero import ZeroSettings
+from artquant.train.objective import Objective
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The shape of a micro-batch.
+
+    length: positions of the longest sample, image positions included. learned: positions of a sample whose next token
+    is learned. views: pictures that the network reads of each sample; 0 stands for one without views.
+    """
+
+    size: int
+    length: int
+    learned: int
+    image_positions: int
+    image_size: int
+    views: int = 0
+    levels: int = 5
+
+    def tensors(self) -> dict:
+        """The batch as `artquant.data.dataset` describes it, of fake tensors: each sample is learned as a description
+        and scored, so that every term of the loss is there."""
+        texts, scored = self.size * self.learned, self.size
+        views = (self.views,) if self.views else ()
+        return {
+            "input_ids": torch.zeros(self.size, self.length, dtype=torch.int64),
+            "attention_mask": torch.ones(self.size, self.length, dtype=torch.int64),
+            "pixel_values": torch.zeros(self.size, *views, 3, self.image_size, self.image_size),
+            "positions": torch.zeros(texts + scored, dtype=torch.int64),
+            "token_ids": torch.zeros(texts + scored, dtype=torch.int64),
+            "level_probs": torch.zeros(scored, self.levels),
+            "counts": (texts, 0, scored),
+        }
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a rank trains. autocast: mixed precision by torch, as without DeepSpeed in bfloat16."""
+
+    ranks: int
+    accumulation: int
+    autocast: bool
+    zero: ZeroSettings | None
+    device: str = "cuda"
+
+
+@dataclass
+class Simulation:
+    """Result: the peak of every phase, and what lies in the host's memory, by category."""
+
+    peaks: dict[str, Peak] = field(default_factory=dict)
+    host: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def peak(self) -> tuple[str, Peak]:
+        """The phase that needs most, and its peak."""
+        return max(self.peaks.items(), key=lambda entry: entry[1].total)
+
+
+class _CudaAutocast(TorchFunctionMode):
+    """On a GPU autocast runs layer norms in float32, on a CPU it does not."""
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        options = options or {}
+        if function is nn.functional.layer_norm and torch.is_autocast_enabled("cpu"):
+            arguments = tuple(_widened(value) for value in arguments)
+            options = {name: _widened(value) for name, value in options.items()}
+        return function(*arguments, **options)
+
+
+def _widened(value):
+    return value.float() if isinstance(value, torch.Tensor) else value
+
+
+def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setup) -> Simulation:
+    """Run the phases of an optimizer step that is not the first, when all states are there.
+
+    network: on the meta device (`artquant.plan.network`); it is used up.
+    """
+    with FakeTensorMode():
+        materialise(network)
+        inputs = batch.tensors()
+        memory = LiveMemory()
+        with memory:
+            memory.category = "batch"
+            for value in inputs.values():
+                if isinstance(value, torch.Tensor):
+                    memory.count(value, "batch")
+            states = states_of(network, memory, setup.ranks, setup.zero)
+            with memory.during("between steps", "optimizer states"):
+                states.begin()
+            micro_steps = min(2, setup.accumulation)
+            for index in range(micro_steps):
+                states.before_backward(last=index + 1 == micro_steps)
+                _micro_step(network, inputs, objective, setup, memory)
+                states.after_backward()
+            with memory.during("optimizer step", "temporaries"):
+                states.step()
+    peaks = {phase: peak for phase, peak in memory.peaks.items() if phase != "start"}
+    return Simulation(peaks, states.host)
+
+
+def _micro_step(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> None:
+    autocast = torch.autocast("cpu", torch.bfloat16) if setup.autocast else contextlib.nullcontext()
+    as_on_gpu = _CudaAutocast() if setup.device == "cuda" else contextlib.nullcontext()
+    with memory.during("forward", "activations"), as_on_gpu, autocast:
+        loss = _loss(network, batch, objective, setup, memory)
+    with memory.during("backward", "temporaries"):
+        loss.backward()
+
+
+def _loss(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> torch.Tensor:
+    """As `ArtTrainer.compute_loss`."""
+
+    def from_here(module, inputs) -> None:
+        memory.category = "logits and loss"
+
+    handle = network.get_submodule(_head(network)).register_forward_pre_hook(from_here)
+    forward = convert_outputs_to_fp32(network) if setup.autocast else network
+    outputs = forward(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        pixel_values=batch["pixel_values"],
+        logits_positions=batch["positions"],
+        use_cache=False,
+    )
+    handle.remove()
+    sums = objective.term_sums(outputs.logits, batch)
+    return objective.total({task: sums[task] / 2 for task in TASKS})
+
+
+def _head(network: nn.Module) -> str:
+    return next(name for name, _ in network.named_modules() if name.endswith("lm_head"))

@@ -1,0 +1,163 @@
+"""Does a stage fit: its needs against the memory of a GPU."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from artquant.config.schema import LossConfig, ModelConfig, RunConfig, StageConfig, TrainableConfig
+from artquant.errors import ArtQuantError
+from artquant.models.mplug_owl2 import MPLUGOwl2Config
+from artquant.plan.network import Shape, build_skeleton, read_shape
+from artquant.plan.simulate import Batch, Setup, Simulation, simulate
+from artquant.plan.sizes import GIB
+from artquant.plan.zero import read_zero
+from artquant.readouts.rating_levels import RatingLevels
+from artquant.train.objective import Objective
+
+PROMPT_TOKENS = 40  # of a sample, beside its picture, that are read and not learned; published prompts have more
+# Allowances, for what is no tensor: the driver's context with the libraries' kernels and workspaces, the channels of
+# the communication library, and memory that the allocator holds in pieces that fit nothing.
+CONTEXT = 3 * GIB // 4
+CHANNELS = GIB // 4
+FRAGMENTATION = 0.05  # of what comes and goes
+RESIDENT = ("frozen weights", "trainable weights", "optimizer states")
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What is planned for. device: "cuda", or "cpu" where there is no driver to allow for.
+
+    length: positions of the longest sample; None: max_length. learned: of its positions; None: all but the prompt.
+    """
+
+    gpus: int
+    memory: int
+    length: int | None = None
+    learned: int | None = None
+    device: str = "cuda"
+
+    def __post_init__(self) -> None:
+        if self.gpus < 1:
+            raise ArtQuantError(f"--gpus must be at least 1, got {self.gpus}")
+        for name, value in (("length", self.length), ("learned", self.learned)):
+            if value is not None and value < 1:
+                raise ArtQuantError(f"--{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage's needs on each rank, in bytes.
+
+    parameters: trainable and all. needs: live at the peak, by category, allowances included. peaks: of each phase,
+    without allowances. host: in main memory, by category.
+    """
+
+    stage: str
+    published_shape: bool
+    parameters: tuple[int, int]
+    batch: Batch
+    phase: str
+    needs: dict[str, int]
+    peaks: dict[str, int]
+    host: dict[str, int]
+    memory: int
+    suggestions: tuple = field(default=())
+    largest_batch: int | None = None
+
+    @property
+    def tensors(self) -> int:
+        """Bytes of tensors at the peak, without allowances."""
+        return max(self.peaks.values())
+
+    @property
+    def total(self) -> int:
+        """All that is needed at the peak."""
+        return sum(self.needs.values())
+
+    @property
+    def margin(self) -> int:
+        """What is left; negative if it does not fit."""
+        return self.memory - self.total
+
+    @property
+    def fits(self) -> bool:
+        """Whether it fits."""
+        return self.margin >= 0
+
+
+def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) -> StagePlan:
+    """The needs of one stage.
+
+    Raises:
+        ArtQuantError: a setting cannot be used, or the base model's or DeepSpeed's file not be read.
+    """
+    shape = read_shape(config.base)
+    batch = _batch(shape, stage, assumptions)
+    zero = read_zero(stage.deepspeed, shape.config.hidden_size) if stage.deepspeed else None
+    autocast = config.model.dtype == "bfloat16" and zero is None
+    setup = Setup(assumptions.gpus, stage.accumulation, autocast, zero, assumptions.device)
+    objective = Objective(_readout(config, stage.loss), stage.loss)
+    parameters, simulation = _simulated(
+        shape.config.to_json_string(), config.model, stage.trainable, batch, objective, setup
+    )
+    phase, peak = simulation.peak
+    needs = dict(sorted(peak.by_category.items(), key=lambda entry: -entry[1]))
+    if assumptions.device == "cuda":
+        passing = peak.total - sum(peak.by_category[name] for name in RESIDENT)
+        needs["fragmentation (allowance)"] = int(FRAGMENTATION * passing)
+        needs["GPU context (allowance)"] = CONTEXT + (CHANNELS if assumptions.gpus > 1 else 0)
+    return StagePlan(
+        stage=stage.name,
+        published_shape=shape.published,
+        parameters=parameters,
+        batch=batch,
+        phase=phase,
+        needs=needs,
+        peaks={name: found.total for name, found in simulation.peaks.items()},
+        host=dict(simulation.host),
+        memory=assumptions.memory,
+    )
+
+
+@lru_cache(maxsize=256)
+def _simulated(
+    shape: str, model: ModelConfig, trainable: TrainableConfig, batch: Batch, objective: Objective, setup: Setup
+) -> tuple[tuple[int, int], Simulation]:
+    """`simulate` once for each case. shape: the network's configuration as JSON."""
+    network = build_skeleton(MPLUGOwl2Config(**json.loads(shape)), model, trainable, deepspeed=setup.zero is not None)
+    sizes = Counter()
+    for value in network.parameters():
+        sizes[value.requires_grad] += value.numel()
+    return (sizes[True], sizes.total()), simulate(network, batch, objective, setup)
+
+
+def _batch(shape: Shape, stage: StageConfig, assumptions: Assumptions) -> Batch:
+    config = shape.config
+    image = config.image_sequence_length
+    length = assumptions.length or stage.max_length
+    if length <= image:
+        raise ArtQuantError(f"stage {stage.name}: {length} positions do not hold a picture's {image} and any text")
+    learned = assumptions.learned or max(1, length - image - PROMPT_TOKENS)
+    if learned >= length:
+        raise ArtQuantError(f"--learned {learned}: must be below the sample's length, {length}")
+    return Batch(
+        size=stage.batch_size,
+        length=length,
+        learned=learned,
+        image_positions=image,
+        image_size=config.vision.image_size,
+        views=3 if config.multi_image else 0,
+    )
+
+
+def _readout(config: RunConfig, loss: LossConfig) -> RatingLevels:
+    words = config.levels.words
+    return RatingLevels(words, config.levels.weights, tuple(range(len(words))), closed_loss=loss.closed_set)
+
+
+def with_batch(stage: StageConfig, size: int, accumulation: int | None = None) -> StageConfig:
+    """The stage with another batch size, and another accumulation if given."""
+    return replace(stage, batch_size=size, accumulation=accumulation or stage.accumulation)

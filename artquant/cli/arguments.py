@@ -25,6 +25,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         _score,
         _describe,
         _descriptions,
+        _export,
+        _merge,
         _eval,
     ):
         add(commands)
@@ -174,8 +176,10 @@ def _train(commands) -> None:
 def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--model", type=Path, required=required, metavar="DIR", help="model folder")
     command.add_argument("--base", type=Path, metavar="DIR", help="base model folder, for a LoRA run")
+    command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default float32")
+    command.add_argument("--quantize", choices=("nf4", "int8"), help="the decoder in 4 or 8 bits (needs bitsandbytes)")
     command.add_argument("--attention", choices=("eager", "sdpa", "flash_attention_2"), help="default sdpa")
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
@@ -252,6 +256,34 @@ def _descriptions(commands) -> None:
     leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
     leaks.add_argument("--words", metavar="W,W,...", help="rating words (default excellent,good,fair,poor,bad)")
     leaks.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _export(commands) -> None:
+    command = _command(commands, "export", "export", "write a trained model in another form")
+    _exported(command)
+    command.add_argument(
+        "--to",
+        choices=("merged", "lora", "full"),
+        required=True,
+        help="merged: one model of ours; lora, full: as published, for the published code",
+    )
+    command.add_argument("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
+
+
+def _merge(commands) -> None:
+    command = _command(commands, "merge", "export", "merge a LoRA run into its base: one model")
+    _exported(command)
+    command.set_defaults(format=None)
+
+
+def _exported(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path, metavar="DIR", help="model folder")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
+    command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
+    command.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)"
+    )
 
 
 def _eval(commands) -> None:

@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings.attention,
         prompt=arguments.prompt,
         weights=arguments.weights,
+        quantize=settings.quantize,
+        allow_other_base=arguments.allow_other_base,
     )
     summary = run_inference(
         scorer,
@@ -67,7 +69,12 @@ def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tup
 
 def _origin(model: Path, base: Path | None) -> dict[str, object]:
     """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
-    folders = [model, base] if base is not None and (model / "adapter_config.json").is_file() else [model]
+    from artquant.models.adapters import is_adapter
+    from artquant.models.card import base_of
+
+    folders = [model]
+    while is_adapter(folders[-1]):  # over a base, which may be an adapter itself
+        folders.append(base_of(folders[-1], base if len(folders) == 1 else None, allow_other_base=True))
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
     return {
         "model": " over ".join(str(folder) for folder in folders),
@@ -85,6 +92,7 @@ def _settings(arguments: argparse.Namespace):
         "device": arguments.device,
         "dtype": arguments.dtype,
         "attention": arguments.attention,
+        "quantize": arguments.quantize,
         "attributes": tuple(arguments.attribute) or ("trained" if arguments.attributes else None),
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -95,9 +103,11 @@ def _settings(arguments: argparse.Namespace):
         return arguments.model, arguments.base, InferConfig(**given), arguments.out
     from dataclasses import replace
 
+    from artquant.models.card import has_base
     from artquant.paths import PREDICTIONS, final_model, run_folder
 
     config = load_config(arguments.config, arguments.overrides)
     model = arguments.model or final_model(config)
     out = arguments.out or run_folder(config) / PREDICTIONS
-    return model, arguments.base or config.base, replace(config.infer, **given), out
+    named = arguments.base or (None if has_base(model) else config.base)
+    return model, named, replace(config.infer, **given), out

@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.attention or "sdpa",
         prompt=arguments.prompt,
         weights=arguments.weights,
+        quantize=arguments.quantize,
+        allow_other_base=arguments.allow_other_base,
     )
     if arguments.command == "score":
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())

@@ -80,6 +80,7 @@ class ModelConfig:
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
     dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, slower
+    quantize: Literal["nf4", "int8"] | None = None  # the frozen decoder in 4 or 8 bits, for adapters; null: as it is
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,7 @@ class InferConfig:
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
+    quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits; null: as it is
 
     def __post_init__(self) -> None:
         _require_at_least(1, batch_size=self.batch_size)
@@ -316,6 +318,11 @@ class RunConfig:
         for key, value in (("prompt", self.prompt), ("subject", self.subject)):
             _require(bool(value.strip()), key, "is empty")
         _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+        for index, stage in enumerate(self.stages):
+            fits = self.model.quantize is None or not stage.trainable.decoder
+            _require(fits, f"stages.{index}.trainable.decoder", "cannot be trained quantised; set model.quantize: null")
+            fits = self.model.quantize is None or stage.deepspeed is None
+            _require(fits, f"stages.{index}.deepspeed", "cannot be used with model.quantize; set one of them to null")
         names = [stage.name for stage in self.stages]
         for index, name in enumerate(names):
             _require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")

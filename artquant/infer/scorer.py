@@ -13,6 +13,7 @@ from artquant.data.images import as_rgb
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
 from artquant.models.checkpoints import DTYPES, LoadedModel, load_model
+from artquant.models.quantize import Quantization
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Scorer:
     def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu"):
         self.loaded = loaded
         self.device = torch.device(device)
-        self.model = loaded.model.to(self.device).eval()
+        # 8-bit weights stay where the library has put them.
+        self.model = (loaded.model if loaded.quantize == "int8" else loaded.model.to(self.device)).eval()
         self.image_processor = loaded.processor.image_processor
         self._head = self.model.get_output_embeddings().weight.detach().float()  # [V, D]
         # The prompts are the same for every picture: tokenised once.
@@ -55,23 +57,28 @@ class Scorer:
         attention: str = "sdpa",
         prompt: str | None = None,
         weights: Iterable[float] | None = None,
+        quantize: Quantization | None = None,
+        allow_other_base: bool = False,
     ) -> Scorer:
         """Load a model folder: one that we trained, or a published one in full or adapter form.
 
         Args:
             folder: the model folder.
-            base: base model folder, needed for a LoRA run, or for a full fine-tune saved without tokenizer.
+            base: base model folder, for a published LoRA run, or for a full fine-tune saved without tokenizer.
             device: "auto" (the first GPU, else the CPU), "cpu", "cuda:1", ...
             dtype: "float32" or "bfloat16".
             attention: "eager", "sdpa" or "flash_attention_2".
             prompt: name of the prompt; default is the model's own.
             weights: the rating words' scores, best first; default are the model's own.
+            quantize: "nf4" or "int8", the decoder in 4 or 8 bits; None: as it is.
+            allow_other_base: put an adapter over a base that it was not trained over.
 
         Raises:
             ArtQuantError: the folder is no usable model, or the device is not there.
         """
         chosen = choose_device(device)
-        return cls(load_model(folder, base, _dtype(dtype), attention, prompt, weights), chosen)
+        loaded = load_model(folder, base, _dtype(dtype), attention, prompt, weights, quantize, allow_other_base)
+        return cls(loaded, chosen)
 
     def _prompt_ids(self, text: str) -> torch.Tensor:
         processor = self.loaded.processor

@@ -68,12 +68,12 @@ class CheckpointStore:
         files = {str(file.relative_to(source)): file for file in sorted(source.rglob("*")) if file.is_file()}
         files.pop(MANIFEST, None)
         for file in files.values():
-            _force_to_disk(file)
+            force_to_disk(file)
         sizes = {name: file.stat().st_size for name, file in files.items()}
         write_json(source / MANIFEST, {"step": step, **description, "files": sizes})
         shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
         os.replace(source, target)
-        _force_to_disk(self.folder)
+        force_to_disk(self.folder)
         for old in self._found()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
         return target
@@ -123,7 +123,8 @@ def _fault(checkpoint: Path) -> str | None:
     return None
 
 
-def _force_to_disk(path: Path) -> None:
+def force_to_disk(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

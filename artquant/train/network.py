@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +15,14 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json
-from artquant.models.checkpoints import (
-    ADAPTER_FOLDER,
-    CARD,
-    DTYPES,
-    attach_adapter,
-    load_network,
-    save_adapter,
-    save_model,
-)
+from artquant.models.adapters import attach_adapter, is_adapter, save_adapter
+from artquant.models.card import Card, has_base
+from artquant.models.checkpoints import DTYPES, describe_scale, load_network, save_model
+from artquant.models.fingerprint import fingerprint
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.train.checkpointing import force_to_disk
 from artquant.train.weights import whole_size
 
 logger = logging.getLogger(__name__)
@@ -60,12 +54,17 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
     """
     dtype = DTYPES[model.dtype]
     over = None
-    if trainable.lora is not None and _continues(start, base, trainable.lora):
-        network, processor = _loaded(base, None, dtype, model.attention)
-        adapted, over = attach_adapter(network, start / ADAPTER_FOLDER, True, trainable.lora.dropout), base
+    if trainable.lora is not None and continues(start, base, trainable.lora):
+        network, processor = _loaded(base, None, dtype, model)
+        adapted, over = attach_adapter(network, start, True, trainable.lora.dropout), base
         logger.info("going on with the adapter of %s over %s", start, base)
     else:
-        network, processor = _loaded(start, base, dtype, model.attention)
+        if model.quantize is not None and is_adapter(start):
+            raise ArtQuantError(
+                f"{start}: an adapter with other settings, or over another base, cannot be built on with quantize: "
+                f"{model.quantize}; merge it first (artquant merge {start} --out DIR) and start from that"
+            )
+        network, processor = _loaded(start, None if has_base(start) else base, dtype, model)
         adapted = network
         if trainable.lora is not None:
             adapted, over = _with_new_adapter(network, trainable.lora), start
@@ -76,21 +75,21 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
     return TrainableNetwork(adapted, processor, over)
 
 
-def _loaded(folder: Path, base: Path | None, dtype: torch.dtype, attention: str):
-    network = load_network(folder, base, dtype, attention)
+def _loaded(folder: Path, base: Path | None, dtype: torch.dtype, model: ModelConfig):
+    network = load_network(folder, base, dtype, model.attention, model.quantize)
     return network.model, network.processor
 
 
-def _continues(start: Path, base: Path, lora: LoraConfig) -> bool:
-    adapter = start / ADAPTER_FOLDER
-    if not (adapter / "adapter_config.json").is_file() or is_deepspeed_zero3_enabled():
+def continues(start: Path, base: Path, lora: LoraConfig) -> bool:
+    """Whether a stage goes on training the adapter that it starts from: same settings, over the same base."""
+    if not is_adapter(start) or is_deepspeed_zero3_enabled():
         return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
-    stored = PeftLoraConfig.from_pretrained(str(adapter))
-    recorded = read_json(start / CARD)["history"].get("adapter_over")
+    stored = PeftLoraConfig.from_pretrained(str(start))
+    card = Card.read(start)
     targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules)
     wanted = lora.target_modules if isinstance(lora.target_modules, str) else set(lora.target_modules)
     same = (stored.r, stored.lora_alpha, targets) == (lora.r, lora.alpha, wanted)
-    return same and recorded is not None and Path(recorded).resolve() == base.resolve()
+    return same and card is not None and card.base is not None and card.base.resolve() == base.resolve()
 
 
 def _with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
@@ -131,27 +130,6 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
     return sum(count for count, trains in sizes if trains), sum(count for count, _ in sizes)
 
 
-def merged_weights(adapted: PeftModel, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of the network with the adapter added in, under the network's own names: W + (alpha / r) B A."""
-    merged = {}
-    scaling = {
-        name: module.scaling["default"]
-        for name, module in adapted.named_modules()
-        if f"{name}.lora_A.default.weight" in state_dict
-    }
-    for name, value in state_dict.items():
-        if "lora_" in name:
-            continue
-        module = name.removesuffix(".base_layer.weight")
-        if module in scaling:
-            update = state_dict[f"{module}.lora_B.default.weight"].float() @ (
-                state_dict[f"{module}.lora_A.default.weight"].float()
-            )
-            value = (value.float() + scaling[module] * update).to(value.dtype)
-        merged[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = value
-    return merged
-
-
 def write_trained_model(
     folder: Path,
     trained: TrainableNetwork,
@@ -162,18 +140,22 @@ def write_trained_model(
     dtype: torch.dtype,
     attributes: Sequence[str] = (),
 ) -> None:
-    """Write a stage's result: one merged model, and of a LoRA run the adapter form inside it.
+    """Write a stage's result: of a LoRA run the adapter form, otherwise one whole model.
 
     The folder appears at once, when everything is in it.
     """
     partial = folder.with_name(folder.name + ".partial")
-    with torch.device("meta"):
-        skeleton = MPLUGOwl2LlamaForCausalLM(trained.network.config)  # the trained one may be wrapped or cut up
-    weights = merged_weights(trained.model, state_dict) if isinstance(trained.model, PeftModel) else state_dict
-    weights = {name: value.to(dtype).contiguous() for name, value in weights.items()}
-    skeleton.config.dtype = dtype
-    save_model(partial, skeleton, trained.processor, prompt, readout, history, weights, attributes)
     if isinstance(trained.model, PeftModel):
-        save_adapter(partial / ADAPTER_FOLDER, trained.model, state_dict)
-        shutil.copy(partial / CARD, partial / ADAPTER_FOLDER / CARD)  # it is scored with the same prompt
+        describe_scale(trained.network.config, trained.processor, prompt, readout)
+        save_adapter(partial, trained.model, state_dict)
+        over = trained.adapter_over
+        Card(prompt, readout, tuple(attributes), history, over, fingerprint(over)).write(partial)
+    else:
+        with torch.device("meta"):
+            skeleton = MPLUGOwl2LlamaForCausalLM(trained.network.config)  # the trained one may be wrapped or cut up
+        skeleton.config.dtype = dtype
+        weights = {name: value.to(dtype).contiguous() for name, value in state_dict.items()}
+        save_model(partial, skeleton, trained.processor, prompt, readout, history, weights, attributes)
+    for file in partial.rglob("*"):
+        force_to_disk(file)
     partial.rename(folder)

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_i
 from artquant.data.record_file import RecordFile, RecordSets
 from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json_lines, write_json_lines
+from artquant.jsonio import read_json, read_json_lines, write_json_lines
+from artquant.models.adapters import is_adapter
+from artquant.models.card import has_base
 from artquant.models.checkpoints import DTYPES, LoadedModel, trained_attributes
+from artquant.models.export import export_model
 from artquant.paths import CONFIG_FILE, run_folder, stage_model, start_folder
 from artquant.prompts import Prompt, get_prompt
 from artquant.readouts.rating_levels import RatingLevels
@@ -146,6 +150,8 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         logger.info("stage %s is done: %s", stage.name, target)
         return
     start = start_folder(config, stage)
+    if uses_zero3(stage) and is_adapter(start):
+        start = merged_start(config, start, folder)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded
     if arguments.n_gpu > 1:
@@ -170,6 +176,28 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         trainer = _build_trainer(config, stage, arguments, trained, prompt, readout, _safeguards(stage, folder, stop))
         _train(trainer, stage)
     _write_result(config, stage, trainer, trained)
+
+
+def uses_zero3(stage: StageConfig) -> bool:
+    """Whether a stage's DeepSpeed file cuts the weights up as they are loaded."""
+    if stage.deepspeed is None:
+        return False
+    return read_json(stage.deepspeed).get("zero_optimization", {}).get("stage") == 3
+
+
+def merged_start(config: RunConfig, start: Path, folder: Path) -> Path:
+    """The adapter form that a ZeRO-3 stage starts from as one whole model, in a folder that lasts as long as the stage.
+
+    An adapter cannot be read into weights that are cut up. The first rank writes; the others, which cannot talk to it
+    yet, wait until the folder is there.
+    """
+    merged = folder / "start"
+    if int(os.environ.get("RANK", "0")) == 0 and not merged.is_dir():
+        base = None if has_base(start) else config.base
+        export_model(start, "merged", merged, base, DTYPES[config.model.dtype])
+    while not merged.is_dir():
+        time.sleep(1)
+    return merged
 
 
 def _safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Safeguards:
@@ -213,7 +241,7 @@ def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, tr
     wrapped = trainer.model_wrapped if trainer.args.deepspeed else trained.model
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
-        history = _history(config, stage, start, trained) | {"steps": trainer.state.global_step}
+        history = _history(config, stage, start) | {"steps": trainer.state.global_step}
         history |= {name: trainer.safeguards.card[name] for name in ("data", "versions")}
         best = trainer.safeguards.best.last() if stage.validation and stage.validation.keep == "best" else None
         if best is not None:
@@ -233,6 +261,7 @@ def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, tr
             attributes,
         )
         logger.info("stage %s: model written to %s", stage.name, target)
+        shutil.rmtree(target.parent / "start", ignore_errors=True)
         _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
 
@@ -253,14 +282,13 @@ def _report_skipped(stage: StageConfig, folder: Path) -> None:
         file.unlink()
 
 
-def _history(config: RunConfig, stage: StageConfig, start: Path, trained: TrainableNetwork) -> dict:
+def _history(config: RunConfig, stage: StageConfig, start: Path) -> dict:
     """Where a stage's model comes from."""
     return {
         "run": config.run,
         "stage": stage.name,
         "start": str(start),
         "base": str(config.base),
-        "adapter_over": None if trained.adapter_over is None else str(trained.adapter_over),
         "seed": config.seed,
     }
 
@@ -345,7 +373,7 @@ def _validation(
     if wanted.losses:
         records = open_records(config, wanted.losses)
         held_out = ArtDataset(records, trained.processor, prompt, objective.readout, stage.max_length)
-    model = LoadedModel(trained.network, trained.processor, prompt, objective.readout)
+    model = LoadedModel(trained.network, trained.processor, prompt, objective.readout, quantize=config.model.quantize)
     return Validation(model, scored, held_out, objective, wanted.batch_size, stage.workers)
 
 

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from artquant.config.schema import LoraConfig
 from artquant.data.images import load_image
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import attach_adapter, load_model, load_network, save_adapter, save_model
+from artquant.models.adapters import attach_adapter, save_adapter
+from artquant.models.checkpoints import load_model, load_network, save_model
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -138,9 +138,13 @@ class Laboratory:
 
     @staticmethod
     def weights(folder: Path) -> dict[str, Any]:
-        """Tensors of a model folder."""
+        """Tensors of a model folder's network; of an adapter's in float32 with the adapter merged in."""
         from safetensors.torch import load_file
 
+        from artquant.models.checkpoints import load_network
+
+        if (folder / "adapter_config.json").is_file():
+            return load_network(folder).model.state_dict()
         return load_file(folder / "model.safetensors")
 
     def moved(self, model: Path, start: Path | None = None) -> tuple[set[str], set[str]]:

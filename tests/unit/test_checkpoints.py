@@ -15,16 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from artquant.config.schema import LoraConfig as LoraDefaults
 from artquant.errors import ArtQuantError
-from artquant.models.checkpoints import (
-    CARD,
-    PEFT_PREFIX,
-    CheckpointError,
-    attach_adapter,
-    load_model,
-    load_network,
-    save_adapter,
-    save_model,
-)
+from artquant.models.adapters import PEFT_PREFIX, CheckpointError, attach_adapter, save_adapter
+from artquant.models.card import CARD
+from artquant.models.checkpoints import load_model, load_network, save_model
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM
 from artquant.prompts import get_prompt
 from artquant.readouts import RatingLevels
@@ -269,7 +262,8 @@ class TestDamaged:
 
     def test_lora_run_without_base(self, forms, tmp_path):
         assert "name the base model's folder (--base DIR)" in refused(forms["lora"])
-        assert "not a model folder (no config.json)" in refused(forms["lora"], tmp_path / "nowhere")
+        message = refused(forms["lora"], tmp_path / "nowhere")
+        assert f"lies over the base model {tmp_path / 'nowhere'}, which is not there" in message
 
     @pytest.mark.parametrize(("field", "value"), [("use_rslora", True), ("alpha_pattern", {"q_proj": 4})])
     def test_lora_settings_that_are_not_supported(self, forms, tiny_base, tmp_path, field, value):

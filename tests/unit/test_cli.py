@@ -28,6 +28,8 @@ COMMANDS = [
     "score",
     "describe",
     "descriptions",
+    "export",
+    "merge",
     "eval",
 ]
 

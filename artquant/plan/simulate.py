@@ -91,6 +91,10 @@ class _CudaAutocast(TorchFunctionMode):
         return function(*arguments, **options)
 
 
+def _as_on(device: str) -> contextlib.AbstractContextManager:
+    return _CudaAutocast() if device == "cuda" else contextlib.nullcontext()
+
+
 def _widened(value):
     return value.float() if isinstance(value, torch.Tensor) else value
 
@@ -125,10 +129,9 @@ def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setu
 
 def _micro_step(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> None:
     autocast = torch.autocast("cpu", torch.bfloat16) if setup.autocast else contextlib.nullcontext()
-    as_on_gpu = _CudaAutocast() if setup.device == "cuda" else contextlib.nullcontext()
-    with memory.during("forward", "activations"), as_on_gpu, autocast:
+    with memory.during("forward", "activations"), _as_on(setup.device), autocast:
         loss = _loss(network, batch, objective, setup, memory)
-    with memory.during("backward", "temporaries"):
+    with memory.during("backward", "temporaries"), _as_on(setup.device):  # which computes forward again
         loss.backward()
 
 

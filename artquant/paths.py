@@ -4,6 +4,7 @@ runs/RUN/config.yaml            the configuration, resolved
 runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
 runs/RUN/STAGE/history.jsonl    losses, learning rates, validations and speed, a line for each time they are logged
 runs/RUN/STAGE/best/            what trains, as it was at the best validation
+runs/RUN/STAGE/start/           under ZeRO-3: the earlier stage's adapter merged, which this stage's adapter lies over
 runs/RUN/STAGE/skipped.jsonl    pictures that could not be read, where the stage goes on without them
 runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
 runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model

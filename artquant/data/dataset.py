@@ -11,6 +11,8 @@ side, M positions whose logits are needed, K width of the readout's target.
                                   then one per scored sample for the rating word
     token_ids       [M]           int64, the token to be predicted at each of them
     level_probs     [R, K]        float32, target of each scored sample, in the order of the last R positions
+    truth           [R, 2]        float32, mean and standard deviation of each scored sample's true score
+    pairs           [P, 2]        int64, pairs of scored samples, as indices into the last R positions
     counts          (Md, Ms, R)   plain integers with Md + Ms + R = M, so that no device is asked for them
     sources         [B]           the records' files, numbers and ids, for messages
     errors                        messages about the samples that were to be in this batch and cannot be read
@@ -21,6 +23,7 @@ every rank goes through the same steps. A batch with a record that cannot be enc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +55,7 @@ class EncodedSample:
     answer_start: int
     rating_index: int | None  # of a score sample: where the rating word stands
     target: np.ndarray | None  # [K], of a score sample: the readout's target
+    truth: tuple[float, float] = (math.nan, math.nan)  # of a score sample: mean and standard deviation of the score
 
 
 class ArtDataset(Dataset):
@@ -87,6 +91,7 @@ class ArtDataset(Dataset):
         self.processor = processor
         self._prompt, self._readout, self._max_length = prompt, readout, max_length
         self._targets = self._made_targets()
+        self.truth = self._known_scores()
         for index in self._suspects():
             self._sample(index)
 
@@ -102,6 +107,12 @@ class ArtDataset(Dataset):
                     self._check_target(index)
                 raise
         return targets
+
+    def _known_scores(self) -> np.ndarray:
+        """Mean and standard deviation of each record's true score [N, 2]: the record's own, else those of its target."""
+        own = np.stack([self.columns.score, self.columns.std], axis=1)
+        own[~self.columns.scores] = np.nan
+        return np.where(np.isnan(own), self._readout.target_moments(self._targets), own)
 
     def _check_target(self, index: int) -> None:
         """Raise the readout's error about this record's score, if there is one, with the record's name."""
@@ -149,7 +160,7 @@ class ArtDataset(Dataset):
                 "the text or raise max_length"
             )
         rating_index = None if encoded.rating_index is None else encoded.rating_index + grown
-        return EncodedSample(input_ids, encoded.answer_start + grown, rating_index, target)
+        return EncodedSample(input_ids, encoded.answer_start + grown, rating_index, target, tuple(self.truth[index]))
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -159,7 +170,11 @@ class ArtDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        """A sample with its picture; asked for with the number of a pair, it carries that."""
+        if isinstance(index, tuple):
+            index, pair = index
+            return self[index] | {"pair": pair}
         # Errors are met by the trainer: from a worker process only a traceback would arrive.
         try:
             record = self.records[index]
@@ -219,15 +234,34 @@ class Collator:
                     places["score_text"].append(place)
         joined = [place for task in TASKS for place in places[task]]
         targets = [sample.target for sample in samples if sample.rating_index is not None and readable]
+        truth = [sample.truth for sample in samples if sample.rating_index is not None and readable]
         return batch | {
             "pixel_values": torch.stack([item["pixel_values"] for item in items]),
             "positions": torch.tensor([position for position, _ in joined], dtype=torch.long),
             "token_ids": torch.tensor([token for _, token in joined], dtype=torch.long),
             "level_probs": torch.from_numpy(np.array(targets, dtype=np.float32)),
+            "truth": torch.tensor(truth, dtype=torch.float32).reshape(-1, 2),
+            "pairs": torch.tensor(_pairs(items) if readable else [], dtype=torch.long).reshape(-1, 2),
             "counts": tuple(len(places[task]) for task in TASKS),
             "sources": [item["source"] for item in items],
             "errors": errors,
         }
+
+
+def _pairs(items: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Which of the scored samples are a pair: neighbours with the number of the same pair.
+
+    One whose partner is not there (its picture cannot be read, or it fell into another batch) is in none.
+    """
+    pairs, waiting = [], None
+    scored = [item for item in items if item["sample"].rating_index is not None]
+    for place, item in enumerate(scored):
+        pair = item.get("pair")
+        if pair is not None and pair == waiting:
+            pairs.append((place - 1, place))
+            pair = None
+        waiting = pair
+    return pairs
 
 
 class EpochSampler(torch.utils.data.Sampler):

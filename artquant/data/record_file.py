@@ -30,9 +30,12 @@ class RecordColumns:
     """What is known of N records without reading their text; K rating words."""
 
     score: np.ndarray  # [N] float64, NaN: none
+    std: np.ndarray  # [N] float64, of the score; NaN: none
     level_probs: np.ndarray  # [N, K] float64, rows of NaN: none
     scores: np.ndarray  # [N] bool: a score record; otherwise a description
     text_bytes: np.ndarray  # [N] int32, question and answer in UTF-8
+    pictures: np.ndarray  # [N] int64, the same number for the same picture: eight bytes of a hash of its path
+    attribute: np.ndarray  # [N] int32, place in `attributes`; -1: none
     attributes: tuple[str, ...]  # that score records are about, in order of appearance
     representatives: tuple[int, ...]  # for each question and attribute (at most 1,000) the first record with it
 
@@ -42,24 +45,30 @@ class RecordColumns:
     @classmethod
     def of(cls, records: Iterable[TrainingRecord], number_of_levels: int) -> RecordColumns:
         """The columns of records as they come."""
-        score, probs, scores, text_bytes = [], [], [], []
+        score, std, probs, scores, text_bytes, attribute = [], [], [], [], [], []
+        pictures = bytearray()
         first: dict[tuple[str, str | None, str], int] = {}
-        attributes: dict[str, None] = {}
+        attributes: dict[str, int] = {}
         nothing = (np.nan,) * number_of_levels
         for index, record in enumerate(records):
             score.append(np.nan if record.gt_score is None else record.gt_score)
+            std.append(np.nan if record.std is None else record.std)
             probs.append(record.level_probs or nothing)
             scores.append(record.task == "score")
             text_bytes.append(len(record.question.encode()) + len(record.answer.encode()))
-            if record.attribute is not None:
-                attributes.setdefault(record.attribute)
+            pictures += hashlib.blake2b(os.fsencode(record.image), digest_size=8).digest()
+            known = record.attribute is not None
+            attribute.append(attributes.setdefault(record.attribute, len(attributes)) if known else -1)
             if len(first) < _REPRESENTATIVES:
                 first.setdefault((record.task, record.attribute, record.question), index)
         return cls(
             score=np.array(score, dtype=np.float64),
+            std=np.array(std, dtype=np.float64),
             level_probs=np.array(probs, dtype=np.float64).reshape(-1, number_of_levels),
             scores=np.array(scores, dtype=bool),
             text_bytes=np.array(text_bytes, dtype=np.int32),
+            pictures=np.frombuffer(bytes(pictures), dtype=np.int64),
+            attribute=np.array(attribute, dtype=np.int32),
             attributes=tuple(attributes),
             representatives=tuple(first.values()),
         )
@@ -68,12 +77,17 @@ class RecordColumns:
     def joined(cls, parts: Sequence[RecordColumns]) -> RecordColumns:
         """The columns of several sets, one after the other."""
         starts = [0, *accumulate(len(part) for part in parts)]
+        attributes = tuple(dict.fromkeys(name for part in parts for name in part.attributes))
+        places = [np.array([*map(attributes.index, part.attributes), -1], dtype=np.int32) for part in parts]
         return cls(
             score=np.concatenate([part.score for part in parts]),
+            std=np.concatenate([part.std for part in parts]),
             level_probs=np.concatenate([part.level_probs for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             text_bytes=np.concatenate([part.text_bytes for part in parts]),
-            attributes=tuple(dict.fromkeys(name for part in parts for name in part.attributes)),
+            pictures=np.concatenate([part.pictures for part in parts]),
+            attribute=np.concatenate([there[part.attribute] for there, part in zip(places, parts, strict=True)]),
+            attributes=attributes,
             representatives=tuple(
                 start + index for start, part in zip(starts, parts, strict=False) for index in part.representatives
             ),

@@ -14,6 +14,7 @@ from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json
 from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
+from artquant.plan.quantized import narrow
 from artquant.train.network import _choose_parameters, _with_new_adapter
 
 # The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
@@ -70,7 +71,9 @@ def build_skeleton(
         network = MPLUGOwl2LlamaForCausalLM(config).to(dtype)
         wrapped = network if trainable.lora is None else _with_new_adapter(network, trainable.lora)
     _choose_parameters(network, trainable)
-    for parameter in wrapped.parameters():
+    if model.quantize is not None:
+        narrow(network, model.quantize, dtype)
+    for parameter in filter(torch.is_floating_point, wrapped.parameters()):
         parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad and not deepspeed else dtype)
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()

@@ -52,6 +52,8 @@ class Batch:
             "positions": torch.zeros(texts + scored, dtype=torch.int64),
             "token_ids": torch.zeros(texts + scored, dtype=torch.int64),
             "level_probs": torch.zeros(scored, self.levels),
+            "truth": torch.zeros(scored, 2),
+            "pairs": torch.arange(scored // 2 * 2).reshape(-1, 2),
             "counts": (texts, 0, scored),
         }
 

@@ -135,7 +135,9 @@ class CutUpStates(States):
         self.filled += parameter.numel()
 
     def _flush(self) -> None:
-        """Averaged gradients leave the bucket for this rank's share."""
+        """Gradients are averaged, in ZeRO-2 in a flat copy of the bucket, and leave it for this rank's share."""
+        if self.zero.stage == 2 and self.ranks > 1:
+            self._made("communication", min(self.filled, self.zero.reduce_bucket))
         self.filled = 0
         if self.new_share is None and not self.zero.offload_optimizer:
             self.new_share = self._made("gradients", self.share)

@@ -31,6 +31,9 @@ class Readout(Protocol):
     def target_score(self, target: Sequence[float]) -> float:
         """The score that a target [K] stands for."""
 
+    def target_moments(self, targets: np.ndarray) -> np.ndarray:
+        """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
+
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> training targets [M, K]."""
 

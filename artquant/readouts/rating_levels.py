@@ -99,6 +99,13 @@ class RatingLevels:
         """The score that a target [K] stands for: its expectation."""
         return sum(share * weight for share, weight in zip(target, self.weights, strict=True))
 
+    def target_moments(self, targets: np.ndarray) -> np.ndarray:
+        """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
+        weights = np.array(self.weights)
+        mean = targets @ weights
+        variance = (targets * (weights - mean[:, None]) ** 2).sum(axis=1)
+        return np.stack([mean, np.sqrt(variance)], axis=1)
+
     def targets(self, scores: np.ndarray) -> np.ndarray:
         """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""
         return soft_labels(scores, self.weights)

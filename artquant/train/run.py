@@ -186,7 +186,7 @@ def uses_zero3(stage: StageConfig) -> bool:
 
 
 def merged_start(config: RunConfig, start: Path, folder: Path) -> Path:
-    """The adapter form that a ZeRO-3 stage starts from as one whole model, in a folder that lasts as long as the stage.
+    """The adapter form that a ZeRO-3 stage starts from, as one whole model: the base of the stage's own adapter.
 
     An adapter cannot be read into weights that are cut up. The first rank writes; the others, which cannot talk to it
     yet, wait until the folder is there.
@@ -261,7 +261,6 @@ def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, tr
             attributes,
         )
         logger.info("stage %s: model written to %s", stage.name, target)
-        shutil.rmtree(target.parent / "start", ignore_errors=True)
         _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
 

@@ -36,6 +36,7 @@ class Laboratory:
 
     data: Path  # demo data set
     base: Path  # base model folder
+    model: ClassVar = MODEL  # shape of the base model
     everything: ClassVar = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
     as_published: ClassVar = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}}  # the rest is the published choice
     # What stays as it is even if everything trains: the position tables, and in the last decoder layer the norm after

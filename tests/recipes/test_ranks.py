@@ -126,3 +126,17 @@ def test_other_zero_stages(lab, split_stage, whole, tmp_path, name):
     run, printed = launch(lab, lab.write(tmp_path, stage), "deepspeed")
     assert "2 rank(s)" in printed
     assert_same_run(lab, run, whole)
+
+
+@pytest.mark.slow
+def test_adapters_go_on_under_zero3(lab, tmp_path):
+    """The second stage starts from the first's adapter, merged first, since it cannot be read into weights cut up."""
+    pytest.importorskip("deepspeed")
+    settings = {"trainable": lab.as_published, "deepspeed": str(DEEPSPEED / "zero3.json"), "batch_size": 2}
+    gentle = {"optimizer": {"learning_rate": 1e-9, "warmup_fraction": 0.0}}
+    stages = lab.descriptions(**settings), lab.scores(**settings | gentle)
+    run, _ = launch(lab, lab.write(tmp_path, *stages), "torchrun")
+    first, second = (lab.weights(run / stage / "model") for stage in ("descriptions", "scores"))
+    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-6
+    assert lab.moved(run / "descriptions" / "model")[0]
+    assert {path.name for path in (run / "scores").iterdir()} == {"checkpoints", "history.jsonl", "model", "start"}

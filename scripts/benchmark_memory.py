@@ -49,6 +49,7 @@ class Case:
     words: int = 120
     deepspeed: str | None = None
     ranks: int = 1
+    quantize: str | None = None
 
 
 SIZES = {
@@ -64,6 +65,7 @@ CASES = {
     "medium, full, bfloat16, checkpointing": Case("medium", FULL, "bfloat16", True, batch=8),
     "medium, LoRA, bfloat16": Case("medium", LORA, "bfloat16", batch=8),
     "medium, LoRA, long texts": Case("medium", LORA, batch=2, words=500),
+    "large, LoRA, bfloat16, checkpointing, nf4": Case("large", LORA, "bfloat16", True, batch=8, quantize="nf4"),
     "large, decoder, checkpointing": Case("large", DECODER, checkpointing=True),
     "large, LoRA, bfloat16, checkpointing": Case("large", LORA, "bfloat16", True, batch=8),
     "medium, full, bfloat16, ZeRO-1": Case("medium", FULL, "bfloat16", accumulation=2, deepspeed="zero1", ranks=2),
@@ -128,7 +130,8 @@ def prepare(folder: Path, case: Case) -> Path:
         "run": "run",
         "base": str(folder / "base"),
         "output": str(folder / "runs"),
-        "model": {"dtype": case.dtype, "gradient_checkpointing": case.checkpointing, "attention": case.attention},
+        "model": {"dtype": case.dtype, "gradient_checkpointing": case.checkpointing, "attention": case.attention}
+        | {"quantize": case.quantize},
         "stages": [stage],
         "infer": {"records": str(folder / "records.json")},
     }

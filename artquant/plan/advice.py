@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.plan.stage import Assumptions, StagePlan, plan_stage, with_batch
@@ -75,7 +76,9 @@ def _changes(config: RunConfig, stage: StageConfig, assumptions: Assumptions) ->
         yield ("model.gradient_checkpointing=true",), "slower", changed, stage
     if model.attention == "eager":
         yield ("model.attention=sdpa",), "", replace(config, model=replace(model, attention="sdpa")), stage
-    yield from _deepspeed_changes(config, stage, assumptions)
+    if model.quantize is None:
+        yield from _deepspeed_changes(config, stage, assumptions)
+        yield from _quantized(config, stage)
     if model.dtype == "float32":
         changed = replace(config, model=replace(model, dtype="bfloat16"))
         yield ("model.dtype=bfloat16",), "less exact", changed, stage
@@ -97,8 +100,23 @@ def _deepspeed_changes(config: RunConfig, stage: StageConfig, assumptions: Assum
         further = wanted[0] >= now[0] and wanted != now and wanted[1] >= now[1]
         if further and (assumptions.gpus > 1 or wanted[1]):
             remark = "slower; needs main memory" if wanted[1] else "slower" if wanted[0] == 3 else ""
-            changed = replace(stage, deepspeed=file, bad_steps=0)
-            yield (f"stages.{stage.name}.deepspeed={file}",), remark, config, changed
+            settings = (f"stages.{stage.name}.deepspeed={file}",)
+            if stage.bad_steps:  # DeepSpeed steps by itself
+                settings += (f"stages.{stage.name}.bad_steps=0",)
+            yield settings, remark, config, replace(stage, deepspeed=file, bad_steps=0)
+
+
+def _quantized(config: RunConfig, stage: StageConfig) -> Iterator[Change]:
+    """The frozen decoder in 8 or 4 bits, which goes without DeepSpeed, in all stages of the run."""
+    if stage.trainable.lora is None or any(one.trainable.decoder for one in config.stages):
+        return
+    without = tuple(f"stages.{one.name}.deepspeed=null" for one in config.stages if one.deepspeed is not None)
+    stages = tuple(replace(one, deepspeed=None) for one in config.stages)
+    kinds: tuple[Literal["int8", "nf4"], ...] = ("int8", "nf4")
+    for kind in kinds:
+        changed = replace(config, model=replace(config.model, quantize=kind), stages=stages)
+        remark = "the base less exact; needs bitsandbytes"
+        yield (*without, f"model.quantize={kind}"), remark, changed, replace(stage, deepspeed=None)
 
 
 def _rank(file: Path) -> tuple[int, bool]:

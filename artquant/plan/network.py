@@ -14,7 +14,7 @@ from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json
 from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
-from artquant.plan.quantized import narrow
+from artquant.plan.quantized import NarrowLinear, narrow
 from artquant.train.network import _choose_parameters, _with_new_adapter
 
 # The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
@@ -78,6 +78,17 @@ def build_skeleton(
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()
     return wrapped.train()
+
+
+def parameter_counts(network: nn.Module) -> tuple[int, int]:
+    """Trainable and all parameters, those of quantised layers as if they were whole."""
+    counts = {True: 0, False: 0}
+    for parameter in network.parameters():
+        counts[parameter.requires_grad] += parameter.numel()
+    for module in network.modules():
+        if isinstance(module, NarrowLinear):
+            counts[False] += module.numbers - sum(parameter.numel() for parameter in module.parameters())
+    return counts[True], counts[True] + counts[False]
 
 
 def materialise(network: nn.Module) -> None:

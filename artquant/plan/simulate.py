@@ -16,7 +16,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from artquant.data.dataset import TASKS
 from artquant.plan.live import LiveMemory, Peak
 from artquant.plan.network import materialise
 from artquant.plan.states import states_of
@@ -154,7 +153,7 @@ def _loss(network: nn.Module, batch: dict, objective: Objective, setup: Setup, m
     )
     handle.remove()
     sums = objective.term_sums(outputs.logits, batch)
-    return objective.total({task: sums[task] / 2 for task in TASKS})
+    return objective.total({term: value / 2 for term, value in sums.items()})
 
 
 def _head(network: nn.Module) -> str:

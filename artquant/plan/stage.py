@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from artquant.config.schema import LossConfig, ModelConfig, RunConfig, StageConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2 import MPLUGOwl2Config
-from artquant.plan.network import Shape, build_skeleton, read_shape
+from artquant.plan.network import Shape, build_skeleton, parameter_counts, read_shape
 from artquant.plan.simulate import Batch, Setup, Simulation, simulate
 from artquant.plan.sizes import GIB
 from artquant.plan.zero import read_zero
@@ -128,10 +127,7 @@ def _simulated(
 ) -> tuple[tuple[int, int], Simulation]:
     """`simulate` once for each case. shape: the network's configuration as JSON."""
     network = build_skeleton(MPLUGOwl2Config(**json.loads(shape)), model, trainable, deepspeed=setup.zero is not None)
-    sizes = Counter()
-    for value in network.parameters():
-        sizes[value.requires_grad] += value.numel()
-    return (sizes[True], sizes.total()), simulate(network, batch, objective, setup)
+    return parameter_counts(network), simulate(network, batch, objective, setup)
 
 
 def _batch(shape: Shape, stage: StageConfig, assumptions: Assumptions) -> Batch:

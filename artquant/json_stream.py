@@ -13,6 +13,7 @@ from artquant.jsonio import DECODER, JSON_FAULTS, JsonError, parse_json, read_te
 
 _BLOCK = 1 << 20  # bytes read at a time
 _SPACE = re.compile(r"[ \t\n\r]*")
+_AFTER_VALUE = frozenset(" \t\n\r,]}")
 
 
 def iterate_json(path: Path | str) -> Iterator[tuple[int, int, Any]]:
@@ -58,8 +59,8 @@ def _line_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]
 
 def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
     """Values of a list, a block of the file at a time. Whatever is wrong is said as when it is read whole."""
-    window = _Window(stream)
     try:
+        window = _Window(stream)
         window.take("[")
         more = not window.take("]")
         while more:
@@ -112,8 +113,8 @@ class _Window:
                 if not self._more():
                     raise
                 continue
-            if place == len(self._text) and self._more():
-                continue  # a number may go on in the next block
+            if self._text[place : place + 1] not in _AFTER_VALUE and self._more():
+                continue  # a number goes on in the next block
             self._advance(place)
             end = self.byte
             self._to_next_character()

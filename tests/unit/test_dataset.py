@@ -63,7 +63,8 @@ class TestArtDataset:
         sample = item["sample"]
         text = PROMPTS["artquant"].context("Rate the quality of this painting.") + " The quality of the painting is"
         ids = tiny_processor.expand(tiny_processor.tokenize(f"{text} good.</s>"))
-        assert sample.input_ids == ids and sample.target == PROBS and data.lengths() == [len(ids)]
+        assert sample.input_ids == ids and tuple(sample.target) == PROBS
+        assert data.lengths() == [len("Rate the quality of this painting.ignored: made from the score")]
         assert sample.rating_index == len(tiny_processor.expand(tiny_processor.tokenize(text)))
         learned = tiny_processor.decode(ids[sample.answer_start :])
         assert learned.strip() == "The quality of the painting is good.</s>"
@@ -80,14 +81,14 @@ class TestArtDataset:
     def test_targets_are_made_where_the_record_has_none(self, make, pictures):
         records = [score(pictures, 0, level_probs=None, gt_score=4.2), score(pictures, 1)]
         data = make(*records, description(pictures, 2), score(pictures, 3, level_probs=None, gt_score=9.0))
-        targets = [sample.target for sample in data.samples]
-        assert targets[1] == PROBS and targets[2] is None
+        targets = [data[index]["sample"].target for index in range(4)]
+        assert tuple(targets[1]) == PROBS and targets[2] is None
         for target, expected in ((targets[0], 4.2), (targets[3], 9.0)):
             assert np.dot(target, (10, 7.5, 5, 3.5, 1)) == pytest.approx(expected, abs=1e-8)
 
     def test_distribution_without_a_score(self, make, pictures, tiny_processor):
         """The word of the text answer is then that of the distribution's expectation, here 3.25."""
-        [sample] = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1))).samples
+        sample = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1)))[0]["sample"]
         learned = tiny_processor.decode(sample.input_ids[sample.answer_start :])
         assert learned.strip() == "The quality of the painting is poor.</s>"
 
@@ -98,7 +99,7 @@ class TestArtDataset:
         load = module.load_image
         monkeypatch.setattr(module, "load_image", lambda path, **options: read.append(path) or load(path, **options))
         records = [score(pictures, 0), description(pictures, 4)]  # both of picture 0
-        for options, count in (({}, 4), ({"cache_pictures": True}, 1)):
+        for options, count in (({}, 4), ({"cache": True}, 1)):
             read.clear()
             data = make(*records, **options)
             pixels = [data[index]["pixel_values"] for index in (0, 1, 0, 1)]
@@ -113,10 +114,35 @@ class TestArtDataset:
         records = [description(pictures, 0), description(pictures, 1, answer="calm " * 300)]
         with pytest.raises(ArtQuantError, match=r"score.json record 2 \(id 'r1'\): \d+ tokens .* than max_length 256"):
             make(*records)
-        length = make(records[0]).lengths()[0]
-        assert make(records[0], max_length=length).lengths() == [length]
+        length = len(make(records[0])[0]["sample"].input_ids)
+        assert len(make(records[0], max_length=length)) == 1
         with pytest.raises(ArtQuantError, match="max_length"):
             make(records[0], max_length=length - 1)
+
+    def test_too_long_among_many(self, make, pictures, monkeypatch):
+        """The longest are encoded before training; one beyond that number arrives as a fault when its turn comes."""
+        monkeypatch.setattr("artquant.data.dataset._LONGEST", 1)
+        long, longer = (description(pictures, number, answer="calm " * words) for number, words in ((3, 300), (4, 400)))
+        few = [description(pictures, number) for number in range(3)]
+        with pytest.raises(ArtQuantError, match=r"record 5 \(id 'r4'\): \d+ tokens"):
+            make(*few, long, longer)
+        monkeypatch.setattr("artquant.data.dataset._LONGEST", 0)
+        data = make(*few, long)
+        assert "error" not in data[0] and "score.json record 4 (id 'r3')" in data[3]["fault"]
+
+    def test_nothing_is_encoded_beforehand_without_need(self, make, pictures, tiny_processor, monkeypatch):
+        encoded = []
+        tokenize = type(tiny_processor).tokenize
+        monkeypatch.setattr(
+            type(tiny_processor), "tokenize", lambda self, text: encoded.append(text) or tokenize(self, text)
+        )
+        make(*(description(pictures, number) for number in range(50)), max_length=2048)
+        assert len(encoded) == 2  # the one record that stands for all with its question: before and with the answer
+
+    def test_every_question_is_tried(self, make, pictures):
+        first, second = description(pictures, 0), description(pictures, 1, question="Tell me all. " + "calm " * 250)
+        with pytest.raises(ArtQuantError, match=r"record 2 \(id 'r1'\)"):
+            make(first, second)
 
     def test_score_outside_the_scale(self, make, pictures):
         bad = score(pictures, 1, level_probs=None, gt_score=11.0, source="my record set/score.json record 2")
@@ -136,17 +162,18 @@ class TestCollator:
         long = description(pictures, 1, answer="Warm light falls across a quiet harbour.")
         data = make(score(pictures, 0, gt_score=9.0), long, score(pictures, 2, level_probs=(1.0, 0, 0, 0, 0)))
         batch = Collator(tiny_processor)([data[index] for index in range(3)])
+        samples = [data[index]["sample"] for index in range(3)]
         rows, width = batch["input_ids"].shape
-        assert (rows, width) == (3, max(data.lengths()))
-        assert batch["attention_mask"].sum(1).tolist() == data.lengths()
-        for row, sample in enumerate(data.samples):
+        assert (rows, width) == (3, max(len(sample.input_ids) for sample in samples))
+        assert batch["attention_mask"].sum(1).tolist() == [len(sample.input_ids) for sample in samples]
+        for row, sample in enumerate(samples):
             assert batch["input_ids"][row, : len(sample.input_ids)].tolist() == sample.input_ids
             assert not batch["input_ids"][row, len(sample.input_ids) :].any()
         assert batch["pixel_values"].shape == (3, 3, 28, 28)
         assert batch["sources"] == [f"score.json record {n + 1} (r{n})" for n in range(3)]
 
         expected = {task: [] for task in TASKS}
-        for row, sample in enumerate(data.samples):
+        for row, sample in enumerate(samples):
             for index in range(sample.answer_start, len(sample.input_ids)):
                 task = "description" if sample.rating_index is None else TASKS[1 + (index == sample.rating_index)]
                 expected[task].append(row * width + index - 1)
@@ -249,10 +276,10 @@ class TestEpochSampler:
 class TestWeightedIndices:
     def test_whole_parts_repeat_and_fractions_sample(self):
         whole = list(range(10, 30))
-        assert weighted_indices(10, 20, 1.0, seed=0) == whole
-        assert weighted_indices(10, 20, 2.0, seed=0) == whole * 2
+        assert weighted_indices(10, 20, 1.0, seed=0).tolist() == whole
+        assert weighted_indices(10, 20, 2.0, seed=0).tolist() == whole * 2
         for weight, count in ((0.5, 10), (1.25, 25), (2.3, 46)):
-            found = Counter(weighted_indices(10, 20, weight, seed=0))
+            found = Counter(weighted_indices(10, 20, weight, seed=0).tolist())
             assert found.total() == count and set(found) <= set(whole)
             assert set(found.values()) <= {int(weight), int(weight) + 1}
 

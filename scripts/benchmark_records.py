@@ -18,7 +18,19 @@ from PIL import Image
 
 COUNTS = (10_000, 100_000)
 WORDS = (
-    "the light from left casts clear shadows over painted hills and quiet water while warm ochre tones repeat".split()
+    "the",
+    "light",
+    "from",
+    "left",
+    "casts",
+    "clear",
+    "shadows",
+    "over",
+    "painted",
+    "hills",
+    "and",
+    "quiet",
+    "water",
 )
 
 

@@ -14,7 +14,6 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from artquant.plan.live import LiveMemory, Peak
 from artquant.plan.network import materialise
@@ -81,23 +80,21 @@ class Simulation:
         return max(self.peaks.items(), key=lambda entry: entry[1].total)
 
 
-class _CudaAutocast(TorchFunctionMode):
-    """On a GPU autocast runs layer norms in float32, on a CPU it does not."""
+class _WideLayerNorm(nn.LayerNorm):
+    """On a GPU autocast runs layer norms in float32, on a CPU, where this is simulated, it does not."""
 
-    def __torch_function__(self, function, types, arguments=(), options=None):
-        options = options or {}
-        if function is nn.functional.layer_norm and torch.is_autocast_enabled("cpu"):
-            arguments = tuple(_widened(value) for value in arguments)
-            options = {name: _widened(value) for name, value in options.items()}
-        return function(*arguments, **options)
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        weight, bias = self.weight.float(), self.bias.float()
+        return nn.functional.layer_norm(states.float(), self.normalized_shape, weight, bias, self.eps)
 
 
-def _as_on(device: str) -> contextlib.AbstractContextManager:
-    return _CudaAutocast() if device == "cuda" else contextlib.nullcontext()
-
-
-def _widened(value):
-    return value.float() if isinstance(value, torch.Tensor) else value
+def _autocast_as_on_gpu(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.LayerNorm:
+                wide = _WideLayerNorm(child.normalized_shape, child.eps, device="meta")
+                wide.weight, wide.bias = child.weight, child.bias
+                setattr(module, name, wide)
 
 
 def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setup) -> Simulation:
@@ -105,6 +102,8 @@ def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setu
 
     network: on the meta device (`artquant.plan.network`); it is used up.
     """
+    if setup.autocast and setup.device == "cuda":
+        _autocast_as_on_gpu(network)
     with FakeTensorMode():
         materialise(network)
         inputs = batch.tensors()
@@ -130,9 +129,9 @@ def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setu
 
 def _micro_step(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> None:
     autocast = torch.autocast("cpu", torch.bfloat16) if setup.autocast else contextlib.nullcontext()
-    with memory.during("forward", "activations"), _as_on(setup.device), autocast:
+    with memory.during("forward", "activations"), autocast:
         loss = _loss(network, batch, objective, setup, memory)
-    with memory.during("backward", "temporaries"), _as_on(setup.device):  # which computes forward again
+    with memory.during("backward", "temporaries"):
         loss.backward()
 
 

@@ -143,6 +143,13 @@ def test_offload_moves_states_to_main_memory(file):
     assert away.host["optimizer states"] == here.needs["optimizer states"]
 
 
+def test_mixed_precision_on_a_gpu_keeps_layer_norms_in_float32(file):
+    settings = ("model.dtype=bfloat16", "model.gradient_checkpointing=true")
+    on_cpu, on_gpu = (plan(file, *settings, device=device) for device in ("cpu", "cuda"))
+    assert on_gpu.peaks["forward"] >= on_cpu.peaks["forward"]
+    assert on_gpu.parameters == on_cpu.parameters
+
+
 def test_eager_attention_needs_more(file):
     assert plan(file, "model.attention=eager").tensors > plan(file).tensors
 

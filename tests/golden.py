@@ -26,7 +26,7 @@ from artquant.jsonio import write_json
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.initialise import initialise_model
 from artquant.readouts import RatingLevels
-from artquant.train.objective import Objective, task_counts
+from artquant.train.objective import Objective
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCALES = ("single_scale", "multi_scale")
@@ -159,8 +159,8 @@ class GoldenModel:
         objective = Objective(self.readout, config)
         logits, batch = self.forward(items)
         sums = objective.term_sums(logits, batch)
-        counts = dict(zip(TASKS, task_counts([batch]), strict=True))
-        return objective.total({task: sums[task] / max(counts[task], 1) for task in TASKS})
+        counts = objective.counts([batch])
+        return objective.total({term: value / max(counts[term], 1) for term, value in sums.items()})
 
 
 @functools.cache

@@ -141,15 +141,27 @@ class LossConfig:
     score_text: float = 0.05  # next-token cross-entropy of score answers, without the rating word
     score_distribution: float = 0.05  # KL divergence from the score distribution at the rating word
     closed_set: bool = False  # KL over the rating words only, instead of the whole vocabulary
+    in_level: float = 0.0  # probability outside the rating words, at least 0.01 (DeQA-Score)
+    rank: float = 0.0  # order of the scores of a pair (DeQA-Score); needs pairs: true
+    rank_kind: Literal["fidelity", "binary"] = "fidelity"  # fidelity loss or binary cross-entropy
+    # What a pair's order is compared with: the probability that the first is the better one, from scores and standard
+    # deviations (gaussian), or which of them has the higher score (order).
+    rank_target: Literal["gaussian", "order"] = "gaussian"
+    # Standard deviations of the predicted scores: 1 (fixed), or the predicted ones, which are not trained.
+    rank_deviation: Literal["fixed", "predicted"] = "fixed"
 
     def __post_init__(self) -> None:
         weights = {
             "description": self.description,
             "score_text": self.score_text,
             "score_distribution": self.score_distribution,
+            "in_level": self.in_level,
+            "rank": self.rank,
         }
         _require_not_negative(**weights)
         _require(any(weights.values()), "", "all loss weights are 0; set at least one above 0")
+        known = self.rank_kind == "fidelity" or self.rank_target == "order"
+        _require(known, "rank_kind", "binary compares with a known order; set rank_target: order, or take fidelity")
 
 
 @dataclass(frozen=True)
@@ -211,6 +223,7 @@ class StageConfig:
     name: str  # e.g. descriptions, scores; a folder of the run
     data: tuple[DataConfig, ...]  # what is learned from
     order: Literal["mixed", "in_order"] = "mixed"  # in_order: the sets one after the other (levels 1, 2, 3)
+    pairs: bool = False  # scores in pairs of one data set, each record once as the first: twice the samples an epoch
     start: Path | None = None  # model folder to start from; null: the stage before, or the base
     trainable: TrainableConfig = field(default_factory=TrainableConfig)  # which parameters learn
     loss: LossConfig = field(default_factory=LossConfig)  # weights of the losses
@@ -252,6 +265,7 @@ class StageConfig:
         _require(fits, "bad_steps", "cannot be used with deepspeed, which steps by itself; set one of the two aside")
         conflict = self.group_by_length and self.order == "in_order"
         _require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
+        self._check_pairs()
         rate, trainable = self.optimizer, self.trainable
         idle = "has no effect: {0} is not trainable; set trainable.{0}: true or take the rate out"
         used = trainable.vision_encoder or rate.vision_learning_rate is None
@@ -260,6 +274,14 @@ class StageConfig:
         _require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
         used = trainable.lora is not None or rate.adapter_learning_rate is None
         _require(used, "optimizer.adapter_learning_rate", "has no effect without lora; set lora or take the rate out")
+
+    def _check_pairs(self) -> None:
+        _require(self.pairs or self.loss.rank == 0, "loss.rank", "has no effect without pairs; set pairs: true")
+        if self.pairs:
+            _require(self.batch_size % 2 == 0, "batch_size", f"must be even with pairs: true, got {self.batch_size}")
+            advice = "would break up pairs; choose one of the two"
+            _require(self.order == "mixed", "order", f"in_order {advice}")
+            _require(not self.group_by_length, "group_by_length", advice)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class ArtDataset(Dataset):
         return targets
 
     def _known_scores(self) -> np.ndarray:
-        """Mean and standard deviation of each record's true score [N, 2]: the record's own, else those of its target."""
+        """Mean and standard deviation of each record's true score [N, 2]: its own, else those of its target."""
         own = np.stack([self.columns.score, self.columns.std], axis=1)
         own[~self.columns.scores] = np.nan
         return np.where(np.isnan(own), self._readout.target_moments(self._targets), own)
@@ -160,7 +160,9 @@ class ArtDataset(Dataset):
                 "the text or raise max_length"
             )
         rating_index = None if encoded.rating_index is None else encoded.rating_index + grown
-        return EncodedSample(input_ids, encoded.answer_start + grown, rating_index, target, tuple(self.truth[index]))
+        return EncodedSample(
+            input_ids, encoded.answer_start + grown, rating_index, target, tuple(self.truth[index].tolist())
+        )
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from transformers.integrations import TensorBoardCallback
 from artquant.config.load import load_config, resolve, save_config
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
 from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.data.pairs import PairSampler
 from artquant.data.record_file import RecordFile, RecordSets
 from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
@@ -313,17 +314,7 @@ def _build_trainer(
     if arguments.process_index == 0:
         safeguards = replace(safeguards, card=describe_stage(config, stage, records.parts))
     dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
-    indices, offset = [], 0
-    for part, data in zip(records.parts, stage.data, strict=True):
-        indices.append(weighted_indices(offset, len(part), data.weight, config.seed))
-        offset += len(part)
-    sampler = EpochSampler(
-        indices,
-        config.seed,
-        in_order=stage.order == "in_order",
-        lengths=dataset.lengths() if stage.group_by_length else None,
-        group_size=stage.batch_size * arguments.world_size,
-    )
+    sampler = _sampler(config, stage, records, dataset, arguments.world_size)
     objective = Objective(readout, stage.loss)
     validation = _validation(config, stage, trained, prompt, objective)
     wanted = stage.validation
@@ -343,6 +334,29 @@ def _build_trainer(
     )
     _announce(stage, trainer, len(records), len(sampler))
     return trainer
+
+
+def _sampler(
+    config: RunConfig, stage: StageConfig, records: RecordSets, dataset: ArtDataset, ranks: int
+) -> EpochSampler:
+    """The order of a stage's samples."""
+    indices, offset = [], 0
+    for part, data in zip(records.parts, stage.data, strict=True):
+        indices.append(weighted_indices(offset, len(part), data.weight, config.seed))
+        offset += len(part)
+    if stage.pairs:
+        columns = records.columns
+        try:
+            return PairSampler(indices, config.seed, dataset.truth[:, 0], columns.pictures, columns.attribute)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"stage {stage.name}: {error}") from error
+    return EpochSampler(
+        indices,
+        config.seed,
+        in_order=stage.order == "in_order",
+        lengths=dataset.lengths() if stage.group_by_length else None,
+        group_size=stage.batch_size * ranks,
+    )
 
 
 def _announce(stage: StageConfig, trainer: ArtTrainer, records: int, samples: int) -> None:

@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from artquant.config.schema import OptimizerConfig
-from artquant.data.dataset import TASKS, EpochSampler
+from artquant.data.dataset import EpochSampler
 from artquant.errors import ArtQuantError
 from artquant.jsonio import JsonError, append_json_lines
 from artquant.prompts import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
-from artquant.train.objective import Objective, task_counts
+from artquant.train.objective import Objective
 from artquant.train.progress import ProgressLines, Throughput
 from artquant.train.validation import EarlyStopping, Validation
 from artquant.train.weights import trainable_tensors, whole_size
@@ -85,7 +85,7 @@ class ArtTrainer(Trainer):
 
     - the loss is `Objective`'s, each term normalised over the whole optimizer step and logged by itself;
     - vision encoder, abstractor and adapters may have learning rates of their own;
-    - the order of the data is `EpochSampler`'s;
+    - the order of the data is `EpochSampler`'s or `PairSampler`'s;
     - of the weights, checkpoints hold the trainable ones (DeepSpeed adds files of its own); they are whole or absent;
     - validation is `Validation`'s;
     - a step whose loss or gradient is not finite stops the run, or is left out up to a stated number.
@@ -139,7 +139,7 @@ class ArtTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[dict], dict[str, int]]:
-        """The micro-batches of one optimizer step and how much of each task they hold over all ranks."""
+        """The micro-batches of one optimizer step and how much of each term they hold over all ranks."""
         batches = []
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
@@ -152,18 +152,18 @@ class ArtTrainer(Trainer):
             batches.append(batch)
         self._step_sources = [source for batch in batches for source in batch["sources"]]
         self._before_step = (self._tr_loss.clone(), dict(self._term_totals), dict(self._term_steps))
-        counts = [*task_counts(batches), int(self.safeguards.stop.received)]
+        counts = [*self.objective.counts(batches).values(), int(self.safeguards.stop.received)]
         if self.args.world_size > 1:
             counts = self.accelerator.reduce(torch.tensor(counts, device=device), "sum").tolist()
         self.interrupted = counts.pop() > 0  # the same on every rank
-        step_counts = dict(zip(TASKS, counts, strict=True))
-        for task in TASKS:
-            self._term_steps[task] = self._term_steps.get(task, 0) + (step_counts[task] > 0)
+        step_counts = dict(zip(self.objective.terms, counts, strict=True))
+        for term, count in step_counts.items():
+            self._term_steps[term] = self._term_steps.get(term, 0) + (count > 0)
         return batches, step_counts
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """This micro-batch's share of the step's loss; ranks are averaged afterwards, hence the factor."""
-        counts = num_items_in_batch or dict(zip(TASKS, inputs["counts"], strict=True))
+        counts = num_items_in_batch or self.objective.counts([inputs])
         ranks = self.args.world_size if num_items_in_batch else 1
         outputs = model(
             input_ids=inputs["input_ids"],
@@ -173,26 +173,26 @@ class ArtTrainer(Trainer):
             use_cache=False,
         )
         sums = self.objective.term_sums(outputs.logits, inputs)
-        terms = {task: sums[task] * ranks / max(counts[task], 1) for task in TASKS}
+        terms = {term: value * ranks / max(counts[term], 1) for term, value in sums.items()}
         loss = self.objective.total(terms)
         self._check_finite(loss, inputs["sources"])
-        for task, term in terms.items():
-            self._term_totals[task] = self._term_totals.get(task, 0.0) + term.detach()
+        for term, value in terms.items():
+            self._term_totals[term] = self._term_totals.get(term, 0.0) + value.detach()
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each task's loss since the last log line."""
+        """Add the mean of each term of the loss since the last log line."""
         if "loss" in logs:
             steps, self._last_log_step = self.state.global_step - self._last_log_step, self.state.global_step
             taken, self._left_out_since_log = steps - self._left_out_since_log, 0
             logs["loss"] = logs["loss"] * steps / taken if taken else math.nan  # transformers divides by all of them
         if "loss" in logs and self._term_totals:
-            totals = torch.stack([self._term_totals[task].float() for task in TASKS])
+            totals = torch.stack([self._term_totals[term].float() for term in self.objective.terms])
             if self.args.world_size > 1:
                 totals = self.accelerator.reduce(totals, "mean")
-            for task, total in zip(TASKS, totals.tolist(), strict=True):
-                if self._term_steps[task]:
-                    logs[f"loss_{task}"] = total / self._term_steps[task]
+            for term, total in zip(self.objective.terms, totals.tolist(), strict=True):
+                if self._term_steps[term]:
+                    logs[f"loss_{term}"] = total / self._term_steps[term]
             self._term_totals, self._term_steps = {}, {}
         if "loss" in logs:
             logs |= self.throughput.report(self.state.global_step, self.state.max_steps)

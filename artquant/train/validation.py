@@ -14,14 +14,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from artquant.data.dataset import TASKS, Collator
+from artquant.data.dataset import Collator
 from artquant.data.images import load_image
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
 from artquant.infer.scorer import Scorer
 from artquant.models.checkpoints import LoadedModel
-from artquant.train.objective import Objective, task_counts
+from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
 
@@ -66,7 +66,7 @@ class Validation:
         """Figures over all ranks, the same on each; called on every rank at the same step.
 
         Returns:
-            SRCC and PLCC of the scored pictures, `loss_TASK` of the held-out records for the tasks that they hold.
+            SRCC and PLCC of the scored pictures, `loss_TERM` of the held-out records for the terms that they hold.
 
         Raises:
             ArtQuantError: a picture cannot be read.
@@ -99,7 +99,7 @@ class Validation:
         return {"SRCC": metrics.SRCC.value, "PLCC": metrics.PLCC.value}
 
     def _losses(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
-        sums, counts = dict.fromkeys(TASKS, 0.0), [0] * len(TASKS)
+        sums, counts = dict.fromkeys(self.objective.terms, 0.0), dict.fromkeys(self.objective.terms, 0)
         for indices, batch in self._batches(self.held_out, Collator(self.model.processor), rank, ranks):
             if "fault" in batch or batch["errors"]:
                 raise ArtQuantError(batch.get("fault") or batch["errors"][0])
@@ -112,15 +112,16 @@ class Validation:
                 use_cache=False,
             ).logits
             if indices:  # a batch without indices only keeps the ranks together
-                for task, value in self.objective.term_sums(logits, batch | moved).items():
-                    sums[task] += float(value)
-                counts = [before + count for before, count in zip(counts, task_counts([batch]), strict=True)]
+                found = self.objective.counts([batch])
+                for term, value in self.objective.term_sums(logits, batch | moved).items():
+                    sums[term] += float(value)
+                    counts[term] += found[term]
         parts = gather((sums, counts))
         figures = {}
-        for place, task in enumerate(TASKS):
-            count = sum(part_counts[place] for _, part_counts in parts)
+        for term in self.objective.terms:
+            count = sum(part_counts[term] for _, part_counts in parts)
             if count:
-                figures[f"loss_{task}"] = sum(part_sums[task] for part_sums, _ in parts) / count
+                figures[f"loss_{term}"] = sum(part_sums[term] for part_sums, _ in parts) / count
         return figures
 
     def _batches(self, dataset: Dataset, collate: Callable, rank: int, ranks: int):

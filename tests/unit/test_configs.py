@@ -37,6 +37,7 @@ def test_count():
         "demo/attributes.yaml",
         "demo/demo.yaml",
         "demo/model.yaml",
+        "demo/pairs.yaml",
     ]
     assert len(JSONS) == 6
     table = (CONFIGS / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from artquant.losses import (
     token_cross_entropy,
 )
 from artquant.readouts import RatingLevels
-from artquant.train.objective import Objective, task_counts
+from artquant.train.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -207,7 +207,7 @@ def collate(indices: range | list[int]) -> dict:
 
 def step(network: torch.nn.Module, batches: list[dict]) -> tuple[dict[str, float], float, dict[str, torch.Tensor]]:
     """Terms, total and gradients of one optimizer step of several micro-batches."""
-    counts = dict(zip(TASKS, task_counts(batches), strict=True))
+    counts = OBJECTIVE.counts(batches)
     network.zero_grad()
     terms, total = dict.fromkeys(TASKS, 0.0), 0.0
     for batch in batches:

@@ -57,6 +57,7 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.WARNING if first else logging.ERROR, format="%(message)s", stream=sys.stderr)
     logging.getLogger("artquant").setLevel(logging.INFO if first and not arguments.quiet else logging.WARNING)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it would download
     warnings.simplefilter("ignore", FutureWarning)  # what one library does that another will no longer take
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when transformers is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -14,7 +14,8 @@ from transformers import BitsAndBytesConfig
 from artquant.errors import ArtQuantError
 
 Quantization = Literal["nf4", "int8"]
-_UNTOUCHED = ("lm_head", "model.vision_model", "model.visual_abstractor")
+# Modules that keep their number format.
+UNTOUCHED = ("lm_head", "model.vision_model", "model.visual_abstractor")
 
 
 def quantization_config(kind: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -26,11 +27,11 @@ def quantization_config(kind: Quantization, dtype: torch.dtype) -> BitsAndBytesC
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ArtQuantError(f"quantize: {kind} needs bitsandbytes; pip install artquant[quant]")
     if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(_UNTOUCHED))
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(UNTOUCHED))
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=dtype,
         bnb_4bit_use_double_quant=True,
-        llm_int8_skip_modules=list(_UNTOUCHED),
+        llm_int8_skip_modules=list(UNTOUCHED),
     )

@@ -15,7 +15,7 @@ from artquant.jsonio import read_json
 from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
 from artquant.plan.quantized import NarrowLinear, narrow
-from artquant.train.network import _choose_parameters, _with_new_adapter
+from artquant.train.network import choose_parameters, with_new_adapter
 
 # The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
 PUBLISHED = {
@@ -69,8 +69,8 @@ def build_skeleton(
     config._attn_implementation = "eager" if model.attention == "eager" else "sdpa"
     with torch.device("meta"), no_init_weights():
         network = MPLUGOwl2LlamaForCausalLM(config).to(dtype)
-        wrapped = network if trainable.lora is None else _with_new_adapter(network, trainable.lora)
-    _choose_parameters(network, trainable)
+        wrapped = network if trainable.lora is None else with_new_adapter(network, trainable.lora)
+    choose_parameters(network, trainable)
     if model.quantize is not None:
         narrow(network, model.quantize, dtype)
     for parameter in filter(torch.is_floating_point, wrapped.parameters()):

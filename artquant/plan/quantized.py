@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from artquant.models.quantize import _UNTOUCHED
+from artquant.models.quantize import UNTOUCHED
 
 _BLOCK = 64  # numbers that share a constant in nf4
 _BLOCKS = 256  # constants that share a constant of their own
@@ -69,6 +69,6 @@ def narrow(network: nn.Module, kind: Literal["nf4", "int8"], dtype: torch.dtype)
     for name, module in list(network.named_modules()):
         for child, layer in list(module.named_children()):
             path = f"{name}.{child}"
-            touched = type(layer) is nn.Linear and not any(part in path for part in _UNTOUCHED)
+            touched = type(layer) is nn.Linear and not any(part in path for part in UNTOUCHED)
             if touched and "lora_" not in path:
                 setattr(module, child, NarrowLinear(layer, kind, dtype))

@@ -67,9 +67,9 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
         network, processor = _loaded(start, None if has_base(start) else base, dtype, model)
         adapted = network
         if trainable.lora is not None:
-            adapted, over = _with_new_adapter(network, trainable.lora), start
+            adapted, over = with_new_adapter(network, trainable.lora), start
             logger.info("a new adapter over %s", start)
-    _choose_parameters(network, trainable)
+    choose_parameters(network, trainable)
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()
     return TrainableNetwork(adapted, processor, over)
@@ -92,7 +92,8 @@ def continues(start: Path, base: Path, lora: LoraConfig) -> bool:
     return same and card is not None and card.base is not None and card.base.resolve() == base.resolve()
 
 
-def _with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
+def with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
+    """Lay a fresh adapter over a network; raises ArtQuantError if no module is of that name."""
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     config = PeftLoraConfig(
         r=lora.r,
@@ -109,7 +110,8 @@ def _with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> P
         raise ArtQuantError(f"lora.target_modules {targets!r}: no such module in the network ({error})") from error
 
 
-def _choose_parameters(network: nn.Module, trainable: TrainableConfig) -> None:
+def choose_parameters(network: nn.Module, trainable: TrainableConfig) -> None:
+    """Let the chosen parts and the adapters require gradients, and nothing else."""
     visual = (network.model.vision_model, network.model.visual_abstractor)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name or trainable.decoder)

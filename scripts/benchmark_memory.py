@@ -80,8 +80,8 @@ def prepare(folder: Path, case: Case) -> Path:
     import yaml
     from PIL import Image
 
+    from artquant.config.demo_model import DemoModelConfig
     from artquant.config.load import load_config
-    from artquant.config.schema import DemoModelConfig
     from artquant.data.scales import APDD_SCALE
     from artquant.models.mplug_owl2.initialise import initialise_model
 
@@ -145,6 +145,7 @@ def measure(folder: Path) -> None:
     from transformers import TrainerCallback
 
     from artquant.config.load import load_config
+    from artquant.train import build
     from artquant.train import run as training
 
     found: dict[str, Any] = {"resident_before": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
@@ -163,7 +164,7 @@ def measure(folder: Path) -> None:
                 profiler.stop()
                 found["peak"] = found["begin"] + highest(profiler)
 
-    class MeasuredTrainer(training.ArtTrainer):
+    class MeasuredTrainer(build.ArtTrainer):
         """Notes the shape of the batches."""
 
         def __init__(self, **options):
@@ -175,7 +176,7 @@ def measure(folder: Path) -> None:
             found["learned"] = max(found.get("learned", 0), len(inputs["positions"]) / len(inputs["input_ids"]))
             return super().compute_loss(model, inputs, *arguments, **options)
 
-    training.ArtTrainer = MeasuredTrainer
+    build.ArtTrainer = MeasuredTrainer
     training.write_trained_model = lambda *arguments, **options: None
     training.run_training(load_config(folder / "run.yaml"))
     found["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -14,13 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from artquant.config.schema import (
-    DemoAbstractorConfig,
-    DemoModelConfig,
-    DemoTextConfig,
-    DemoVisionConfig,
-    LossConfig,
-)
+from artquant.config.demo_model import DemoAbstractorConfig, DemoModelConfig, DemoTextConfig, DemoVisionConfig
+from artquant.config.schema import LossConfig
 from artquant.data.dataset import TASKS, Collator, EncodedSample
 from artquant.jsonio import write_json
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor

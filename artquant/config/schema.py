@@ -28,31 +28,36 @@ class ConfigError(ArtQuantError):
         self.reason = reason
 
 
-def _require(condition: bool, key: str, reason: str) -> None:
+def require(condition: bool, key: str, reason: str) -> None:
+    """Raise a ConfigError about the setting unless the condition holds."""
     if not condition:
         raise ConfigError(key, reason)
 
 
-def _require_at_least(minimum: int, **settings: int) -> None:
+def require_at_least(minimum: int, **settings: int) -> None:
+    """Each setting is `minimum` or more."""
     for key, value in settings.items():
-        _require(value >= minimum, key, f"must be at least {minimum}, got {value}")
+        require(value >= minimum, key, f"must be at least {minimum}, got {value}")
 
 
-def _require_not_negative(**settings: float) -> None:
+def require_not_negative(**settings: float) -> None:
+    """Each setting is finite and 0 or more."""
     for key, value in settings.items():
-        _require(value >= 0 and math.isfinite(value), key, f"must be 0 or more, got {value}")
+        require(value >= 0 and math.isfinite(value), key, f"must be 0 or more, got {value}")
 
 
-def _require_positive(**settings: float | None) -> None:
+def require_positive(**settings: float | None) -> None:
+    """Each setting is finite and above 0, or None."""
     for key, value in settings.items():
         ok = value is None or (value > 0 and math.isfinite(value))
-        _require(ok, key, f"must be above 0, got {value}")
+        require(ok, key, f"must be above 0, got {value}")
 
 
-def _require_folder_name(**settings: str) -> None:
+def require_folder_name(**settings: str) -> None:
+    """Each setting can name a folder."""
     for key, value in settings.items():
         reason = f"names a folder: use letters, digits and . _ + = - and start with a letter or digit, got {value!r}"
-        _require(_FOLDER_NAME.fullmatch(value) is not None, key, reason)
+        require(_FOLDER_NAME.fullmatch(value) is not None, key, reason)
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,14 @@ class LevelsConfig:
     weights: tuple[float, ...] = APDD_SCALE.values  # score of each word, on the data set's scale
 
     def __post_init__(self) -> None:
-        _require(len(self.words) >= 2, "words", f"at least two rating words are needed, got {len(self.words)}")
+        require(len(self.words) >= 2, "words", f"at least two rating words are needed, got {len(self.words)}")
         blank = any(not word.strip() for word in self.words)
-        _require(not blank, "words", "a rating word is empty")
-        _require(len(set(self.words)) == len(self.words), "words", "a rating word is listed twice")
+        require(not blank, "words", "a rating word is empty")
+        require(len(set(self.words)) == len(self.words), "words", "a rating word is listed twice")
         same = len(self.words) == len(self.weights)
-        _require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
+        require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
         falling = all(a > b for a, b in zip(self.weights, self.weights[1:], strict=False))
-        _require(falling, "weights", "must fall from the first word to the last: list the words best first")
+        require(falling, "weights", "must fall from the first word to the last: list the words best first")
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class DataConfig:
     weight: float = 1.0  # passes over the set per epoch: the whole part repeats it, the fraction samples it
 
     def __post_init__(self) -> None:
-        _require_positive(weight=self.weight)
+        require_positive(weight=self.weight)
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,10 @@ class LoraConfig:
     target_modules: str | tuple[str, ...] = r".*\.self_attn\.(q_proj|v_proj\.multiway\.1)"
 
     def __post_init__(self) -> None:
-        _require_at_least(1, r=self.r)
-        _require_positive(alpha=self.alpha)
-        _require(0 <= self.dropout < 1, "dropout", f"must be 0 or more and below 1, got {self.dropout}")
-        _require(bool(self.target_modules), "target_modules", "name at least one module")
+        require_at_least(1, r=self.r)
+        require_positive(alpha=self.alpha)
+        require(0 <= self.dropout < 1, "dropout", f"must be 0 or more and below 1, got {self.dropout}")
+        require(bool(self.target_modules), "target_modules", "name at least one module")
         if isinstance(self.target_modules, str):
             try:
                 re.compile(self.target_modules)
@@ -128,9 +133,9 @@ class TrainableConfig:
     decoder: bool = False  # the whole language decoder; not together with lora
 
     def __post_init__(self) -> None:
-        _require(not (self.decoder and self.lora), "decoder", "cannot be trained whole and with lora; set lora: null")
+        require(not (self.decoder and self.lora), "decoder", "cannot be trained whole and with lora; set lora: null")
         any_part = self.lora is not None or self.vision_encoder or self.abstractor or self.decoder
-        _require(any_part, "", "nothing is trainable; switch on lora, vision_encoder, abstractor or decoder")
+        require(any_part, "", "nothing is trainable; switch on lora, vision_encoder, abstractor or decoder")
 
 
 @dataclass(frozen=True)
@@ -158,10 +163,10 @@ class LossConfig:
             "in_level": self.in_level,
             "rank": self.rank,
         }
-        _require_not_negative(**weights)
-        _require(any(weights.values()), "", "all loss weights are 0; set at least one above 0")
+        require_not_negative(**weights)
+        require(any(weights.values()), "", "all loss weights are 0; set at least one above 0")
         known = self.rank_kind == "fidelity" or self.rank_target == "order"
-        _require(known, "rank_kind", "binary compares with a known order; set rank_target: order, or take fidelity")
+        require(known, "rank_kind", "binary compares with a known order; set rank_target: order, or take fidelity")
 
 
 @dataclass(frozen=True)
@@ -179,17 +184,17 @@ class OptimizerConfig:
     max_grad_norm: float = 1.0  # gradients are clipped to this norm
 
     def __post_init__(self) -> None:
-        _require_positive(
+        require_positive(
             learning_rate=self.learning_rate,
             vision_learning_rate=self.vision_learning_rate,
             abstractor_learning_rate=self.abstractor_learning_rate,
             adapter_learning_rate=self.adapter_learning_rate,
             max_grad_norm=self.max_grad_norm,
         )
-        _require_not_negative(weight_decay=self.weight_decay)
-        _require(all(0 <= beta < 1 for beta in self.betas), "betas", "each must be 0 or more and below 1")
+        require_not_negative(weight_decay=self.weight_decay)
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", "each must be 0 or more and below 1")
         fraction = self.warmup_fraction
-        _require(0 <= fraction < 1, "warmup_fraction", f"must be 0 or more and below 1, got {fraction}")
+        require(0 <= fraction < 1, "warmup_fraction", f"must be 0 or more and below 1, got {fraction}")
 
 
 @dataclass(frozen=True)
@@ -207,13 +212,13 @@ class ValidationConfig:
 
     def __post_init__(self) -> None:
         some = self.records is not None or bool(self.losses)
-        _require(some, "", "names nothing to validate on; give records or losses, or validation: null")
-        _require(self.records is not None or self.patience is None, "patience", "needs records to be scored")
-        _require_at_least(1, batch_size=self.batch_size)
+        require(some, "", "names nothing to validate on; give records or losses, or validation: null")
+        require(self.records is not None or self.patience is None, "patience", "needs records to be scored")
+        require_at_least(1, batch_size=self.batch_size)
         for key, value in (("steps", self.steps), ("patience", self.patience)):
             if value is not None:
-                _require_at_least(1, **{key: value})
-        _require_not_negative(minimum_gain=self.minimum_gain)
+                require_at_least(1, **{key: value})
+        require_not_negative(minimum_gain=self.minimum_gain)
 
 
 @dataclass(frozen=True)
@@ -245,12 +250,12 @@ class StageConfig:
     deepspeed: Path | None = None  # DeepSpeed JSON file; null: without
 
     def __post_init__(self) -> None:
-        _require_folder_name(name=self.name)
-        _require(len(self.data) > 0, "data", "name at least one set of records")
-        _require_positive(epochs=self.epochs)
+        require_folder_name(name=self.name)
+        require(len(self.data) > 0, "data", "name at least one set of records")
+        require_positive(epochs=self.epochs)
         steps = self.max_steps
-        _require(steps == -1 or steps > 0, "max_steps", f"must be -1 or above 0, got {steps}")
-        _require_at_least(
+        require(steps == -1 or steps > 0, "max_steps", f"must be -1 or above 0, got {steps}")
+        require_at_least(
             1,
             batch_size=self.batch_size,
             accumulation=self.accumulation,
@@ -259,29 +264,29 @@ class StageConfig:
             log_steps=self.log_steps,
         )
         if self.save_steps is not None:
-            _require_at_least(1, save_steps=self.save_steps)
-        _require_at_least(0, workers=self.workers, bad_steps=self.bad_steps)
+            require_at_least(1, save_steps=self.save_steps)
+        require_at_least(0, workers=self.workers, bad_steps=self.bad_steps)
         fits = self.bad_steps == 0 or self.deepspeed is None
-        _require(fits, "bad_steps", "cannot be used with deepspeed, which steps by itself; set one of the two aside")
+        require(fits, "bad_steps", "cannot be used with deepspeed, which steps by itself; set one of the two aside")
         conflict = self.group_by_length and self.order == "in_order"
-        _require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
+        require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
         self._check_pairs()
         rate, trainable = self.optimizer, self.trainable
         idle = "has no effect: {0} is not trainable; set trainable.{0}: true or take the rate out"
         used = trainable.vision_encoder or rate.vision_learning_rate is None
-        _require(used, "optimizer.vision_learning_rate", idle.format("vision_encoder"))
+        require(used, "optimizer.vision_learning_rate", idle.format("vision_encoder"))
         used = trainable.abstractor or rate.abstractor_learning_rate is None
-        _require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
+        require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
         used = trainable.lora is not None or rate.adapter_learning_rate is None
-        _require(used, "optimizer.adapter_learning_rate", "has no effect without lora; set lora or take the rate out")
+        require(used, "optimizer.adapter_learning_rate", "has no effect without lora; set lora or take the rate out")
 
     def _check_pairs(self) -> None:
-        _require(self.pairs or self.loss.rank == 0, "loss.rank", "has no effect without pairs; set pairs: true")
+        require(self.pairs or self.loss.rank == 0, "loss.rank", "has no effect without pairs; set pairs: true")
         if self.pairs:
-            _require(self.batch_size % 2 == 0, "batch_size", f"must be even with pairs: true, got {self.batch_size}")
+            require(self.batch_size % 2 == 0, "batch_size", f"must be even with pairs: true, got {self.batch_size}")
             advice = "would break up pairs; choose one of the two"
-            _require(self.order == "mixed", "order", f"in_order {advice}")
-            _require(not self.group_by_length, "group_by_length", advice)
+            require(self.order == "mixed", "order", f"in_order {advice}")
+            require(not self.group_by_length, "group_by_length", advice)
 
 
 @dataclass(frozen=True)
@@ -301,10 +306,10 @@ class InferConfig:
     quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits; null: as it is
 
     def __post_init__(self) -> None:
-        _require_at_least(1, batch_size=self.batch_size)
-        _require_at_least(0, workers=self.workers)
+        require_at_least(1, batch_size=self.batch_size)
+        require_at_least(0, workers=self.workers)
         known = _DEVICE.fullmatch(self.device) is not None
-        _require(known, "device", f"must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+        require(known, "device", f"must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
 
 
 @dataclass(frozen=True)
@@ -316,7 +321,7 @@ class EvalConfig:
     logistic: bool = False  # fit the four-parameter logistic curve before the linear correlation
 
     def __post_init__(self) -> None:
-        _require_at_least(0, bootstrap=self.bootstrap)
+        require_at_least(0, bootstrap=self.bootstrap)
 
 
 @dataclass(frozen=True)
@@ -336,105 +341,15 @@ class RunConfig:
     evaluate: EvalConfig = field(default_factory=EvalConfig)  # comparison with human scores
 
     def __post_init__(self) -> None:
-        _require_folder_name(run=self.run)
+        require_folder_name(run=self.run)
         for key, value in (("prompt", self.prompt), ("subject", self.subject)):
-            _require(bool(value.strip()), key, "is empty")
-        _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+            require(bool(value.strip()), key, "is empty")
+        require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
         for index, stage in enumerate(self.stages):
             fits = self.model.quantize is None or not stage.trainable.decoder
-            _require(fits, f"stages.{index}.trainable.decoder", "cannot be trained quantised; set model.quantize: null")
+            require(fits, f"stages.{index}.trainable.decoder", "cannot be trained quantised; set model.quantize: null")
             fits = self.model.quantize is None or stage.deepspeed is None
-            _require(fits, f"stages.{index}.deepspeed", "cannot be used with model.quantize; set one of them to null")
+            require(fits, f"stages.{index}.deepspeed", "cannot be used with model.quantize; set one of them to null")
         names = [stage.name for stage in self.stages]
         for index, name in enumerate(names):
-            _require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")
-
-
-@dataclass(frozen=True)
-class DemoVisionConfig:
-    """Vision encoder of a small network."""
-
-    hidden: int = 128  # channels
-    layers: int = 4  # transformer layers
-    heads: int = 4  # attention heads
-    mlp: int = 512  # channels inside the MLP
-
-    def __post_init__(self) -> None:
-        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
-
-
-@dataclass(frozen=True)
-class DemoAbstractorConfig:
-    """Visual abstractor of a small network."""
-
-    hidden: int = 128  # channels; those of the vision encoder, whose output it attends to
-    layers: int = 2  # cross-attention layers
-    heads: int = 4  # attention heads
-    mlp: int = 256  # channels inside the MLP
-    queries: int = 16  # image tokens, the end-of-image vector not counted
-
-    def __post_init__(self) -> None:
-        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
-        _require(self.hidden % 4 == 0, "hidden", f"must be a multiple of 4 for the 2-D positions, got {self.hidden}")
-        _require_at_least(1, queries=self.queries)
-
-
-@dataclass(frozen=True)
-class DemoTextConfig:
-    """Language decoder of a small network."""
-
-    hidden: int = 128  # channels
-    layers: int = 4  # transformer layers
-    heads: int = 4  # attention heads
-    key_value_heads: int = 4  # heads of keys and values; fewer than heads: grouped queries
-    mlp: int = 344  # channels inside the MLP
-
-    def __post_init__(self) -> None:
-        _require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
-        _require_at_least(1, key_value_heads=self.key_value_heads)
-        whole = self.heads % self.key_value_heads == 0
-        _require(whole, "key_value_heads", f"must divide heads ({self.heads}), got {self.key_value_heads}")
-        even = self.hidden // self.heads % 2 == 0
-        _require(even, "heads", f"hidden / heads must be even for rotary positions, got {self.hidden} / {self.heads}")
-
-
-def _require_transformer(**settings: int) -> None:
-    _require_at_least(1, **settings)
-    hidden, heads = settings["hidden"], settings["heads"]
-    _require(hidden % heads == 0, "heads", f"must divide hidden ({hidden}), got {heads}")
-
-
-@dataclass(frozen=True)
-class DemoModelConfig:
-    """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
-
-    texts: tuple[Path, ...]  # files whose texts train the tokenizer
-    vocabulary_size: int = 1000  # tokens
-    image_size: int = 112  # pixels a side
-    patch_size: int = 14  # pixels a side
-    vision: DemoVisionConfig = field(default_factory=DemoVisionConfig)  # vision encoder
-    abstractor: DemoAbstractorConfig = field(default_factory=DemoAbstractorConfig)  # visual abstractor
-    text: DemoTextConfig = field(default_factory=DemoTextConfig)  # language decoder
-    max_positions: int = 512  # longest sequence, image tokens included
-    seed: int = 0  # of the drawn weights
-    initializer_range: float = 0.02  # standard deviation of the drawn weights; narrow networks learn faster with more
-    multi_scale: bool = False  # three abstractors over one vision encoder
-    multi_image: bool = False  # three vision encoders and abstractors, one per image size
-    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the written weights
-
-    def __post_init__(self) -> None:
-        _require(len(self.texts) > 0, "texts", "name at least one file")
-        _require_at_least(1, patch_size=self.patch_size, image_size=self.image_size)
-        whole = self.image_size % self.patch_size == 0
-        _require(whole, "image_size", f"must be a multiple of patch_size ({self.patch_size}), got {self.image_size}")
-        # LLaMA's byte tokens, the three special ones and at least some words
-        _require_at_least(300, vocabulary_size=self.vocabulary_size)
-        same = self.abstractor.hidden == self.vision.hidden
-        _require(same, "abstractor.hidden", f"must equal vision.hidden ({self.vision.hidden})")
-        image_tokens = (self.abstractor.queries + 1) * (3 if self.multi_scale or self.multi_image else 1)
-        room = f"must exceed the {image_tokens} image tokens, got {self.max_positions}"
-        _require(self.max_positions > image_tokens, "max_positions", room)
-        _require_positive(initializer_range=self.initializer_range)
-        both = self.multi_scale and self.multi_image
-        _require(not both, "multi_image", "not together with multi_scale; choose one")
-        _require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+            require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")

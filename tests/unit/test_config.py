@@ -9,16 +9,9 @@ import pytest
 import yaml
 
 from artquant.config import schema
+from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config, resolve, save_config
-from artquant.config.schema import (
-    DataConfig,
-    DemoModelConfig,
-    LoraConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    StageConfig,
-)
+from artquant.config.schema import DataConfig, LoraConfig, LossConfig, OptimizerConfig, RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 
 RUN = """

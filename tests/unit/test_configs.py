@@ -9,8 +9,9 @@ import pytest
 
 from artquant import __version__
 from artquant.cli.arguments import build_parser
+from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config
-from artquant.config.schema import DemoModelConfig, RunConfig
+from artquant.config.schema import RunConfig
 from artquant.prompts import PROMPTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

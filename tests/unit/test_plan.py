@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from artquant.cli import main
+from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config
-from artquant.config.schema import DemoModelConfig
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2.initialise import network_config
 from artquant.plan.advice import advise

@@ -11,7 +11,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from artquant.config.schema import DemoModelConfig
+from artquant.config.demo_model import DemoModelConfig
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json, write_json
 from artquant.models.checkpoints import DTYPES

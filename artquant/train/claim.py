@@ -1,0 +1,49 @@
+"""A run's folder belongs to one configuration."""
+
+from __future__ import annotations
+
+from artquant.config.load import load_config, resolve, save_config
+from artquant.config.schema import RunConfig
+from artquant.errors import ArtQuantError
+from artquant.paths import CONFIG_FILE, run_folder
+
+# Settings of a stage that change neither what is learned nor what is written.
+_FREE_STAGE_SETTINGS = ("workers", "cache_pictures", "log_steps", "save_steps", "save_total")
+
+
+def claim_run(config: RunConfig, accept_changes: bool = False) -> None:
+    """Make the run's folder and keep the configuration in it.
+
+    Args:
+        accept_changes: go on with another configuration than the run was started with.
+
+    Raises:
+        ArtQuantError: the folder holds a run that was trained with another configuration.
+    """
+    file = run_folder(config) / CONFIG_FILE
+    if file.is_file() and not accept_changes:
+        changed = _changes(_training_part(load_config(file)), _training_part(config))
+        if changed:
+            raise ArtQuantError(
+                f"{file}: this run was started with another configuration ({'; '.join(changed[:5])}); choose another "
+                f"run name (run=NAME), delete {run_folder(config)}, or go on all the same (--accept-changes)"
+            )
+    save_config(config, file)
+
+
+def _training_part(config: RunConfig) -> dict:
+    values = resolve(config)
+    for stage in values["stages"]:
+        for name in _FREE_STAGE_SETTINGS:
+            del stage[name]
+    return {name: value for name, value in values.items() if name not in ("infer", "evaluate", "output")}
+
+
+def _changes(before, after, key: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted(set(before) | set(after))
+        return [line for name in names for line in _changes(before.get(name), after.get(name), f"{key}.{name}")]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [line for index, pair in pairs for line in _changes(*pair, f"{key}.{index}")]
+    return [] if before == after else [f"{key.lstrip('.')} was {before}, is {after}"]

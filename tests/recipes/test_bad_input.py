@@ -260,7 +260,8 @@ def test_wrong_model_folders(lab, refused, lora_run, tmp_path):
     picture = lab.images / "00000.png"
     assert f"{tmp_path / 'none'}: not a model folder" in refused("score", "--model", tmp_path / "none", picture)
     assert f"{lab.data}: not a model folder" in refused("score", "--model", lab.data, picture)
-    adapter = lora_run / "scores" / "model" / "adapter"
+    adapter = shutil.copytree(lora_run / "scores" / "model", tmp_path / "adapter")
+    (adapter / "artquant.json").unlink()
     assert f"{adapter}: holds a LoRA run" in refused("score", "--model", adapter, picture)
     config = lab.write(tmp_path, lab.scores(), base=str(lab.data))
     assert f"{lab.data}: not a model folder" in refused("train", "--config", config)

@@ -248,16 +248,18 @@ def test_weights_change_the_scale(lab, model, capsys):
 
 
 def test_adapter_over_its_base_scores_as_the_merged_model(lab, lora_run, infer, tmp_path, capsys):
-    merged = lora_run / "scores" / "model"
+    adapter, merged = lora_run / "scores" / "model", tmp_path / "merged"
+    assert lab.artquant("merge", adapter, "--out", merged) == 0
     options = ("--images", lab.images)
     assert infer(lab.records("test"), tmp_path / "merged.jsonl", *options, model=merged) == 0
     out = tmp_path / "adapter.jsonl"
-    assert infer(lab.records("test"), out, *options, "--base", lab.base, model=merged / "adapter") == 0
+    assert infer(lab.records("test"), out, *options, model=adapter) == 0  # it knows its base
     assert_same_predictions(lines_of(out), lines_of(tmp_path / "merged.jsonl"))
+    assert infer(lab.records("test"), out, *options, "--base", lab.base, model=adapter) == 0
     capsys.readouterr()
-    base = lora_run / "descriptions" / "model"
-    assert infer(lab.records("test"), out, *options, "--base", base, model=merged / "adapter") == 2
-    assert f"{merged / 'adapter'} over {lab.base}" in capsys.readouterr().err
+    other = shutil.copytree(lab.base, tmp_path / "base")
+    assert infer(lab.records("test"), out, *options, "--base", other, model=adapter) == 2
+    assert f"{adapter} over {lab.base}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])

@@ -69,12 +69,9 @@ def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tup
 
 def _origin(model: Path, base: Path | None) -> dict[str, object]:
     """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
-    from artquant.models.adapters import is_adapter
-    from artquant.models.card import base_of
+    from artquant.models.card import adapter_chain
 
-    folders = [model]
-    while is_adapter(folders[-1]):  # over a base, which may be an adapter itself
-        folders.append(base_of(folders[-1], base if len(folders) == 1 else None, allow_other_base=True))
+    folders = adapter_chain(model, base, allow_other_base=True)  # the base was looked at when it was loaded
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
     return {
         "model": " over ".join(str(folder) for folder in folders),

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from artquant.jsonio import read_json
 from artquant.models.adapters import CheckpointError, attach_adapter, complain, is_adapter
-from artquant.models.card import Card, base_of
+from artquant.models.card import Card, adapter_chain
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.models.quantize import Quantization, quantization_config
 from artquant.prompts import SUBJECT, Prompt, get_prompt
@@ -65,8 +65,8 @@ def load_network(
 
     Args:
         folder: full or adapter form.
-        base: where the base weights (adapter form; default is what the card says) or the tokenizer and preprocessor (a
-            full fine-tune saved without them) come from.
+        base: where the base weights (adapter form; default is what the card says, see `adapter_chain`) or the tokenizer
+            and preprocessor (a full fine-tune saved without them) come from.
         dtype: data type to compute in, whatever the file's is.
         attention: "eager", "sdpa" or "flash_attention_2".
         quantize: "nf4" or "int8" for the decoder's linear layers; an adapter then stays beside them, unmerged.
@@ -78,13 +78,22 @@ def load_network(
     folder = Path(folder)
     require_folder(folder)
     base = None if base is None else Path(base)
-    if is_adapter(folder):
-        chosen = base_of(folder, base, allow_other_base)
-        network = load_network(chosen, None, dtype, attention, quantize, allow_other_base)
-        adapted = attach_adapter(network.model, folder, trainable=False)
-        return replace(network, model=adapted.get_base_model() if quantize else adapted.merge_and_unload())
-    model = _load_full(folder, dtype, attention, quantize)
-    return Network(model, _load_processor(folder, base, model.config))
+    if not is_adapter(folder):
+        model = _load_full(folder, dtype, attention, quantize)
+        return Network(model, _load_processor(folder, base, model.config))
+    *adapters, whole = adapter_chain(folder, base, allow_other_base)
+    if quantize is not None and len(adapters) > 1:
+        raise CheckpointError(
+            f"{folder}: lies over another LoRA run, so its base cannot be held in {quantize}; "
+            f"merge it first (artquant merge {folder} --out DIR)"
+        )
+    network = load_network(whole, None, dtype, attention, quantize)
+    model = network.model
+    for adapter in reversed(adapters):
+        require_folder(adapter)
+        adapted = attach_adapter(model, adapter, trainable=False)
+        model = adapted.get_base_model() if quantize else adapted.merge_and_unload()
+    return Network(model, network.processor)
 
 
 def load_model(

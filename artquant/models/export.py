@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json, write_json
 from artquant.models.adapters import ADAPTER_CONFIG, is_adapter, read_tensors
-from artquant.models.card import CARD
+from artquant.models.card import CARD, Card
 from artquant.models.checkpoints import LoadedModel, load_model, require_folder, save_model
 
 Form = Literal["merged", "lora", "full"]
@@ -118,6 +118,11 @@ def _write_pickles(tensors: dict[str, torch.Tensor], out: Path) -> None:
 def _write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: WeightsFormat) -> None:
     if not is_adapter(source):
         raise ArtQuantError(f"{source}: is a whole model, not a LoRA run; export it as merged or full")
+    card = Card.read(source)
+    if card is not None and card.base is not None and (card.base.base is not None or is_adapter(card.base.folder)):
+        raise ArtQuantError(
+            f"{source}: lies over another LoRA run, which the published form cannot say; export it as merged or full"
+        )
     for stem in ("adapter_model", "non_lora_trainables"):
         if stem == "non_lora_trainables" and not any(source.glob(f"{stem}.*")):
             continue

@@ -16,9 +16,8 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.models.adapters import attach_adapter, is_adapter, save_adapter
-from artquant.models.card import Card, has_base
+from artquant.models.card import Base, Card, adapter_chain, has_base
 from artquant.models.checkpoints import DTYPES, describe_scale, load_network, save_model
-from artquant.models.fingerprint import fingerprint
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
@@ -34,7 +33,7 @@ class TrainableNetwork:
 
     model: MPLUGOwl2LlamaForCausalLM | PeftModel
     processor: MPLUGOwl2Processor
-    adapter_over: Path | None = None  # model folder that the adapter, if there is one, lies over
+    adapter_over: tuple[Path, ...] = ()  # model folders that the adapter, if there is one, lies over, nearest first
 
     @property
     def network(self) -> MPLUGOwl2LlamaForCausalLM:
@@ -51,12 +50,16 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
     Args:
         start: model folder to start from.
         base: the run's base model.
+
+    Raises:
+        CheckpointError: the start cannot be used, or is an adapter whose base is not as it was.
     """
     dtype = DTYPES[model.dtype]
-    over = None
+    folders = adapter_chain(start, None if has_base(start) else base)  # raises if a base is not the one trained over
+    over: tuple[Path, ...] = ()
     if trainable.lora is not None and continues(start, base, trainable.lora):
         network, processor = _loaded(base, None, dtype, model)
-        adapted, over = attach_adapter(network, start, True, trainable.lora.dropout), base
+        adapted, over = attach_adapter(network, start, True, trainable.lora.dropout), (base, *folders[2:])
         logger.info("going on with the adapter of %s over %s", start, base)
     else:
         if model.quantize is not None and is_adapter(start):
@@ -67,7 +70,7 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
         network, processor = _loaded(start, None if has_base(start) else base, dtype, model)
         adapted = network
         if trainable.lora is not None:
-            adapted, over = with_new_adapter(network, trainable.lora), start
+            adapted, over = with_new_adapter(network, trainable.lora), tuple(folders)
             logger.info("a new adapter over %s", start)
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
@@ -89,7 +92,7 @@ def continues(start: Path, base: Path, lora: LoraConfig) -> bool:
     targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules)
     wanted = lora.target_modules if isinstance(lora.target_modules, str) else set(lora.target_modules)
     same = (stored.r, stored.lora_alpha, targets) == (lora.r, lora.alpha, wanted)
-    return same and card is not None and card.base is not None and card.base.resolve() == base.resolve()
+    return same and card is not None and card.base is not None and card.base.folder.resolve() == base.resolve()
 
 
 def with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
@@ -150,8 +153,7 @@ def write_trained_model(
     if isinstance(trained.model, PeftModel):
         describe_scale(trained.network.config, trained.processor, prompt, readout)
         save_adapter(partial, trained.model, state_dict)
-        over = trained.adapter_over
-        Card(prompt, readout, tuple(attributes), history, over, fingerprint(over)).write(partial)
+        Card(prompt, readout, tuple(attributes), history, Base.of(trained.adapter_over)).write(partial)
     else:
         with torch.device("meta"):
             skeleton = MPLUGOwl2LlamaForCausalLM(trained.network.config)  # the trained one may be wrapped or cut up

@@ -1,0 +1,95 @@
+"""Adapters whose base is another LoRA run's result, or a base that has changed; through the real command line."""
+
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from artquant.data.images import list_pictures
+from artquant.models.checkpoints import load_network
+
+GENTLE = {"optimizer": {"learning_rate": 1e-9, "warmup_fraction": 0.0}, "max_steps": 1}
+NARROW = {"trainable": {"lora": {"r": 2, "alpha": 4.0, "dropout": 0.0}}}
+
+
+@pytest.fixture(scope="module")
+def upper(lab, lora_run, tmp_path_factory):
+    """An adapter of rank 2, hardly trained, over a LoRA run's result of rank 4."""
+    stage = lab.scores(start=str(lora_run / "scores" / "model"), **NARROW, **GENTLE)
+    return lab.train(tmp_path_factory.mktemp("upper"), stage) / "scores" / "model"
+
+
+@pytest.fixture
+def published(lab, lora_run, tmp_path):
+    """A LoRA run in the published form, which does not say which base it lies over."""
+    out = tmp_path / "published"
+    assert lab.artquant("export", lora_run / "scores" / "model", "--to", "lora", "--out", out) == 0
+    return out
+
+
+def largest_change(before, after):
+    assert before.keys() == after.keys()
+    return max((after[name] - before[name]).abs().max().item() for name in before)
+
+
+def test_whole_chain_is_merged(lab, lora_run, upper, tmp_path):
+    assert lab.artquant("merge", upper, "--out", tmp_path / "merged") == 0
+    merged = lab.weights(tmp_path / "merged")
+    assert all(value.equal(merged[name]) for name, value in lab.weights(upper).items())
+    assert largest_change(lab.weights(lora_run / "scores" / "model"), merged) < 1e-6
+
+
+def test_upper_adapter_alone_is_not_exported_as_published(lab, upper, tmp_path, capsys):
+    """The published code would put it over the base model, without what lies between."""
+    assert lab.artquant("export", upper, "--to", "lora", "--out", tmp_path / "lora") == 2
+    assert "lies over another LoRA run" in capsys.readouterr().err and not (tmp_path / "lora").exists()
+
+
+def test_base_named_for_the_lowest(lab, upper, tmp_path, monkeypatch, capsys):
+    """When the base model has moved, --base says where to."""
+    moved = shutil.copytree(lab.base, tmp_path / "moved")
+    expected = lab.weights(upper)
+    hidden = lab.base.with_name("hidden")
+    lab.base.rename(hidden)
+    try:
+        picture = list_pictures(lab.images)[0]
+        assert lab.artquant("score", picture, "--model", upper) == 2
+        assert f"lies over the base model {lab.base}, which is not there" in capsys.readouterr().err
+        assert lab.artquant("score", picture, "--model", upper, "--base", moved) == 0
+        found = load_network(upper, moved).model.state_dict()
+    finally:
+        hidden.rename(lab.base)
+    assert all(value.equal(found[name]) for name, value in expected.items())
+
+
+def test_start_from_a_published_run(lab, published, tmp_path):
+    """Its result knows the whole way down to the base model, by itself."""
+    run = lab.train(tmp_path, lab.scores(start=str(published), **NARROW, **GENTLE))
+    model = run / "scores" / "model"
+    before = load_network(published, lab.base).model.state_dict()
+    assert largest_change(before, lab.weights(model)) < 1e-6
+    assert lab.artquant("score", list_pictures(lab.images)[0], "--model", model) == 0
+    records = ("--records", lab.records("test"), "--images", lab.images, "--workers", 0)
+    assert lab.artquant("infer", "--model", model, *records, "--out", tmp_path / "predictions.jsonl") == 0
+
+
+def test_quantised_chain_is_refused(lab, upper, tmp_path, capsys):
+    """Two adapters cannot both lie unmerged beside a quantised layer; one would be lost."""
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes (pip install artquant[quant])")
+    picture = list_pictures(lab.images)[0]
+    assert lab.artquant("score", picture, "--model", upper, "--quantize", "int8") == 2
+    assert f"merge it first (artquant merge {upper} --out DIR)" in capsys.readouterr().err
+    assert lab.artquant("merge", upper, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("score", picture, "--model", tmp_path / "merged", "--quantize", "int8") == 0
+
+
+def test_going_on_over_changed_weights_is_refused(lab, lora_run, tmp_path, capsys):
+    base = shutil.copytree(lab.base, tmp_path / "base")
+    settings = {"trainable": lab.as_published, "max_steps": 1}
+    run = lab.train(tmp_path, lab.descriptions(**settings), lab.scores(**settings), base=str(base))
+    shutil.rmtree(run / "scores")
+    tensors = load_file(base / "model.safetensors")
+    tensors["lm_head.weight"] += 0.01
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    assert lab.artquant("train", "--config", tmp_path / "run.yaml") == 2
+    assert "was trained over another base than" in capsys.readouterr().err

@@ -174,7 +174,7 @@ class MissingPictures:
         if folder not in self._folders:
             self._folders[folder] = _files(folder)
         # A file system may know a file under a name that it does not list (other capitals, say).
-        if name not in self._folders[folder] and not record.image.is_file():
+        if name not in self._folders[folder] and not os.path.isfile(record.image):
             self._first = self._first or record
             self._count += 1
 
@@ -228,7 +228,17 @@ class _Fields:
             raise self.error(f'"{key}" must be text, got {_kind(value)}; correct the record')
         if not value.strip():
             raise self.error(f'"{key}" is empty; fill it in')
+        self.check_unicode(key, value)
         return value
+
+    def check_unicode(self, key: str, value: str) -> None:
+        """JSON has room for halves of characters, which neither files nor tokenizers take."""
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise self.error(
+                f'"{key}" holds half a character (a lone surrogate such as \\ud800); correct the text'
+            ) from None
 
     def number(self, key: str) -> float | None:
         value = self.get(key, None)
@@ -332,6 +342,7 @@ def _question_and_answer(fields: _Fields) -> tuple[str, str]:
     for turn in turns:
         if not isinstance(turn.get("value"), str):
             raise fields.error(f'"value" of the {turn["from"]} turn must be text, got {_kind(turn.get("value"))}')
+        fields.check_unicode("conversations", turn["value"])
     question, answer = turns[0]["value"], turns[1]["value"]
     count = question.count(IMAGE_TOKEN)
     if count != 1:

@@ -16,8 +16,12 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _AFTER_VALUE = frozenset(" \t\n\r,]}")
 
 
-def iterate_json(path: Path | str) -> Iterator[tuple[int, int, Any]]:
+def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple[int, int, Any]]:
     """The values of a JSON list or of JSON lines one by one, so that a file of any size needs little memory.
+
+    Args:
+        path: The file; a list if its first character is "[".
+        faulty_lines: Of JSON lines, give the error as the value of a line that is not JSON, and go on.
 
     Yields:
         First byte and end of each value in the file, and the value. Blank lines are passed over.
@@ -30,7 +34,10 @@ def iterate_json(path: Path | str) -> Iterator[tuple[int, int, Any]]:
         with path.open("rb") as stream:
             start = stream.read(3)
             stream.seek(3 if start == codecs.BOM_UTF8 else 0)
-            yield from _list_values(stream, path) if _first_character(stream) == b"[" else _line_values(stream, path)
+            if _first_character(stream) == b"[":
+                yield from _list_values(stream, path)
+            else:
+                yield from _line_values(stream, path, faulty_lines)
     except OSError as error:
         raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
 
@@ -45,7 +52,7 @@ def _first_character(stream: BinaryIO) -> bytes:
     return found
 
 
-def _line_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
+def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[tuple[int, int, Any]]:
     end = stream.tell()
     for number, line in enumerate(stream, start=1):
         start, end = end, end + len(line)
@@ -54,7 +61,13 @@ def _line_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]
         except UnicodeDecodeError:
             raise JsonError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8") from None
         if text.strip():
-            yield start, end, parse_json(text.rstrip("\r\n"), path, number)
+            try:
+                value = parse_json(text.rstrip("\r\n"), path, number)
+            except JsonError as error:
+                if not faulty_lines:
+                    raise
+                value = error
+            yield start, end, value
 
 
 def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:

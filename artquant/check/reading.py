@@ -22,7 +22,8 @@ from artquant.data.records import (
     read_image_records,
 )
 from artquant.data.scales import RatingScale
-from artquant.jsonio import JsonError, parse_json, read_text
+from artquant.json_stream import iterate_json
+from artquant.jsonio import JsonError
 
 # Kinds of findings by what a record's error says; the first that fits. Any other is a "record".
 _KINDS = (
@@ -81,9 +82,6 @@ class Reader:
             kind = "json" if self.source.path.is_file() and not _unreadable(self.source.path) else "file"
             self._report(kind, str(error).removeprefix(self.name).lstrip(": "), None, None)
             return
-        except RecordError as error:
-            self._report("record", str(error).removeprefix(self.name).lstrip(": "), None, None)
-            return
         if self.count == 0:
             self._report("empty", "holds no records; check that this is the right file", None, None)
 
@@ -99,9 +97,6 @@ class Reader:
 
     def _entry(self, number: int, item: Any) -> Entry | None:
         record, faults = self._parse_all(number, item)
-        if record is not None and not _is_unicode(record):
-            faults.append(("record", "holds half a character (a lone surrogate such as \\ud800); correct the text"))
-            record = None
         identity = _id_of(item, self.source)
         for kind, message in faults:
             self._report(kind, message, number, identity)
@@ -158,33 +153,8 @@ class Reader:
 
 def _items(source: Source) -> Iterator[tuple[int, Any]]:
     """Number from 1 and value of each record; of JSON lines, a line that is not JSON is its JsonError."""
-    text = read_text(source.path)
-    if source.conversations or text.lstrip().startswith("["):
-        items = parse_json(text, source.path)
-        if not isinstance(items, list):
-            raise RecordError(f"{source.path}: expected a JSON list of records; wrap it in [ ]")
-        yield from enumerate(items, start=1)
-        return
-    number = 0
-    for line_number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            number += 1
-            try:
-                yield number, parse_json(line, source.path, line_number)
-            except JsonError as error:
-                yield number, error
-
-
-def _is_unicode(record: TrainingRecord | ImageRecord) -> bool:
-    """JSON has room for halves of characters, which neither files nor tokenizers take."""
-    texts = [record.id, str(record.image)]
-    if isinstance(record, TrainingRecord):
-        texts += [record.question, record.answer]
-    try:
-        "".join(texts).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    for number, (_, _, item) in enumerate(iterate_json(source.path, faulty_lines=True), start=1):
+        yield number, item
 
 
 def _unreadable(path: Path) -> bool:

@@ -118,10 +118,12 @@ class RecordFile(Sequence[TrainingRecord]):
         self._number_of_levels = number_of_levels
         self._score_range = score_range
         self._spans: list[tuple[int, int]] | np.ndarray = []
+        before = _state(self.path) if self.path.exists() else None
         missing = MissingPictures() if check_images else None
         self.columns = RecordColumns.of(self._opened(missing), number_of_levels)
         self._spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
         self._state = _state(self.path)
+        self._check_unchanged(before)
         if not len(self):
             raise RecordError(f"{self.path}: the list of records is empty; check that this is the right file")
         if missing is not None:
@@ -156,6 +158,10 @@ class RecordFile(Sequence[TrainingRecord]):
             text = stream.read(int(end) - int(start)).decode("utf-8")
         return self._parsed(parse_json(text, self.path), index + 1)
 
+    def _check_unchanged(self, state: tuple[int, int] | None) -> None:
+        if state != self._state:
+            raise RecordError(f"{self.path}: was changed while it was in use; start the command again")
+
     def __len__(self) -> int:
         return len(self._spans)
 
@@ -173,8 +179,7 @@ class RecordFile(Sequence[TrainingRecord]):
             return [self[place] for place in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        if _state(self.path) != self._state:
-            raise RecordError(f"{self.path}: was changed while it was in use; start the command again")
+        self._check_unchanged(_state(self.path))
         return self._read(index % len(self))
 
 

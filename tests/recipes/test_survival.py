@@ -203,6 +203,22 @@ class TestPictures:
         assert all(np.isfinite(line["loss"]) for line in lab.history(run, "scores"))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_record_found_too_long_only_in_training_stops_the_run(lab, tmp_path, capsys, monkeypatch, workers):
+    """Beyond the longest texts that are encoded before; from a worker process it arrives as an error, too."""
+    monkeypatch.setattr("artquant.data.dataset._LONGEST", 0)
+    records = json.loads(lab.records("descriptions_level_1").read_text())
+    records = [record | {"id": str(number)} for number, record in enumerate([records[0]] * 6)]
+    turns = records[4]["conversations"]
+    records[4] = records[4] | {"conversations": [turns[0], turns[1] | {"value": "calm " * 3000}]}
+    file = tmp_path / "long.json"
+    file.write_text(json.dumps(records))
+    config = lab.write(tmp_path, lab.stage("texts", {file: 1}, max_steps=-1, epochs=1, workers=workers))
+    assert lab.artquant("train", "--config", config) == 2
+    error = capsys.readouterr().err
+    assert "long.json record 5 (id '4')" in error and "more than max_length" in error
+
+
 @pytest.fixture
 def one_bad_loss(monkeypatch):
     """Makes the loss of the fourth micro-batch infinite or its gradient not a number."""

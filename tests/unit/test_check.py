@@ -203,6 +203,30 @@ def test_lists_of_every_form(tmp_path, fresh):
     assert [finding.kind for finding in run_check(plan, HERE).findings] == ["json", "score-off-scale"]
 
 
+def test_training_records_in_lines(fresh):
+    """As training takes them; what is wrong in one line hides nothing in the next."""
+    records = fresh.files["score"][:4]
+    records[1]["gt_score"] = 11
+    lines = fresh.folder / "meta" / "lines.jsonl"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records[:3]), encoding="utf-8")
+    plan = plan_from_files([lines], [], fresh.folder / "images")
+    assert [(finding.kind, finding.record) for finding in run_check(plan, HERE).findings] == [("score-off-scale", 2)]
+    lines.write_text('{"image": \n' + lines.read_text(encoding="utf-8") + json.dumps(records[3])[:-9], encoding="utf-8")
+    findings = run_check(plan, HERE).findings
+    assert sorted((finding.kind, finding.record) for finding in findings) == [
+        *(("json", 1), ("json", 5), ("score-off-scale", 3))
+    ]
+
+
+def test_records_before_the_fault_of_a_list_are_checked(fresh):
+    records = fresh.files["score"][:3]
+    records[1]["gt_score"] = 11
+    file = fresh.folder / "meta" / "cut.json"
+    file.write_text(json.dumps(records)[:-9], encoding="utf-8")
+    plan = plan_from_files([file], [], fresh.folder / "images")
+    assert {finding.kind for finding in run_check(plan, HERE).findings} == {"score-off-scale", "json"}
+
+
 def test_validation_is_held_out(fresh):
     """Its list is checked as the test's; it must not be trained on, but may be the test list."""
     fresh.write()

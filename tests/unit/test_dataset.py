@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from artquant.data.dataset import TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.data.dataset import _PROMPT_BYTES, TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.prompts import PROMPTS
@@ -138,6 +138,19 @@ class TestArtDataset:
         )
         make(*(description(pictures, number) for number in range(50)), max_length=2048)
         assert len(encoded) == 2  # the one record that stands for all with its question: before and with the answer
+
+    @settings(max_examples=60, deadline=None)
+    @given(text=st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: "<|image|>" not in text))
+    @pytest.mark.parametrize("name", PROMPTS)
+    def test_no_sample_is_longer_than_its_bytes_allow(self, tiny_processor, name, text):
+        """What decides which texts cannot be too long and need not be encoded beforehand."""
+        prompt, known = PROMPTS[name], len(f"Q{text}A{text}".encode())
+        ids = tiny_processor.expand(prompt.encode_description(tiny_processor, f"Q{text}", f"A{text}").token_ids)
+        assert len(ids) <= known + tiny_processor.image_sequence_length + _PROMPT_BYTES
+        # A score's answer may be longer than the one in the file, of which only its presence is known.
+        answer = prompt.rating_answer("excellent")
+        ids = tiny_processor.expand(prompt.encode_description(tiny_processor, f"Q{text}", answer).token_ids)
+        assert len(ids) <= len(f"Q{text}.".encode()) + tiny_processor.image_sequence_length + _PROMPT_BYTES
 
     def test_every_question_is_tried(self, make, pictures):
         first, second = description(pictures, 0), description(pictures, 1, question="Tell me all. " + "calm " * 250)

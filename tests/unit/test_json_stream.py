@@ -95,6 +95,52 @@ def test_a_list_that_is_not_right_is_refused_as_when_it_is_read_whole(tmp_path, 
     assert str(streamed.value) == str(whole.value)
 
 
+SPACE = st.text(" \t\n\r", max_size=3)
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1 << 20])
+@FOLDER
+@given(st.lists(st.tuples(SPACE, VALUES, SPACE), max_size=5), SPACE, SPACE, SPACE)
+def test_white_space_anywhere(tmp_path, monkeypatch, block, items, before, inside, after):
+    block_size(monkeypatch, block)
+    texts = [left + json.dumps(value) + right for left, value, right in items]
+    file = tmp_path / "list.json"
+    file.write_bytes((before + "[" + (",".join(texts) or inside) + "]" + after).encode())
+    found = list(iterate_json(file))
+    assert [value for _, _, value in found] == [value for _, value, _ in items]
+    for (start, end, _), (_, value, _) in zip(found, items, strict=True):
+        assert file.read_bytes()[start:end] == json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("block", [1, 2, 7])
+def test_what_a_block_may_cut(tmp_path, monkeypatch, block):
+    block_size(monkeypatch, block)
+    values = [-12.5e-7, 1234567890123, 0.125, True, None, "\U0001f3a8 Grün \u2028 \\", {"\U0001f58c": [-1, 2e9]}]
+    for ascii_only in (False, True):  # as escapes, an astral character is two
+        file = tmp_path / "list.json"
+        file.write_text(json.dumps(values, ensure_ascii=ascii_only), encoding="utf-8")
+        assert [value for _, _, value in iterate_json(file)] == values
+
+
+def test_an_object_is_a_single_line(tmp_path):
+    file = tmp_path / "object.json"
+    file.write_text('{"a": [1]}')
+    assert list(iterate_json(file)) == [(0, 10, {"a": [1]})]
+    file.write_text('{\n"a": [1]}')
+    with pytest.raises(JsonError, match="line 1 column"):
+        list(iterate_json(file))
+
+
+def test_lines_that_are_not_right_as_values(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"a": 1}\n{"b": }\n\n{"c": NaN}\n{"d": 4}')
+    values = [value for _, _, value in iterate_json(file, faulty_lines=True)]
+    assert values[0] == {"a": 1} and values[3] == {"d": 4} and len(values) == 4
+    assert "line 2 column 7: not JSON" in str(values[1]) and "line 4: NaN is not a number" in str(values[2])
+    with pytest.raises(JsonError, match="line 2 column 7"):
+        list(iterate_json(file))
+
+
 def test_values_before_the_fault_are_given(tmp_path):
     file = tmp_path / "list.json"
     file.write_text('[{"a": 1}, {"b": 2}, {"c": }]')

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from artquant.data import record_file
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import RecordError, TrainingRecord, read_training_records
 from artquant.errors import ArtQuantError
@@ -83,6 +84,8 @@ def test_columns(tmp_path):
     assert np.isnan(columns.level_probs[1:]).all() and columns.scores.tolist() == [True, True, False, True, True]
     assert columns.text_bytes[2] == len("Describe it.") + len("Grün.".encode())
     assert columns.attributes == ("Color", "Mood") and columns.representatives == (0, 1, 2, 3)
+    assert columns.attribute.tolist() == [-1, 0, -1, 1, -1]
+    assert columns.pictures[0] == columns.pictures[3] and len(set(columns.pictures.tolist())) == 3
 
 
 def test_json_lines(tmp_path):
@@ -105,14 +108,19 @@ def test_indices(tmp_path):
         ({"id": "s0"}, r"record 3 \(id 's0'\): the same id as record 1"),
         ({"gt_score": 11}, r"record 3 \(id 's2'\): \"gt_score\" 11 is outside 1 to 10"),
         ({"conversations": []}, r"record 3 \(id 's2'\): \"conversations\" must be two turns"),
+        ({"id": "\ud800"}, r"record 3 .*\"id\" holds half a character"),
+        ({"image": "\ud800.png"}, r"record 3 \(id 's2'\): \"image\" holds half a character"),
+        ({"conversations": conversation("\udfff", "Good.")}, r"record 3 \(id 's2'\): .* holds half a character"),
+        ({"conversations": conversation("Rate.", "\ud800")}, r"record 3 \(id 's2'\): .* holds half a character"),
         ({"level_probs": [1.0]}, r"record 3 \(id 's2'\): \"level_probs\" has 1 entries for 5 rating words"),
     ],
 )
 def test_bad_record(tmp_path, change, message):
     records = [score_record(number) for number in range(4)]
     records[2] |= change
+    (tmp_path / "r.json").write_text(json.dumps(records))
     with pytest.raises(RecordError, match=message):
-        RecordFile(write(tmp_path / "r.json", records), tmp_path, 5, (1, 10))
+        RecordFile(tmp_path / "r.json", tmp_path, 5, (1, 10))
 
 
 def test_no_records(tmp_path):
@@ -128,6 +136,28 @@ def test_missing_pictures(images):
     with pytest.raises(RecordError, match=r"record 6 \(id 's9'\): no picture .*lost.png'; missing for 2 of 7 records"):
         RecordFile(file, images, check_images=True)
     assert len(RecordFile(write(images / "r.json", records[:5]), images, check_images=True)) == 5
+    file = write(images / "r.json", [score_record(0, image="x" * 300)])
+    with pytest.raises(RecordError, match="missing for 1 of 1 records"):
+        RecordFile(file, images, check_images=True)
+
+
+def test_pictures_are_not_opened(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    assert len(RecordFile(write(tmp_path / "r.json", [score_record(0)]), tmp_path, check_images=True)) == 1
+
+
+def test_a_file_that_changes_while_it_is_opened(tmp_path, monkeypatch):
+    file = write(tmp_path / "r.json", [score_record(number) for number in range(3)])
+    parse = record_file.parse_training_record
+
+    def parse_while_written(item, source, *arguments):
+        if source.endswith("record 3"):
+            os.replace(write(tmp_path / "new.json", [score_record(number, gt_score=1.5) for number in range(3)]), file)
+        return parse(item, source, *arguments)
+
+    monkeypatch.setattr(record_file, "parse_training_record", parse_while_written)
+    with pytest.raises(RecordError, match="was changed while it was in use"):
+        RecordFile(file, tmp_path)
 
 
 def test_a_file_that_changes_while_it_is_in_use(tmp_path):
@@ -179,6 +209,7 @@ def test_several_files(tmp_path):
     sets = RecordSets([first, second, third])
     assert len(sets) == 7 and list(sets) == [*first, *second, *third]
     assert sets[-1] == third[1] and sets[2:4] == [first[2], second[0]]
+    assert sets.columns.attribute.tolist() == [0, 0, 0, -1, -1, 1, 1]
     assert sets.columns.attributes == ("Color", "Mood") and sets.columns.representatives == (0, 3, 5)
     assert len(sets.columns) == 7 and sets.columns.scores.tolist() == [True] * 3 + [False] * 2 + [True] * 2
     with pytest.raises(IndexError):

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from artquant.jsonio import DECODER, JSON_FAULTS, JsonError, parse_json, read_text
 
-_BLOCK = 1 << 20  # bytes read at a time
+_BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")
 _AFTER_VALUE = frozenset(" \t\n\r,]}")
 
@@ -135,7 +135,8 @@ class _Window:
 
     def _more(self) -> bool:
         """Read on, unless the file has ended."""
-        block = self._stream.read(_BLOCK)
+        # What is cut off is begun anew each time, hence twice as much: a value of any size in few attempts.
+        block = self._stream.read(max(_BLOCK, len(self._text) - self._place))
         self._text = self._text[self._place :] + self._decode(block, final=not block)
         self._place = 0
         return bool(block)

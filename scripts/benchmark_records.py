@@ -1,8 +1,10 @@
 """How long training records take to open, and how much memory they keep: 10,000 and 100,000, short and long.
 
-    python scripts/benchmark_records.py
+    python scripts/benchmark_records.py [MODEL]
 
-Writes the files into a temporary folder (200 MB) and prints a Markdown table.
+Also how many samples a second are read and encoded, without pictures, by one process and by two workers. MODEL
+(default ModelZoo/demo, which scripts/demo.sh makes) gives the tokenizer. Writes the files into a temporary folder
+(200 MB) and prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -50,8 +53,39 @@ def write_records(file: Path, count: int, kind: str) -> None:
         stream.write("\n]\n")
 
 
-def measure(file: Path, results) -> None:
-    """Seconds to open, memory kept and at the peak while opening (MB), records read per second; in a fresh process."""
+class Texts:
+    """Records as token ids, read and encoded when asked for."""
+
+    def __init__(self, records, processor):
+        from artquant.prompts import PROMPTS
+
+        self.records, self.processor, self.prompt = records, processor, PROMPTS["artquant"]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> list[int]:
+        record = self.records[index]
+        encoded = self.prompt.encode_description(self.processor, record.question, record.answer)
+        return self.processor.expand(encoded.token_ids)
+
+
+def encoded_a_second(texts: Texts, indices: list[int], workers: int) -> float:
+    """Samples a second in batches of 32; starting the workers is not counted."""
+    from torch.utils.data import DataLoader
+
+    loader = iter(DataLoader(texts, 32, sampler=indices, num_workers=workers, collate_fn=len))
+    next(loader)
+    started = time.perf_counter()
+    return sum(loader) / (time.perf_counter() - started)
+
+
+def measure(file: Path, model: str, results) -> None:
+    """One row's numbers, in a fresh process.
+
+    Seconds to open, memory kept and at the peak while opening (MB), records read a second, memory kept after that (MB),
+    samples encoded a second without workers and with two.
+    """
     import resource
 
     import numpy as np
@@ -70,14 +104,26 @@ def measure(file: Path, results) -> None:
     started = time.perf_counter()
     for index in chosen:
         records[index]
-    results.put((opened, kept, peak, len(chosen) / (time.perf_counter() - started), memory() - before))
+    speed, after = len(chosen) / (time.perf_counter() - started), memory() - before
+
+    from artquant.models.mplug_owl2 import MPLUGOwl2Processor
+
+    texts = Texts(records, MPLUGOwl2Processor.from_pretrained(model))
+    encoded = [encoded_a_second(texts, chosen[:10_000], workers) for workers in (0, 2)]
+    results.put((opened, kept, peak, speed, after, *encoded))
 
 
 def main() -> None:
     """Measure and print the table."""
+    model = sys.argv[1] if len(sys.argv) > 1 else "ModelZoo/demo"
+    if not Path(model).is_dir():
+        sys.exit(f"{model}: no such folder; name a model, or make the demo's with scripts/demo.sh")
     context = multiprocessing.get_context("spawn")
-    print("| records | file | to open | kept | peak while opening | read at random | kept after reading |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| records | file | to open | kept | peak while opening | read at random | kept after reading | "
+        "encoded | with 2 workers |"
+    )
+    print("| --- " * 9 + "|")
     with tempfile.TemporaryDirectory() as folder:
         for number in range(50):
             Image.new("RGB", (20, 20)).save(Path(folder) / f"{number}.png")
@@ -86,13 +132,14 @@ def main() -> None:
                 file = Path(folder) / f"{kind}-{count}.json"
                 write_records(file, count, kind)
                 results = context.Queue()
-                process = context.Process(target=measure, args=(file, results))
+                process = context.Process(target=measure, args=(file, model, results))
                 process.start()
-                opened, kept, peak, speed, after = results.get()
+                opened, kept, peak, speed, after, alone, with_workers = results.get()
                 process.join()
                 print(
                     f"| {count:,} {kind}s | {file.stat().st_size / 1e6:.0f} MB | {opened:.1f} s | {kept:.0f} MB | "
-                    f"{peak:.0f} MB | {speed:,.0f} a second | {after:.0f} MB |",
+                    f"{peak:.0f} MB | {speed:,.0f} a second | {after:.0f} MB | "
+                    f"{alone:,.0f} a second | {with_workers:,.0f} a second |",
                     flush=True,
                 )
 

@@ -7,6 +7,7 @@ executed. A tensor that is missing or not known is an error that names it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +132,9 @@ def save_adapter(folder: Path, adapted: PeftModel, state_dict: dict[str, torch.T
         name for name, _ in adapted.named_parameters() if any(f"model.{part}." in name for part in VISUAL_PARTS)
     }
     visual = {name: state_dict[name].contiguous() for name in parameters if "lora_" not in name}
-    adapted.config.save_pretrained(folder)
+    config = copy.deepcopy(adapted.config)
+    config.__dict__.pop("quantization_config", None)  # says how this process held the base, not what the adapter is
+    config.save_pretrained(folder)
     adapted.peft_config["default"].save_pretrained(str(folder))
     save_file({name: value.contiguous() for name, value in lora.items()}, folder / "adapter_model.safetensors")
     save_file(visual, folder / "non_lora_trainables.safetensors")

@@ -25,6 +25,7 @@ from artquant.jsonio import read_json
 from artquant.models.adapters import CheckpointError, attach_adapter, complain, is_adapter
 from artquant.models.card import Card, adapter_chain
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL
 from artquant.models.quantize import Quantization, quantization_config
 from artquant.prompts import SUBJECT, Prompt, get_prompt
 from artquant.readouts import Readout
@@ -87,13 +88,14 @@ def load_network(
             f"{folder}: lies over another LoRA run, so its base cannot be held in {quantize}; "
             f"merge it first (artquant merge {folder} --out DIR)"
         )
-    network = load_network(whole, None, dtype, attention, quantize)
-    model = network.model
+    require_folder(whole)
+    model = _load_full(whole, dtype, attention, quantize)
     for adapter in reversed(adapters):
         require_folder(adapter)
         adapted = attach_adapter(model, adapter, trainable=False)
         model = adapted.get_base_model() if quantize else adapted.merge_and_unload()
-    return Network(model, network.processor)
+    own = next((adapter for adapter in adapters if (adapter / TOKENIZER_MODEL).is_file()), whole)
+    return Network(model, _load_processor(own, None, model.config))
 
 
 def load_model(
@@ -166,7 +168,7 @@ def _load_full(
 
 
 def _load_processor(folder: Path, base: Path | None, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
-    source = folder if (folder / "tokenizer.model").is_file() else base
+    source = folder if (folder / TOKENIZER_MODEL).is_file() else base
     if source is None:
         raise CheckpointError(
             f"{folder}: holds no tokenizer.model; name the base model's folder, which has one (--base DIR)"

@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 from artquant.errors import ArtQuantError
 from artquant.jsonio import read_json, write_json
 from artquant.models.adapters import ADAPTER_CONFIG, is_adapter, read_tensors
-from artquant.models.card import CARD, Card
-from artquant.models.checkpoints import LoadedModel, load_model, require_folder, save_model
+from artquant.models.card import Card
+from artquant.models.checkpoints import LoadedModel, describe_scale, load_model, require_folder
+from artquant.models.mplug_owl2 import MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL
 
 Form = Literal["merged", "lora", "full"]
 WeightsFormat = Literal["safetensors", "bin"]
@@ -29,6 +31,9 @@ _PUBLISHED_ADAPTER_KEYS = (
     *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r"),
     *("revision", "target_modules", "task_type"),
 )
+# What our configurations hold beside the published fields: where the base lay, and how it was held in training.
+_OURS = ("_name_or_path", "quantization_config")
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 @dataclass(frozen=True)
@@ -86,19 +91,72 @@ def export_model(
 def _write_whole(
     loaded: LoadedModel, source: Path, out: Path, form: Form, dtype: torch.dtype, weights_format: WeightsFormat
 ) -> None:
-    history = {"exported_from": str(source)}
-    card = source / CARD
-    if card.is_file():
-        history |= read_json(card)["history"]
     model = loaded.model.to(dtype)
     model.config.dtype = dtype
-    save_model(out, model, loaded.processor, loaded.prompt, loaded.readout, history, attributes=loaded.attributes)
-    if weights_format == "bin":
-        for file in (*out.glob("*.safetensors"), *out.glob("*.safetensors.index.json")):
-            file.unlink()
+    if weights_format == "safetensors":
+        model.save_pretrained(out)
+    else:
         _write_pickles(model.state_dict(), out)
+        model.config.architectures = [type(model).__name__]
+        model.generation_config.save_pretrained(out)
+    describe_scale(model.config, loaded.processor, loaded.prompt, loaded.readout)
+    model.config.save_pretrained(out)
     if form == "full":
-        (out / CARD).unlink()
+        _publish_config(out / "config.json", out)
+        _write_published_processor(loaded.processor, out)
+        return
+    card = Card.read(source)
+    history = {"exported_from": str(source)} | ({} if card is None else card.history)
+    loaded.processor.save_pretrained(out)
+    Card(loaded.prompt, loaded.readout, loaded.attributes, history).write(out)
+
+
+def _publish_config(file: Path, out: Path) -> None:
+    """A network's configuration for the published code: without what says how and where we loaded it."""
+    values = read_json(file)
+    kept = {key: value for key, value in values.items() if key not in _OURS}
+    write_json(out / "config.json", kept | {"use_cache": True})
+
+
+def _write_published_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
+    """Tokenizer and preprocessor as the base model is published with; current releases write them otherwise.
+
+    Without a word on `legacy`, the published code's release of transformers would take its older rules.
+    """
+    tokenizer, images = processor.tokenizer, processor.image_processor
+    (out / TOKENIZER_MODEL).write_bytes(processor.sentencepiece.serialized_model_proto())
+    tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name in _SPECIAL_TOKENS}
+    write_json(out / "special_tokens_map.json", tokens)
+    write_json(
+        out / "tokenizer_config.json",
+        tokens
+        | {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "clean_up_tokenization_spaces": False,
+            "legacy": False,
+            "model_max_length": tokenizer.model_max_length,
+            "padding_side": "right",
+            "sp_model_kwargs": {},
+            "tokenizer_class": "LlamaTokenizer",
+        },
+    )
+    views = {} if images.view_sizes is None else {"view_sizes": images.view_sizes}
+    write_json(
+        out / "preprocessor_config.json",
+        {
+            "crop_size": images.crop_size,
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_resize": True,
+            "feature_extractor_type": "CLIPFeatureExtractor",
+            "image_mean": images.image_mean,
+            "image_std": images.image_std,
+            "resample": images.resample,
+            "size": images.size,
+            **views,
+        },
+    )
 
 
 def _write_pickles(tensors: dict[str, torch.Tensor], out: Path) -> None:
@@ -133,7 +191,7 @@ def _write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_form
             torch.save(tensors, out / f"{stem}.bin")
         else:
             save_file(tensors, out / f"{stem}.safetensors")
-    shutil.copy(source / "config.json", out / "config.json")
+    _publish_config(source / "config.json", out)
     stored = json.loads((source / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     published = {key: stored.get(key) for key in _PUBLISHED_ADAPTER_KEYS}
-    write_json(out / ADAPTER_CONFIG, published | {"inference_mode": True})
+    write_json(out / ADAPTER_CONFIG, published | {"base_model_name_or_path": "", "inference_mode": True})

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from artquant.config.schema import RunConfig, StageConfig
+from artquant.errors import ArtQuantError
 from artquant.plan.stage import Assumptions, StagePlan, plan_stage, with_batch
 from artquant.plan.zero import read_zero
 
 Change = tuple[tuple[str, ...], str, RunConfig, StageConfig]  # settings, remark, and what they make of the two
 LARGEST = 256  # batches beyond are not looked at
+_LOWEST_RANK = 8  # of adapters, that is proposed
 _FILES = ("zero1.json", "zero2.json", "zero3.json", "zero2_offload.json", "zero3_offload.json")
 
 
@@ -45,23 +47,30 @@ def _first_fitting(changes: Iterable[Change], assumptions: Assumptions) -> Sugge
 
 
 def _largest_batch(config: RunConfig, stage: StageConfig, assumptions: Assumptions) -> int:
-    def fits(size: int) -> bool:
-        return plan_stage(config, with_batch(stage, size), assumptions).fits
+    unit = _unit(stage)
 
-    good, bad = stage.batch_size, None
-    while bad is None and good < LARGEST:
-        size = min(2 * good, LARGEST)
+    def fits(units: int) -> bool:
+        return plan_stage(config, with_batch(stage, units * unit), assumptions).fits
+
+    good, bad = stage.batch_size // unit, None
+    while bad is None and good * unit < LARGEST:
+        size = min(2 * good, LARGEST // unit)
         good, bad = (size, None) if fits(size) else (good, size)
     while bad is not None and bad - good > 1:
         size = (good + bad) // 2
         good, bad = (size, bad) if fits(size) else (good, size)
-    return good
+    return good * unit
+
+
+def _unit(stage: StageConfig) -> int:
+    """What a batch is a multiple of: pairs stay together."""
+    return 2 if stage.pairs else 1
 
 
 def _smaller_batches(config: RunConfig, stage: StageConfig) -> Iterator[Change]:
     """The batch halved, and halved again, with as many samples in a step as before."""
     size, accumulation = stage.batch_size, stage.accumulation
-    while size % 2 == 0:
+    while size % (2 * _unit(stage)) == 0:
         size, accumulation = size // 2, accumulation * 2
         key = f"stages.{stage.name}"
         settings = (f"{key}.batch_size={size}", f"{key}.accumulation={accumulation}")
@@ -79,6 +88,7 @@ def _changes(config: RunConfig, stage: StageConfig, assumptions: Assumptions) ->
     if model.quantize is None:
         yield from _deepspeed_changes(config, stage, assumptions)
         yield from _quantized(config, stage)
+    yield from _lower_rank(config, stage, assumptions)
     if model.dtype == "float32":
         changed = replace(config, model=replace(model, dtype="bfloat16"))
         yield ("model.dtype=bfloat16",), "less exact", changed, stage
@@ -86,6 +96,17 @@ def _changes(config: RunConfig, stage: StageConfig, assumptions: Assumptions) ->
         shorter = stage.max_length // 2
         remark = "only if no sample is longer; `artquant check` tells"
         yield (f"{key}.max_length={shorter}",), remark, config, replace(stage, max_length=shorter)
+
+
+def _lower_rank(config: RunConfig, stage: StageConfig, assumptions: Assumptions) -> Iterator[Change]:
+    """The highest lower rank of the adapters that makes the stage fit, if one does; their scale stays."""
+    lora, key = stage.trainable.lora, f"stages.{stage.name}.trainable.lora"
+    while lora is not None and lora.r % 2 == 0 and lora.r > _LOWEST_RANK:
+        lora = replace(lora, r=lora.r // 2, alpha=lora.alpha / 2)
+        changed = replace(stage, trainable=replace(stage.trainable, lora=lora))
+        if plan_stage(config, changed, assumptions).fits:
+            yield (f"{key}.r={lora.r}", f"{key}.alpha={lora.alpha}"), "the adapters hold less", config, changed
+            return
 
 
 def _deepspeed_changes(config: RunConfig, stage: StageConfig, assumptions: Assumptions) -> Iterator[Change]:
@@ -125,5 +146,14 @@ def _rank(file: Path) -> tuple[int, bool]:
 
 
 def plan_run(config: RunConfig, stages: list[StageConfig], assumptions: Assumptions) -> list[StagePlan]:
-    """Plans of several stages."""
+    """Plans of several stages.
+
+    Raises:
+        ArtQuantError: as `plan_stage`, or samples longer than every stage allows.
+    """
+    allowed = max(stage.max_length for stage in stages)
+    if assumptions.length is not None and assumptions.length > allowed:
+        raise ArtQuantError(
+            f"--length {assumptions.length}: training refuses samples of more than max_length, {allowed}; raise that"
+        )
     return [advise(config, stage, assumptions) for stage in stages]

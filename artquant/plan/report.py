@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from artquant.plan.advice import LARGEST
 from artquant.plan.sizes import shown
 from artquant.plan.stage import CHANNELS, CONTEXT, FRAGMENTATION, PROMPT_TOKENS, Assumptions, StagePlan
 
@@ -37,7 +38,8 @@ def _stage_lines(plan: StagePlan, assumptions: Assumptions) -> Iterator[str]:
         listed = ", ".join(f"{name} {shown(size)}" for name, size in plan.host.items())
         yield f"  main memory for each rank: {listed}"
     if plan.fits:
-        yield f"  fits, {shown(plan.margin)} to spare; largest batch_size that fits: {plan.largest_batch}"
+        more = " or more" if plan.largest_batch >= LARGEST else ""
+        yield f"  fits, {shown(plan.margin)} to spare; largest batch_size that fits: {plan.largest_batch}{more}"
         return
     yield f"  does not fit: {shown(-plan.margin)} too much"
     if not plan.suggestions:
@@ -59,6 +61,7 @@ def assumption_lines(plan: StagePlan, assumptions: Assumptions) -> Iterator[str]
         yield f"every position but the picture's and {PROMPT_TOKENS} of the prompt is learned (--learned)"
     yield "tensors are exact: the network, the loss and the backward pass are run with fake tensors at full depth"
     yield "a step that is not the first, with its optimizer states; scratch memory inside an operation is not counted"
+    yield "all micro-batches of a step are on the GPU when it begins; FlashAttention is planned as sdpa"
     yield "ZeRO-3 holds as many whole weights as stage3_max_live_parameters allows"
     if assumptions.device == "cuda":
         channels = f" and {shown(CHANNELS)} for communication" if assumptions.gpus > 1 else ""

@@ -106,11 +106,11 @@ def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setu
         _autocast_as_on_gpu(network)
     with FakeTensorMode():
         materialise(network)
-        inputs = batch.tensors()
+        batches = [batch.tensors() for _ in range(setup.accumulation)]  # fetched together: the loss counts over all
+        inputs = batches[0]
         memory = LiveMemory()
         with memory:
-            memory.category = "batch"
-            for value in inputs.values():
+            for value in (value for tensors in batches for value in tensors.values()):
                 if isinstance(value, torch.Tensor):
                     memory.count(value, "batch")
             states = states_of(network, memory, setup.ranks, setup.zero)

@@ -29,7 +29,8 @@ RESIDENT = ("frozen weights", "trainable weights", "optimizer states")
 class Assumptions:
     """What is planned for. device: "cuda", or "cpu" where there is no driver to allow for.
 
-    length: positions of the longest sample; None: max_length. learned: of its positions; None: all but the prompt.
+    length: positions of the longest sample, as far as max_length allows it; None: max_length. learned: of its
+    positions; None: all but the prompt.
     """
 
     gpus: int
@@ -51,7 +52,7 @@ class StagePlan:
     """A stage's needs on each rank, in bytes.
 
     parameters: trainable and all. needs: live at the peak, by category, allowances included. peaks: of each phase,
-    without allowances. host: in main memory, by category.
+    without allowances. host: in main memory, by category. largest_batch: that fits, looked for up to 256.
     """
 
     stage: str
@@ -133,7 +134,7 @@ def _simulated(
 def _batch(shape: Shape, stage: StageConfig, assumptions: Assumptions) -> Batch:
     config = shape.config
     image = config.image_sequence_length
-    length = assumptions.length or stage.max_length
+    length = min(assumptions.length or stage.max_length, stage.max_length)  # longer ones are refused in training
     if length <= image:
         raise ArtQuantError(f"stage {stage.name}: {length} positions do not hold a picture's {image} and any text")
     learned = assumptions.learned or max(1, length - image - PROMPT_TOKENS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from artquant.models.adapters import attach_adapter, is_adapter, save_adapter
 from artquant.models.card import Base, Card, adapter_chain, has_base
 from artquant.models.checkpoints import DTYPES, describe_scale, load_network, save_model
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.decoder import Multiway
 from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
 from artquant.train.checkpointing import force_to_disk
@@ -96,21 +98,48 @@ def continues(start: Path, base: Path, lora: LoraConfig) -> bool:
 
 
 def with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
-    """Lay a fresh adapter over a network; raises ArtQuantError if no module is of that name."""
-    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    """Lay a fresh adapter over a network; raises ArtQuantError if its modules are not linear layers of the decoder."""
+    require_targets(network, lora.target_modules)
     config = PeftLoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias="none",
-        target_modules=targets,
+        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
         task_type="CAUSAL_LM",
     )
     uniform = is_deepspeed_zero3_enabled()  # takes one number format only, and keeps float32 copies itself
-    try:
-        return get_peft_model(network, config, autocast_adapter_dtype=not uniform)
-    except ValueError as error:
-        raise ArtQuantError(f"lora.target_modules {targets!r}: no such module in the network ({error})") from error
+    return get_peft_model(network, config, autocast_adapter_dtype=not uniform)
+
+
+def require_targets(network: nn.Module, targets: str | Sequence[str]) -> None:
+    """Every target names modules of the network, and all of them are linear layers of the decoder.
+
+    Args:
+        targets: a regular expression over whole module names, or names, each of one module or the end of several.
+
+    Raises:
+        ArtQuantError: a target that names no module, or one that cannot be adapted.
+    """
+    modules = dict(network.named_modules())
+    for target in [targets] if isinstance(targets, str) else targets:
+        if isinstance(targets, str):
+            found = [name for name in modules if re.fullmatch(target, name)]
+        else:
+            found = [name for name in modules if f".{name}".endswith(f".{target}")]
+        if not found:
+            raise ArtQuantError(f"lora.target_modules {target!r}: no such module in the network")
+        for name in found:
+            if isinstance(modules[name], Multiway):
+                raise ArtQuantError(
+                    f"lora.target_modules {target!r}: {name} has a branch for text and one for pictures; name them "
+                    f"({name.rsplit('.', 1)[-1]}.multiway.0, .multiway.1)"
+                )
+            # Adapted elsewhere, a layer would be neither stored nor read as the published form has it.
+            if not (name.startswith("model.layers.") and isinstance(modules[name], nn.Linear)):
+                raise ArtQuantError(
+                    f"lora.target_modules {target!r}: {name} is no linear layer of the decoder; name those only"
+                )
 
 
 def choose_parameters(network: nn.Module, trainable: TrainableConfig) -> None:
@@ -145,7 +174,7 @@ def write_trained_model(
     dtype: torch.dtype,
     attributes: Sequence[str] = (),
 ) -> None:
-    """Write a stage's result: of a LoRA run the adapter form, otherwise one whole model.
+    """Write a stage's result: of a LoRA run the adapter form with its tokenizer, otherwise one whole model.
 
     The folder appears at once, when everything is in it.
     """
@@ -153,6 +182,7 @@ def write_trained_model(
     if isinstance(trained.model, PeftModel):
         describe_scale(trained.network.config, trained.processor, prompt, readout)
         save_adapter(partial, trained.model, state_dict)
+        trained.processor.save_pretrained(partial)
         Card(prompt, readout, tuple(attributes), history, Base.of(trained.adapter_over)).write(partial)
     else:
         with torch.device("meta"):

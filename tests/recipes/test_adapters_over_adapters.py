@@ -93,3 +93,20 @@ def test_going_on_over_changed_weights_is_refused(lab, lora_run, tmp_path, capsy
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
     assert lab.artquant("train", "--config", tmp_path / "run.yaml") == 2
     assert "was trained over another base than" in capsys.readouterr().err
+
+
+def test_tokenizer_and_preprocessor_are_those_it_was_trained_with(lab, lora_run, tmp_path, capsys):
+    """Whatever becomes of the base's own; and commands that only need a tokenizer take the folder by itself."""
+    model = lora_run / "scores" / "model"
+    assert lab.artquant("descriptions", "stats", lab.records("descriptions_level_1"), "--model", model) == 0
+    base = shutil.copytree(lab.base, tmp_path / "base")
+    for file in base.iterdir():
+        if "token" in file.name or "processor" in file.name:
+            file.unlink()
+    picture = list_pictures(lab.images)[0]
+    shown = []
+    for options in ((), ("--base", base)):
+        capsys.readouterr()
+        assert lab.artquant("score", picture, "--model", model, *options) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]

@@ -84,6 +84,13 @@ def test_adapters_learn_over_four_bits(lab, run):
     assert all(adapted.fullmatch(name) for name in changed)
 
 
+def test_result_does_not_say_how_its_base_was_held(lab, run):
+    """A base of any number format will do."""
+    model = run / "scores" / "model"
+    assert "quantization_config" not in json.loads((model / "config.json").read_text(encoding="utf-8"))
+    assert not any("absmax" in name or "quant" in name for name in lab.weights(model))
+
+
 def test_close_to_training_over_the_whole_base(lab, run, whole_run):
     for stage in ("descriptions", "scores"):
         over_four_bits, whole = ([line["loss"] for line in lab.history(place, stage)] for place in (run, whole_run))

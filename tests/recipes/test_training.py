@@ -103,11 +103,10 @@ def test_a_lora_stage_keeps_what_it_trained_alone(lab, lora_run):
     for stage in ("descriptions", "scores"):
         model = lora_run / stage / "model"
         weights = {"adapter_model.safetensors", "non_lora_trainables.safetensors"}
-        assert {path.name for path in model.iterdir()} == weights | {
-            "config.json",
-            "adapter_config.json",
-            "artquant.json",
-        }
+        processor = {path.name for path in lab.base.iterdir() if "token" in path.name or "processor" in path.name}
+        assert "tokenizer.model" in processor and "preprocessor_config.json" in processor
+        settings = {"config.json", "adapter_config.json", "artquant.json"}
+        assert {path.name for path in model.iterdir()} == weights | settings | processor
         by_itself, over = (load_network(model, base).model.state_dict() for base in (None, lab.base))
         assert all(by_itself[name].equal(over[name]) for name in over)
 

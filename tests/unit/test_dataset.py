@@ -139,18 +139,21 @@ class TestArtDataset:
         make(*(description(pictures, number) for number in range(50)), max_length=2048)
         assert len(encoded) == 2  # the one record that stands for all with its question: before and with the answer
 
+    @pytest.mark.parametrize("name", PROMPTS)
+    def test_bytes_that_a_prompt_adds(self, name):
+        """Texts known to be short enough are not encoded beforehand: true of any tokenizer, a byte a token at worst."""
+        prompt = PROMPTS[name]
+        around = prompt.context("") + " " + prompt.rating_answer("excellent") + "<s></s>"
+        assert len(around.encode()) <= _PROMPT_BYTES
+
     @settings(max_examples=60, deadline=None)
     @given(text=st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: "<|image|>" not in text))
-    @pytest.mark.parametrize("name", PROMPTS)
-    def test_no_sample_is_longer_than_its_bytes_allow(self, tiny_processor, name, text):
-        """What decides which texts cannot be too long and need not be encoded beforehand."""
-        prompt, known = PROMPTS[name], len(f"Q{text}A{text}".encode())
-        ids = tiny_processor.expand(prompt.encode_description(tiny_processor, f"Q{text}", f"A{text}").token_ids)
-        assert len(ids) <= known + tiny_processor.image_sequence_length + _PROMPT_BYTES
-        # A score's answer may be longer than the one in the file, of which only its presence is known.
-        answer = prompt.rating_answer("excellent")
-        ids = tiny_processor.expand(prompt.encode_description(tiny_processor, f"Q{text}", answer).token_ids)
-        assert len(ids) <= len(f"Q{text}.".encode()) + tiny_processor.image_sequence_length + _PROMPT_BYTES
+    def test_no_text_has_more_tokens_than_bytes(self, tiny_processor, text):
+        def length(answer: str) -> int:
+            encoded = PROMPTS["artquant"].encode_description(tiny_processor, "Describe this painting.", answer)
+            return len(tiny_processor.expand(encoded.token_ids))
+
+        assert length(f"A{text}") - length("A") <= len(text.encode())
 
     def test_every_question_is_tried(self, make, pictures):
         first, second = description(pictures, 0), description(pictures, 1, question="Tell me all. " + "calm " * 250)

@@ -122,6 +122,27 @@ def test_what_a_block_may_cut(tmp_path, monkeypatch, block):
         assert [value for _, _, value in iterate_json(file)] == values
 
 
+@pytest.mark.parametrize("text", ['[{"a": }, ' + "1, " * 10_000 + "1]", '["' + "a" * 30_000 + '"]'])
+def test_few_attempts_at_a_fault_or_a_long_value(tmp_path, monkeypatch, text):
+    attempts = []
+
+    class Counting(json.JSONDecoder):
+        def raw_decode(self, s, idx=0):
+            attempts.append(idx)
+            return super().raw_decode(s, idx)
+
+    block_size(monkeypatch, 16)
+    monkeypatch.setattr(json_stream, "DECODER", Counting())
+    file = tmp_path / "list.json"
+    file.write_text(text)
+    if "{" in text:
+        with pytest.raises(JsonError, match="line 1 column 8"):
+            list(iterate_json(file))
+    else:
+        assert [value for _, _, value in iterate_json(file)] == json.loads(text)
+    assert len(attempts) < 20
+
+
 def test_an_object_is_a_single_line(tmp_path):
     file = tmp_path / "object.json"
     file.write_text('{"a": [1]}')

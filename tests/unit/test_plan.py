@@ -116,7 +116,8 @@ def test_a_larger_batch_never_needs_less(file, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_longer_samples_never_need_less(file, dtype):
-    needed = [plan(file, f"model.dtype={dtype}", length=length).tensors for length in (50, 100, 200)]
+    settings = (f"model.dtype={dtype}", "stages.0.max_length=256")
+    needed = [plan(file, *settings, length=length).tensors for length in (50, 100, 200)]
     assert needed == sorted(needed) and needed[0] < needed[-1]
 
 
@@ -181,6 +182,42 @@ def test_the_largest_batch_fits_and_one_more_does_not(file):
     assert largest >= 8 and fits == {largest: True, largest + 1: False}
 
 
+def test_pairs_stay_together(file):
+    config = load_config(file, ["stages.0.pairs=true"])
+    [stage] = config.stages
+    size = advise(config, stage, Assumptions(1, int(1.05 * GIB))).largest_batch
+    fits = {
+        batch: plan_stage(config, replace(stage, batch_size=batch), Assumptions(1, int(1.05 * GIB))).fits
+        for batch in (size, size + 2)
+    }
+    assert size % 2 == 0 and fits == {size: True, size + 2: False}
+    nothing = advise(config, replace(stage, batch_size=2), Assumptions(1, 2**20))
+    assert not nothing.fits and not nothing.suggestions
+
+
+def test_a_lower_rank_is_proposed_where_it_helps(file):
+    overrides = ["stages.0.trainable.lora.r=1024", "stages.0.trainable.lora.alpha=2048.0", "stages.0.batch_size=1"]
+    config = load_config(file, overrides)
+    assumptions = Assumptions(1, plan_stage(config, config.stages[0], Assumptions(1, GIB)).total - 2**20)
+    proposed = [
+        one for one in advise(config, config.stages[0], assumptions).suggestions if "lora.r=" in one.settings[0]
+    ]
+    assert proposed[0].settings == ("stages.scores.trainable.lora.r=512", "stages.scores.trainable.lora.alpha=1024.0")
+    changed = load_config(file, [*overrides, *proposed[0].settings])
+    assert plan_stage(changed, changed.stages[0], assumptions).total == proposed[0].total <= assumptions.memory
+
+
+def test_all_micro_batches_of_a_step_are_there(file):
+    one, four = (plan(file, f"stages.0.accumulation={count}") for count in (1, 4))
+    assert four.needs["batch"] == 4 * one.needs["batch"] > 0
+    pictures = 8 * 3 * MODEL["image_size"] ** 2 * 4
+    assert one.needs["batch"] > pictures
+
+
+def test_samples_are_no_longer_than_allowed(file):
+    assert plan(file, length=5000).batch.length == 128  # this stage's max_length; another stage may allow more
+
+
 @pytest.mark.parametrize(("kind", "share"), [("nf4", 0.5), ("int8", 1.0)])
 def test_quantised_weights(file, kind, share):
     """Only the decoder's frozen linear layers shrink; the constants add 1 to 2 % of the widths of real models."""
@@ -224,6 +261,8 @@ def test_command(file, capsys):
     status, printed, _ = artquant(capsys, "plan", "--config", file, "--memory", "8GiB", "stages.0.batch_size=200")
     assert status == 0
     assert "fits" in printed and "GPU context (allowance)" in printed and "7B" not in printed
+    status, printed, _ = artquant(capsys, "plan", "--config", file, "--memory", "800GiB")
+    assert status == 0 and "largest batch_size that fits: 256 or more" in printed
     status, printed, _ = artquant(capsys, "plan", "--config", file, "--memory", "100MiB")
     assert status == 1 and "does not fit" in printed and "no single change" in printed
 
@@ -243,6 +282,7 @@ def test_command_as_json(file, capsys):
         (["--memory", "24GX"], "--memory '24GX'"),
         (["--memory", "1GiB", "--gpus", "0"], "--gpus must be at least 1"),
         (["--memory", "1GiB", "--length", "5"], "do not hold a picture's 5"),
+        (["--memory", "1GiB", "--length", "5000"], "max_length, 128"),
         (["--memory", "1GiB", "--learned", "500"], "--learned 500"),
         (["--memory", "1GiB", "--stage", "none"], "no stage 'none'"),
         (["--memory", "1GiB", "stages.0.deepspeed=missing.json"], "missing.json"),
@@ -271,7 +311,7 @@ def test_a_step_that_was_measured(file, overrides):
     """The same step with numbers: the real network, loss and optimizer; every live tensor is counted."""
     config = load_config(file, overrides)
     [stage] = config.stages
-    planned = plan(file, *overrides, length=100, learned=50)
+    planned = plan(file, *overrides, "stages.0.accumulation=1", length=100, learned=50)
     network = build_skeleton(read_shape(config.base).config, config.model, stage.trainable, deepspeed=False)
     materialise(network)
     for value in (*network.parameters(), *network.buffers()):

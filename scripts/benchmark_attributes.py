@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from artquant.attributes import APDD_ATTRIBUTES
 from artquant.data.images import list_pictures, load_image
 from artquant.infer import Scorer
+from artquant.texts.attributes import APDD_ATTRIBUTES
 
 
 def main() -> None:

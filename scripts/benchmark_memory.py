@@ -80,10 +80,10 @@ def prepare(folder: Path, case: Case) -> Path:
     import yaml
     from PIL import Image
 
-    from artquant.config.demo_model import DemoModelConfig
     from artquant.config.load import load_config
-    from artquant.data.scales import APDD_SCALE
-    from artquant.models.mplug_owl2.initialise import initialise_model
+    from artquant.labels.rating_scale import APDD_SCALE
+    from artquant.models.mplug_owl2.tiny import initialise_model
+    from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 
     draw = random.Random(0)
     syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
@@ -146,7 +146,7 @@ def measure(folder: Path) -> None:
 
     from artquant.config.load import load_config
     from artquant.train import build
-    from artquant.train import run as training
+    from artquant.train import stage as training
 
     found: dict[str, Any] = {"resident_before": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)

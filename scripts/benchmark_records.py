@@ -57,7 +57,7 @@ class Texts:
     """Records as token ids, read and encoded when asked for."""
 
     def __init__(self, records, processor):
-        from artquant.prompts import PROMPTS
+        from artquant.texts.prompt import PROMPTS
 
         self.records, self.processor, self.prompt = records, processor, PROMPTS["artquant"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from artquant.config.load import load_config
+from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
 from artquant.evaluate.join import join_by_id, read_predictions, read_truth
 from artquant.evaluate.metrics import evaluate_scores
-from artquant.paths import CONFIG_FILE, PREDICTIONS
 
 EPOCHS = (1, 2, 6)  # the last is the demo's
 RESAMPLES = 1000

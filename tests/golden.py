@@ -14,12 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from artquant.config.demo_model import DemoAbstractorConfig, DemoModelConfig, DemoTextConfig, DemoVisionConfig
+from artquant.batches.dataset import TASKS, Collator, EncodedSample
 from artquant.config.schema import LossConfig
-from artquant.data.dataset import TASKS, Collator, EncodedSample
-from artquant.jsonio import write_json
+from artquant.files.json_files import write_json
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
-from artquant.models.mplug_owl2.initialise import initialise_model
+from artquant.models.mplug_owl2.tiny import initialise_model
+from artquant.models.mplug_owl2.tiny_settings import (
+    DemoAbstractorConfig,
+    DemoModelConfig,
+    DemoTextConfig,
+    DemoVisionConfig,
+)
 from artquant.readouts import RatingLevels
 from artquant.train.objective import Objective
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from artquant.check.findings import Finding
+from artquant.check.picture_uses import Uses
 from artquant.check.sources import Entry, Place, Source
-from artquant.check.uses import Uses
 from artquant.data.images import ImageError
 from artquant.data.records import (
     IMAGE_TOKEN,
@@ -21,9 +21,9 @@ from artquant.data.records import (
     parse_training_record,
     read_image_records,
 )
-from artquant.data.scales import RatingScale
-from artquant.json_stream import iterate_json
-from artquant.jsonio import JsonError
+from artquant.files.json_files import JsonError
+from artquant.files.json_stream import iterate_json
+from artquant.labels.rating_scale import RatingScale
 
 # Kinds of findings by what a record's error says; the first that fits. Any other is a "record".
 _KINDS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from artquant.check.check import FileSummary, Report
 from artquant.check.findings import KINDS, Finding
-from artquant.check.run import FileSummary, Report
 
 EXAMPLES = 5  # findings of a kind that are shown unless all are
 

@@ -12,8 +12,8 @@ from typing import Any
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
 from artquant.data.records import TrainingRecord
-from artquant.data.scales import RatingScale
-from artquant.prompts import Prompt
+from artquant.labels.rating_scale import RatingScale
+from artquant.texts.prompt import Prompt
 
 # How far a distribution's expectation may lie from the score, as a share of the width: 0.225 on the scale 1 to 10, 0.1
 # on 1 to 5. Room for probabilities rounded to two decimals (0.14 on 1 to 10) and for DeQA-Score's rule, which keeps

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from artquant.check.findings import Finding
 from artquant.config.schema import LevelsConfig, RunConfig
 from artquant.data.records import ImageRecord, TrainingRecord
-from artquant.data.scales import RatingScale
-from artquant.prompts import Prompt, get_prompt
+from artquant.labels.rating_scale import RatingScale
+from artquant.texts.prompt import Prompt, get_prompt
 
 Split = Literal["training", "validation", "test", "to score"]
 HELD_OUT = ("validation", "test")  # splits that must not share pictures with training

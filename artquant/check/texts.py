@@ -7,9 +7,9 @@ from hashlib import blake2b
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
-from artquant.data.leaks import find_leaks
 from artquant.data.records import TrainingRecord
-from artquant.data.scales import RatingScale
+from artquant.labels.rating_scale import RatingScale
+from artquant.texts.leaks import find_leaks
 
 REPEATED = 3  # pictures with the same description from which on it is a finding
 _Group = tuple[str, "int | None"]  # file, and level where records say it

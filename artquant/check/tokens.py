@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Plan
 from artquant.data.records import TrainingRecord
-from artquant.data.scales import RatingScale
 from artquant.errors import ArtQuantError
-from artquant.models.backbone import BackboneProcessor
-from artquant.prompts import Prompt
+from artquant.labels.rating_scale import RatingScale
+from artquant.models.family import BackboneProcessor
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import Prompt
 
 
 def token_checks(plan: Plan) -> TokenChecks:

@@ -12,8 +12,8 @@ from artquant.errors import ArtQuantError
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what a configuration or the command line names; status 1 if there are errors."""
+    from artquant.check.check import Options, run_check
     from artquant.check.report import EXAMPLES, as_dict, as_text, verdict
-    from artquant.check.run import Options, run_check
 
     options = Options(
         pictures=not arguments.no_pictures,

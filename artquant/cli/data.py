@@ -30,10 +30,10 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 def _init_model(arguments: argparse.Namespace) -> int:
     from transformers.utils.logging import disable_progress_bar
 
-    from artquant.config.demo_model import DemoModelConfig
     from artquant.config.load import load_config
     from artquant.config.schema import LevelsConfig
-    from artquant.models.mplug_owl2.initialise import initialise_model
+    from artquant.models.mplug_owl2.tiny import initialise_model
+    from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 
     config = load_config(arguments.config, arguments.overrides, DemoModelConfig)
     disable_progress_bar()  # of writing

@@ -16,8 +16,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from artquant.data.description_levels import split_descriptions
-    from artquant.data.questions import read_questions
+    from artquant.texts.description_levels import split_descriptions
+    from artquant.texts.questions import read_questions
 
     report = split_descriptions(
         arguments.structured,
@@ -32,7 +32,7 @@ def _split(arguments: argparse.Namespace) -> int:
 
 
 def _join(arguments: argparse.Namespace) -> int:
-    from artquant.data.description_levels import join_descriptions
+    from artquant.texts.description_levels import join_descriptions
 
     report = join_descriptions(arguments.levels, arguments.out, _unescaped(arguments.separator))
     print(f"{arguments.out}: {_levels(report)}")
@@ -56,7 +56,7 @@ def _unescaped(separator: str) -> str:
 def _stats(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from artquant.data.description_stats import text_statistics
+    from artquant.texts.description_stats import text_statistics
 
     count_tokens = _token_counter(arguments.model) if arguments.model else None
     rows = {}
@@ -93,7 +93,7 @@ def _token_counter(model: Path):
 
 
 def _leaks(arguments: argparse.Namespace) -> int:
-    from artquant.data.leaks import KINDS, find_leaks
+    from artquant.texts.leaks import KINDS, find_leaks
 
     words = tuple(arguments.words.split(",")) if arguments.words else None
     counts, found, texts = dict.fromkeys(KINDS, 0), set(), 0
@@ -117,9 +117,9 @@ def _leaks(arguments: argparse.Namespace) -> int:
 
 def _texts(path: Path) -> list[tuple[int, str, str, str]]:
     """Record number, id, part and text of every description in a file."""
-    from artquant.data.description_levels import read_items
-    from artquant.data.descriptions import description_texts
     from artquant.errors import ArtQuantError
+    from artquant.texts.description_levels import read_items
+    from artquant.texts.descriptions import description_texts
 
     found = []
     for number, item in enumerate(read_items(path), start=1):

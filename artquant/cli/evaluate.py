@@ -55,7 +55,7 @@ def _settings(arguments: argparse.Namespace):
         if not pairs:
             raise ArtQuantError("give --config, or --predictions and --truth")
         return pairs, arguments.out, bootstrap, arguments.logistic, arguments.weights
-    from artquant.paths import EVALUATION, PREDICTIONS, run_folder
+    from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
 
     config = load_config(arguments.config, arguments.overrides)
     folder = run_folder(config)

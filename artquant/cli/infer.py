@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score the pictures of a run's configuration, or those named on the command line."""
     from transformers.utils.logging import disable_progress_bar
 
-    from artquant.infer.run import run_inference
+    from artquant.infer.score_files import run_inference
     from artquant.infer.scorer import Scorer
 
     model, base, settings, out = _settings(arguments)
@@ -69,7 +69,7 @@ def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tup
 
 def _origin(model: Path, base: Path | None) -> dict[str, object]:
     """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
-    from artquant.models.card import adapter_chain
+    from artquant.models.model_card import adapter_chain
 
     folders = adapter_chain(model, base, allow_other_base=True)  # the base was looked at when it was loaded
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
@@ -100,8 +100,8 @@ def _settings(arguments: argparse.Namespace):
         return arguments.model, arguments.base, InferConfig(**given), arguments.out
     from dataclasses import replace
 
-    from artquant.models.card import has_base
-    from artquant.paths import PREDICTIONS, final_model, run_folder
+    from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
+    from artquant.models.model_card import has_base
 
     config = load_config(arguments.config, arguments.overrides)
     model = arguments.model or final_model(config)

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _score(scorer, path, image, arguments: argparse.Namespace) -> None:
-    from artquant.infer.run import as_record
+    from artquant.infer.score_files import as_record
 
     [result] = scorer([image], attributes=arguments.attribute)
     if arguments.json:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import annotation files into a prepared folder and print what a configuration says about it."""
-    from artquant.data.scales import RATING_WORDS
+    from artquant.labels.rating_scale import RATING_WORDS
     from artquant.prepare.importers import IMPORTERS
-    from artquant.prepare.run import Settings, prepare
+    from artquant.prepare.prepare import Settings, prepare
 
     if arguments.name not in IMPORTERS:
         known = "; ".join(f"{name} ({importer.title})" for name, importer in IMPORTERS.items())

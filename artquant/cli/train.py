@@ -9,9 +9,9 @@ import signal
 import sys
 
 from artquant.config.load import load_config
+from artquant.config.run_paths import stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
-from artquant.paths import stage_model
 from artquant.train.launch import Machines, launch_command, run_processes
 from artquant.train.stages import chosen_stages
 
@@ -42,7 +42,7 @@ def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bo
     from transformers.utils.logging import disable_progress_bar
 
     from artquant.train.interruption import TrainingStopped
-    from artquant.train.run import run_training
+    from artquant.train.stage import run_training
 
     disable_progress_bar()  # of loading; training has its own
     first = os.environ.get("RANK", "0") == "0"

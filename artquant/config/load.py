@@ -20,7 +20,7 @@ import yaml
 
 from artquant.config.schema import ConfigError, RunConfig
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_text, write_text
+from artquant.files.json_files import read_text, write_text
 
 Schema = TypeVar("Schema")
 

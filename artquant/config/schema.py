@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from artquant.data.scales import APDD_SCALE
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE
 
 _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")

@@ -19,8 +19,8 @@ from typing import overload
 import numpy as np
 
 from artquant.data.records import MissingPictures, RecordError, TrainingRecord, parse_training_record
-from artquant.json_stream import iterate_json
-from artquant.jsonio import parse_json
+from artquant.files.json_files import parse_json
+from artquant.files.json_stream import iterate_json
 
 _REPRESENTATIVES = 1000  # different questions and attributes of which one record is remembered
 

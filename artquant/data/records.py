@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from artquant.data.images import list_pictures
 from artquant.errors import ArtQuantError
-from artquant.jsonio import parse_json, parse_json_lines, read_text
+from artquant.files.json_files import parse_json, parse_json_lines, read_text
 
 IMAGE_TOKEN = "<|image|>"
 TASKS = ("score", "description")

@@ -25,15 +25,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from artquant.data.scales import APDD_SCALE
-from artquant.data.soft_labels import SCORE_QUESTIONS, soft_labels
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
 from artquant.demo.descriptions import describe, draw_questions
 from artquant.demo.drawing import draw, palette_of
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json
-from artquant.prompts import get_prompt
+from artquant.files.json_files import read_json, write_json
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.labels.soft_labels import SCORE_QUESTIONS, soft_labels
+from artquant.texts.prompt import get_prompt
 
 logger = logging.getLogger(__name__)
 

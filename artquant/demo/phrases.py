@@ -6,8 +6,8 @@ word or a digit: the words say what is seen, understood or felt, and never what 
 
 from __future__ import annotations
 
-from artquant.data.questions import Questions
-from artquant.prompts import SUBJECT
+from artquant.texts.prompt import SUBJECT
+from artquant.texts.questions import Questions
 
 GRADES = 5
 _WORDINGS = Questions()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from artquant.data.scales import APDD_SCALE, RATING_WORDS
 from artquant.errors import ArtQuantError
 from artquant.evaluate.distribution import closed_set_moments, moments
-from artquant.jsonio import parse_json, parse_json_lines, read_text
+from artquant.files.json_files import parse_json, parse_json_lines, read_text
+from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
 
 _SUM_TOLERANCE = 1e-3  # probabilities written with few digits still pass
 _SCORE_TOLERANCE = 1e-6

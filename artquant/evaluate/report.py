@@ -12,7 +12,7 @@ from artquant.evaluate.distribution import DistributionDistances, gaussian_dista
 from artquant.evaluate.join import Joined, Weights, join_by_id, read_predictions, read_truth
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
-from artquant.jsonio import write_json
+from artquant.files.json_files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -21,15 +21,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from artquant.jsonio import read_json
+from artquant.files.json_files import read_json
 from artquant.models.adapters import CheckpointError, attach_adapter, complain, is_adapter
-from artquant.models.card import Card, adapter_chain
+from artquant.models.model_card import Card, adapter_chain
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL
 from artquant.models.quantize import Quantization, quantization_config
-from artquant.prompts import SUBJECT, Prompt, get_prompt
 from artquant.readouts import Readout
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import SUBJECT, Prompt, get_prompt
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -14,10 +14,10 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json
+from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import ADAPTER_CONFIG, is_adapter, read_tensors
-from artquant.models.card import Card
 from artquant.models.checkpoints import LoadedModel, describe_scale, load_model, require_folder
+from artquant.models.model_card import Card
 from artquant.models.mplug_owl2 import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL
 

@@ -11,7 +11,7 @@ from transformers.initialization import no_init_weights
 
 from artquant.config.schema import ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json
+from artquant.files.json_files import read_json
 from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
 from artquant.plan.quantized import NarrowLinear, narrow

@@ -15,9 +15,9 @@ from accelerate.utils import convert_outputs_to_fp32
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from artquant.plan.live import LiveMemory, Peak
+from artquant.plan.live_memory import LiveMemory, Peak
 from artquant.plan.network import materialise
-from artquant.plan.states import states_of
+from artquant.plan.rank_memory import states_of
 from artquant.plan.zero import ZeroSettings
 from artquant.train.objective import Objective
 
@@ -39,8 +39,8 @@ class Batch:
     levels: int = 5
 
     def tensors(self) -> dict:
-        """The batch as `artquant.data.dataset` describes it, of fake tensors: each sample is learned as a description
-        and scored, so that every term of the loss is there."""
+        """The batch as `artquant.batches.dataset` describes it, of fake tensors: each sample is learned
+        as a description and scored, so that every term of the loss is there."""
         texts, scored = self.size * self.learned, self.size
         views = (self.views,) if self.views else ()
         return {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json
+from artquant.files.json_files import read_json
 
 _BUCKET = 500_000_000  # DeepSpeed's default, in numbers
 _LIVE = 1_000_000_000

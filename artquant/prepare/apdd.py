@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from artquant.attributes import APDD_ATTRIBUTES
 from artquant.prepare.annotation import Annotation, Imported, PrepareError, Split, check_unique
 from artquant.prepare.columns import Columns, annotations_of
 from artquant.prepare.tables import Table, read_table
+from artquant.texts.attributes import APDD_ATTRIBUTES
 
 SPLIT_FILES: dict[str, Split] = {"train.csv": "train", "valid.csv": "validation", "test.csv": "test"}
 MASTER_FILE = "APDDv2-10023.csv"

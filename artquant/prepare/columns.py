@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from artquant.data.soft_labels import VOTES_TOLERANCE
+from artquant.labels.soft_labels import VOTES_TOLERANCE
 from artquant.prepare.annotation import CATEGORIES, SPLITS, Annotation, PrepareError, Split, check_image_name
 from artquant.prepare.tables import Table
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artquant.data.scales import APDD_SCALE, RatingScale
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare import apdd
 from artquant.prepare.annotation import Annotation, Imported, Source, Split
 from artquant.prepare.columns import Columns, annotations_of

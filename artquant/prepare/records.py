@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from artquant.data.descriptions import comment_record
-from artquant.data.scales import RatingScale
-from artquant.data.soft_labels import soft_labels
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RatingScale
+from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.annotation import Annotation, PrepareError
-from artquant.prompts import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, Prompt, get_prompt
+from artquant.texts.descriptions import comment_record
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, Prompt, get_prompt
 
 _CHUNK = 1024  # scores labelled together between two looks of the progress bar
 _APDD_WIDTH = 9.0  # of the scale on which ArtQuant's sigma is 1
@@ -27,7 +27,7 @@ class Labelling:
     """How scores become distributions, and how questions and answers are worded."""
 
     levels: RatingScale
-    method: str = "gaussian"  # of artquant.data.soft_labels.METHODS
+    method: str = "gaussian"  # of artquant.labels.soft_labels.METHODS
     sigma: float | None = None  # of the Gaussians, in score units; None: a ninth of the scale (APDDv2: 1)
     vote_values: tuple[float, ...] | None = None  # on the levels' scale
     subject: str = "painting"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from artquant.data.scales import RatingScale
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RatingScale
 from artquant.prepare.annotation import Annotation, PrepareError
 
 _DIGITS = 10  # of mapped scores, so that 7.5 does not become 7.500000000000001

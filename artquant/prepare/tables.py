@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant.jsonio import parse_json, parse_json_lines
+from artquant.files.json_files import parse_json, parse_json_lines
 from artquant.prepare.annotation import PrepareError, Source
 
 AVA_COUNTS = tuple(str(value) for value in range(1, 11))  # names given to AVA's ten columns of counts

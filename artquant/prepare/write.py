@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json, write_text
+from artquant.files.json_files import read_json, write_json, write_text
 from artquant.prepare.annotation import PrepareError
 
 CARD = "dataset.json"
@@ -27,7 +27,7 @@ def write_folder(
     Args:
         out: The folder; made if need be.
         records: By file name, of FILES.
-        card: What `artquant.prepare.card.make_card` gives; "files" with counts and checksums is added.
+        card: What `artquant.prepare.data_card.make_card` gives; "files" with counts and checksums is added.
         overwrite: Also replace files that no run of ours wrote or that were changed since, or another data set, and
             remove record files for which there are no records.
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from artquant.data.scales import RatingScale
-from artquant.data.soft_labels import soft_labels
 from artquant.errors import ArtQuantError
-from artquant.losses import distribution_divergence
-from artquant.prompts import Prompt, TextEncoder
+from artquant.labels.rating_scale import RatingScale
+from artquant.labels.soft_labels import soft_labels
+from artquant.readouts.losses import distribution_divergence
+from artquant.texts.prompt import Prompt, TextEncoder
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,22 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
+from artquant.batches.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.batches.pairs import PairSampler
+from artquant.config.run_paths import run_folder
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
-from artquant.data.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
-from artquant.data.pairs import PairSampler
 from artquant.data.record_file import RecordFile, RecordSets
 from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
 from artquant.models.checkpoints import LoadedModel
-from artquant.paths import run_folder
-from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
-from artquant.train.card import describe_stage
+from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore
 from artquant.train.interruption import StopRequest
 from artquant.train.network import TrainableNetwork, count_parameters
 from artquant.train.objective import Objective
 from artquant.train.progress import HISTORY, HistoryWriter
+from artquant.train.provenance import describe_stage
 from artquant.train.trainer import ArtTrainer, Safeguards
 from artquant.train.validation import EarlyStopping, Validation
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.jsonio import JsonError, read_json, write_json
+from artquant.files.json_files import JsonError, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from artquant.config.load import load_config, resolve, save_config
+from artquant.config.run_paths import CONFIG_FILE, run_folder
 from artquant.config.schema import RunConfig
 from artquant.errors import ArtQuantError
-from artquant.paths import CONFIG_FILE, run_folder
 
 # Settings of a stage that change neither what is learned nor what is written.
 _FREE_STAGE_SETTINGS = ("workers", "cache_pictures", "log_steps", "save_steps", "save_total")

@@ -17,12 +17,12 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.models.adapters import attach_adapter, is_adapter, save_adapter
-from artquant.models.card import Base, Card, adapter_chain, has_base
 from artquant.models.checkpoints import DTYPES, describe_scale, load_network, save_model
+from artquant.models.model_card import Base, Card, adapter_chain, has_base
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.decoder import Multiway
-from artquant.prompts import Prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import force_to_disk
 from artquant.train.weights import whole_size
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from artquant.batches.dataset import TASKS
 from artquant.config.schema import LossConfig
-from artquant.data.dataset import TASKS
-from artquant.losses import ScoreDistribution, outside_mass, pair_ranking_loss, token_cross_entropy
 from artquant.readouts import Readout
+from artquant.readouts.losses import ScoreDistribution, outside_mass, pair_ranking_loss, token_cross_entropy
 
 _SMALLEST_STD = 1e-3  # of a score, so that a preference between two certain ones stays finite
 
@@ -56,7 +56,7 @@ class Objective:
 
         Args:
             logits: [M, V] at the batch's `positions`.
-            batch: see `artquant.data.dataset`.
+            batch: see `artquant.batches.dataset`.
         """
         descriptions, texts, ratings = logits.split(list(batch["counts"]))
         description_ids, text_ids, _ = batch["token_ids"].split(list(batch["counts"]))

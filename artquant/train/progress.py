@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import ProgressCallback, TrainerCallback
 
-from artquant.jsonio import append_json_lines, read_json_lines, write_json_lines
+from artquant.files.json_files import append_json_lines, read_json_lines, write_json_lines
 
 HISTORY = "history.jsonl"
 

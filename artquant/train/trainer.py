@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
+from artquant.batches.dataset import EpochSampler
 from artquant.config.schema import OptimizerConfig
-from artquant.data.dataset import EpochSampler
 from artquant.errors import ArtQuantError
-from artquant.jsonio import JsonError, append_json_lines
-from artquant.prompts import Prompt
+from artquant.files.json_files import JsonError, append_json_lines
+from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
 from artquant.train.objective import Objective

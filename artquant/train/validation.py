@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from artquant.data.dataset import Collator
+from artquant.batches.dataset import Collator
 from artquant.data.images import load_image
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from golden import SCALES, golden_model
 
-from artquant.losses import ScoreDistribution, outside_mass, pair_ranking_loss
+from artquant.readouts.losses import ScoreDistribution, outside_mass, pair_ranking_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

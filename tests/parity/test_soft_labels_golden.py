@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from artquant.data.published_labels import known_std_soft_labels, published_soft_labels
-from artquant.data.soft_labels import soft_labels
+from artquant.labels.published_labels import known_std_soft_labels, published_soft_labels
+from artquant.labels.soft_labels import soft_labels
 
 
 @pytest.fixture(scope="module")

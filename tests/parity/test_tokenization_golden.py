@@ -7,8 +7,8 @@ import pytest
 from golden import WEIGHTS, WORDS
 
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Processor
-from artquant.prompts import END_TOKEN, PROMPTS, get_prompt
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import END_TOKEN, PROMPTS, get_prompt
 
 LEVEL_IDS = (15129, 1781, 6534, 6460, 4319)
 SCORE_QUESTIONS = ("How would you judge the quality of this painting?", "Rate the quality of this painting.")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from artquant.attributes import APDD_ATTRIBUTES
 from artquant.data.images import list_pictures
+from artquant.texts.attributes import APDD_ATTRIBUTES
 
 NAMES = [attribute.name for attribute in APDD_ATTRIBUTES]
 

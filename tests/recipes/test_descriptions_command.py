@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from artquant.jsonio import read_json, write_json
+from artquant.files.json_files import read_json, write_json
 
 
 def test_demo_levels_join_and_split_again(lab, tmp_path, capsys):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from artquant.jsonio import read_json_lines
+from artquant.files.json_files import read_json_lines
 
 WORDS = ["excellent", "good", "fair", "poor", "bad"]
 WEIGHTS = [10.0, 7.5, 5.0, 3.5, 1.0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from artquant.data.records import read_training_records
-from artquant.data.scales import APDD_SCALE
+from artquant.labels.rating_scale import APDD_SCALE
 
 nbclient = pytest.importorskip("nbclient", reason='needs the dev packages: pip install -e ".[dev]"')
 nbformat = pytest.importorskip("nbformat")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from artquant.jsonio import read_json, read_json_lines, write_json
+from artquant.files.json_files import read_json, read_json_lines, write_json
 
 TERMS = ("loss", "loss_score_text", "loss_score_distribution", "loss_in_level", "loss_rank")
 LOSS = {"score_text": 0.1, "score_distribution": 1.0, "rank": 2.0, "in_level": 0.5}

@@ -17,13 +17,13 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
+from artquant.batches.dataset import ArtDataset
 from artquant.config.schema import LevelsConfig, LossConfig
-from artquant.data.dataset import ArtDataset
 from artquant.data.records import read_image_records, read_training_records
 from artquant.infer.scorer import Scorer
 from artquant.models.checkpoints import LoadedModel, load_network
-from artquant.prompts import get_prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import get_prompt
 from artquant.train.checkpointing import CheckpointStore
 from artquant.train.objective import Objective
 from artquant.train.trainer import ArtTrainer
@@ -206,7 +206,7 @@ class TestPictures:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_record_found_too_long_only_in_training_stops_the_run(lab, tmp_path, capsys, monkeypatch, workers):
     """Beyond the longest texts that are encoded before; from a worker process it arrives as an error, too."""
-    monkeypatch.setattr("artquant.data.dataset._LONGEST", 0)
+    monkeypatch.setattr("artquant.batches.dataset._LONGEST", 0)
     records = json.loads(lab.records("descriptions_level_1").read_text())
     records = [record | {"id": str(number)} for number, record in enumerate([records[0]] * 6)]
     turns = records[4]["conversations"]

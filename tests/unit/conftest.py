@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from artquant.prepare.run import Settings, prepare
+from artquant.prepare.prepare import Settings, prepare
 
 BAID = "image,score\na.jpg,7.5\nb.jpg,3\nsub/c.jpg,10\n"
 

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from artquant.attributes import APDD_ATTRIBUTES
-from artquant.data.scales import APDD_SCALE
 from artquant.demo.phrases import LEVELS
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import PackedPrompts
 from artquant.infer.scorer import Scorer
+from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.checkpoints import LoadedModel, load_network
-from artquant.prompts import get_prompt
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.attributes import APDD_ATTRIBUTES
+from artquant.texts.prompt import get_prompt
 
 NAMES = tuple(attribute.name for attribute in APDD_ATTRIBUTES)
 PICTURES = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (30, 40, 3), np.uint8)) for i in range(3)]

@@ -14,10 +14,10 @@ from PIL import Image, ImageEnhance
 from planted import LEVELS, PICTURES, RECORDS, Planted, another_word, drawn, encoded, missing
 
 from artquant.check import pictures as check_pictures
+from artquant.check.check import Options, Report, run_check
 from artquant.check.duplicates import HAMMING_DISTANCE, _candidates, groups_of_copies
 from artquant.check.findings import KINDS
 from artquant.check.report import as_dict, as_text
-from artquant.check.run import Options, Report, run_check
 from artquant.check.sources import plan_from_config, plan_from_files
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from artquant.config.schema import LoraConfig as LoraDefaults
 from artquant.errors import ArtQuantError
 from artquant.models.adapters import PEFT_PREFIX, CheckpointError, attach_adapter, save_adapter
-from artquant.models.card import CARD
 from artquant.models.checkpoints import load_model, load_network, save_model
+from artquant.models.model_card import CARD
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM
-from artquant.prompts import get_prompt
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import get_prompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

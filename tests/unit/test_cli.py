@@ -110,7 +110,7 @@ import artquant
 import artquant.infer
 import artquant.models.checkpoints
 import artquant.models.mplug_owl2
-import artquant.train.run
+import artquant.train.stage
 print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])
 """
     assert python(code).splitlines()[-1] == "True True False"

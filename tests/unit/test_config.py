@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from artquant.config import schema
-from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config, resolve, save_config
 from artquant.config.schema import DataConfig, LoraConfig, LossConfig, OptimizerConfig, RunConfig, StageConfig
 from artquant.errors import ArtQuantError
+from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 
 RUN = """
 run: demo

@@ -9,10 +9,10 @@ import pytest
 
 from artquant import __version__
 from artquant.cli.arguments import build_parser
-from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config
 from artquant.config.schema import RunConfig
-from artquant.prompts import PROMPTS
+from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.texts.prompt import PROMPTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"

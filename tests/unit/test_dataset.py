@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from artquant.data.dataset import _PROMPT_BYTES, TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.batches.dataset import _PROMPT_BYTES, TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
-from artquant.prompts import PROMPTS
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import PROMPTS
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 PROBS = (0.1, 0.2, 0.4, 0.2, 0.1)
@@ -94,7 +94,7 @@ class TestArtDataset:
 
     def test_pictures_are_kept_only_if_asked_for(self, make, pictures, monkeypatch):
         read = []
-        import artquant.data.dataset as module
+        import artquant.batches.dataset as module
 
         load = module.load_image
         monkeypatch.setattr(module, "load_image", lambda path, **options: read.append(path) or load(path, **options))
@@ -121,12 +121,12 @@ class TestArtDataset:
 
     def test_too_long_among_many(self, make, pictures, monkeypatch):
         """The longest are encoded before training; one beyond that number arrives as a fault when its turn comes."""
-        monkeypatch.setattr("artquant.data.dataset._LONGEST", 1)
+        monkeypatch.setattr("artquant.batches.dataset._LONGEST", 1)
         long, longer = (description(pictures, number, answer="calm " * words) for number, words in ((3, 300), (4, 400)))
         few = [description(pictures, number) for number in range(3)]
         with pytest.raises(ArtQuantError, match=r"record 5 \(id 'r4'\): \d+ tokens"):
             make(*few, long, longer)
-        monkeypatch.setattr("artquant.data.dataset._LONGEST", 0)
+        monkeypatch.setattr("artquant.batches.dataset._LONGEST", 0)
         data = make(*few, long)
         assert "error" not in data[0] and "score.json record 4 (id 'r3')" in data[3]["fault"]
 

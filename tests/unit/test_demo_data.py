@@ -10,9 +10,6 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
-from artquant.attributes import attribute_phrase
-from artquant.data.scales import APDD_SCALE
-from artquant.data.soft_labels import SCORE_QUESTIONS
 from artquant.demo.attributes import ATTRIBUTES, WEIGHTS, panel_biases, to_scale, total
 from artquant.demo.canvas import Canvas, Style
 from artquant.demo.dataset import make_picture, write_demo_data
@@ -21,6 +18,9 @@ from artquant.demo.drawing import draw, stray_count
 from artquant.demo.phrases import GRADES, LEVELS, PHRASES, QUESTIONS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.labels.soft_labels import SCORE_QUESTIONS
+from artquant.texts.attributes import attribute_phrase
 
 IMAGES, SEED = 36, 3
 PLANS = tuple(

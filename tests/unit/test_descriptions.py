@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artquant.data.description_levels import join_descriptions, read_structured, split_descriptions
-from artquant.data.description_stats import text_statistics
-from artquant.data.descriptions import comment_record, comment_records
-from artquant.data.questions import Questions, read_questions
 from artquant.data.records import read_training_records
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json
+from artquant.files.json_files import read_json, write_json
+from artquant.texts.description_levels import join_descriptions, read_structured, split_descriptions
+from artquant.texts.description_stats import text_statistics
+from artquant.texts.descriptions import comment_record, comment_records
+from artquant.texts.questions import Questions, read_questions
 
 LEVELS = tuple(f"descriptions_level_{level}.json" for level in (1, 2, 3))
 FULL = {"image": "a.png", "perception": " Red.\n\nBlue. ", "cognition": "Un thème clair.", "emotion": "  Joy \u2028"}

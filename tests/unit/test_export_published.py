@@ -11,8 +11,8 @@ from artquant.config.schema import LoraConfig as LoraDefaults
 from artquant.models.adapters import save_adapter
 from artquant.models.checkpoints import load_network, save_model
 from artquant.models.export import export_model
-from artquant.prompts import get_prompt
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import get_prompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

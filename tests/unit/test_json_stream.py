@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artquant import json_stream
-from artquant.json_stream import iterate_json
-from artquant.jsonio import JsonError, read_json, read_json_lines
+from artquant.files import json_stream
+from artquant.files.json_files import JsonError, read_json, read_json_lines
+from artquant.files.json_stream import iterate_json
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

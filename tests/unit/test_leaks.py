@@ -2,10 +2,10 @@
 
 import pytest
 
-from artquant.data.leaks import KINDS, Leak, find_leaks, leaked_records
 from artquant.demo.dataset import write_demo_data
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json
+from artquant.files.json_files import read_json
+from artquant.texts.leaks import KINDS, Leak, find_leaks, leaked_records
 
 LEAKS = {
     "rating": """I rate this 7/10. | 8 out of 10 | a solid 6-7/10 | 85/100

@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from artquant.batches.dataset import TASKS, Collator, EncodedSample
 from artquant.config.schema import LossConfig
-from artquant.data.dataset import TASKS, Collator, EncodedSample
-from artquant.losses import (
+from artquant.readouts import RatingLevels
+from artquant.readouts.losses import (
     ScoreDistribution,
     binary_fidelity_loss,
     distribution_divergence,
@@ -22,7 +23,6 @@ from artquant.losses import (
     preference,
     token_cross_entropy,
 )
-from artquant.readouts import RatingLevels
 from artquant.train.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")

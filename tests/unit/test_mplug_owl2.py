@@ -4,15 +4,18 @@ import functools
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from golden import small_network, write_base
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+import artquant
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, register_auto_classes
 from artquant.models.mplug_owl2.abstractor import AbstractorLayer, CrossAttention, grid_table, sine_cosine_table
 from artquant.models.mplug_owl2.decoder import ModalitySplit, MPLUGOwl2Attention, MPLUGOwl2DecoderLayer
@@ -220,6 +223,9 @@ class TestForward:
         torch.testing.assert_close(outputs.attentions[0].sum(-1), torch.ones(2, 4, 9))
 
 
+PACKAGES = [Path(package.__file__).parent for package in (artquant, transformers)]
+
+
 class HostReads(TorchDispatchMode):
     """Where a forward asks the device for a value (on a GPU: waits for it), as the innermost Python file."""
 
@@ -234,9 +240,9 @@ class HostReads(TorchDispatchMode):
         indices = args[1] if name in ("index", "index_put", "index_put_") else ()
         by_mask = any(index is not None and index.dtype == torch.bool for index in indices)
         if name in self.OPERATIONS or by_mask:
-            stack = [frame.filename for frame in traceback.extract_stack()]
-            named = [file for file in stack if "artquant/" in file or "transformers/" in file]
-            self.files.append((named or stack)[-1].rsplit("/", 1)[1])
+            stack = [Path(frame.filename) for frame in traceback.extract_stack()]
+            named = [file for file in stack if any(file.is_relative_to(folder) for folder in PACKAGES)]
+            self.files.append((named or stack)[-1].name)
         return function(*args, **(kwargs or {}))
 
 

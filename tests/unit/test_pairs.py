@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
+from artquant.batches.dataset import Collator, EncodedSample
+from artquant.batches.pairs import PairSampler
 from artquant.config.schema import ConfigError, DataConfig, LossConfig, StageConfig
-from artquant.data.dataset import Collator, EncodedSample
-from artquant.data.pairs import PairSampler
 from artquant.data.record_file import RecordColumns
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError

@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from artquant.cli import main
-from artquant.config.demo_model import DemoModelConfig
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
-from artquant.models.mplug_owl2.initialise import network_config
+from artquant.models.mplug_owl2.tiny import network_config
+from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.plan.advice import advise
-from artquant.plan.live import LiveMemory
+from artquant.plan.live_memory import LiveMemory
 from artquant.plan.network import PUBLISHED, build_skeleton, materialise, read_shape
 from artquant.plan.report import assumption_lines
 from artquant.plan.sizes import GIB, parse_memory, shown

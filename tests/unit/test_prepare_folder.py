@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artquant.data.scales import APDD_SCALE, RatingScale
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare.annotation import Annotation
-from artquant.prepare.run import Settings, prepare
+from artquant.prepare.prepare import Settings, prepare
 from artquant.prepare.scale import Fit, choose_fit
 from artquant.prepare.split import assign_splits
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from artquant.data.records import read_image_records, read_training_records
-from artquant.data.scales import APDD_SCALE, RatingScale
-from artquant.data.soft_labels import soft_labels
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
+from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.columns import Columns
 from artquant.prepare.importers import IMPORTERS
-from artquant.prepare.run import Settings, prepare
+from artquant.prepare.prepare import Settings, prepare
 
 APDD_HEADER = (
     "filename,Artistic Categories,{score},Theme and logic,Creativity,Layout and composition,Space and perspective,"

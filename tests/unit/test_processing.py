@@ -10,7 +10,7 @@ from PIL import Image
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.processing import pad_to_square
-from artquant.prompts import PROMPTS
+from artquant.texts.prompt import PROMPTS
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
 STD = np.array([0.26862954, 0.26130258, 0.27577711])

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from artquant.errors import ArtQuantError
-from artquant.prompts import PROMPTS, PUBLISHED_SYSTEM, SCORE_QUESTIONS, Prompt, get_prompt
 from artquant.readouts import RatingLevels
+from artquant.texts.prompt import PROMPTS, PUBLISHED_SYSTEM, SCORE_QUESTIONS, Prompt, get_prompt
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 QUESTION = "Rate the quality of this painting."

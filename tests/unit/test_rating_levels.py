@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artquant.errors import ArtQuantError
-from artquant.prompts import PROMPTS
 from artquant.readouts import READOUTS, RatingLevels
+from artquant.texts.prompt import PROMPTS
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 WEIGHTS = (10.0, 7.5, 5.0, 3.5, 1.0)

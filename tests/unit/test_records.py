@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artquant import jsonio
 from artquant.data.records import (
     ImageRecord,
     TrainingRecord,
@@ -17,6 +16,7 @@ from artquant.data.records import (
     read_training_records,
 )
 from artquant.errors import ArtQuantError
+from artquant.files import json_files as jsonio
 
 REMOVE = object()
 

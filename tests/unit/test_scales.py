@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artquant.data.scales import APDD_SCALE, RATING_WORDS, RatingScale
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale
 
 
 @pytest.mark.parametrize(

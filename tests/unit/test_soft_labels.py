@@ -9,14 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from artquant.data.published_labels import known_std_soft_labels, published_soft_labels
-from artquant.data.scales import APDD_SCALE
-from artquant.data.soft_labels import (
+from artquant.errors import ArtQuantError
+from artquant.labels.published_labels import known_std_soft_labels, published_soft_labels
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.labels.soft_labels import (
     METHODS,
     VOTES_TOLERANCE,
     soft_labels,
 )
-from artquant.errors import ArtQuantError
 
 LEVELS = np.array(APDD_SCALE.values)
 EXACT = ("gaussian", "two-level")
@@ -322,5 +322,5 @@ def test_known_std_falls_back_is_renormalised_and_not_turned_over():
 
 
 def test_import_needs_neither_scipy_nor_torch():
-    code = "import sys, artquant.data.soft_labels; sys.exit(bool({'scipy', 'torch'} & set(sys.modules)))"
+    code = "import sys, artquant.labels.soft_labels; sys.exit(bool({'scipy', 'torch'} & set(sys.modules)))"
     assert run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,6 @@
 """Published rules for score distributions, with the published results: ArtQuant's notebook and DeQA-Score.
 
-Legend: N = number of scores, K = number of rating words. `artquant.data.soft_labels.soft_labels` calls both; use them
+Legend: N = number of scores, K = number of rating words. `artquant.labels.soft_labels.soft_labels` calls both; use them
 directly for what it leaves out (mu and sigma of the first, rows of the second as published).
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from artquant.data.gaussian_labels import softmax
-from artquant.data.label_rules import checked_levels, checked_scores, numbers, two_level
 from artquant.errors import ArtQuantError
+from artquant.labels.gaussian_labels import softmax
+from artquant.labels.rules import checked_levels, checked_scores, numbers, two_level
 
 # DeQA-Score's rule guards its divisions with these; they are kept so that labels agree with published ones.
 _CORRECTION_EPSILON = 1e-9

@@ -11,7 +11,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from artquant.plan.live import ELSEWHERE, LiveMemory
+from artquant.plan.live_memory import ELSEWHERE, LiveMemory
 from artquant.plan.zero import ZeroSettings
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from artquant.data.gaussian_labels import gaussian_labels
-from artquant.data.label_rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
 from artquant.errors import ArtQuantError
-from artquant.prompts import SCORE_QUESTIONS as QUESTION_PATTERNS
-from artquant.prompts import SUBJECT
+from artquant.labels.gaussian_labels import gaussian_labels
+from artquant.labels.rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
+from artquant.texts.prompt import SCORE_QUESTIONS as QUESTION_PATTERNS
+from artquant.texts.prompt import SUBJECT
 
 # Each method with the options that it takes.
 _OPTIONS = {
@@ -58,7 +58,7 @@ def soft_labels(
     [-10, 10], so it suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to
     8 % of the scale (where std is large and the score near an end). It is corrected here in two points where the
     published rule gives no distribution to learn from (sums above 1, Gaussians turned over);
-    `artquant.data.published_labels.known_std_soft_labels` leaves those.
+    `artquant.labels.published_labels.known_std_soft_labels` leaves those.
 
     Args:
         scores: [N] mean scores, within [min(levels), max(levels)]. With `votes` they may be None (the votes' mean), and
@@ -97,7 +97,7 @@ def soft_labels(
     if method == "gaussian":
         return gaussian_labels(scores_N, levels_K, 1.0 if sigma is None else sigma)
     if method in ("published", "known-std"):
-        from artquant.data import published_labels
+        from artquant.labels import published_labels
 
         if method == "published":
             return published_labels.published_soft_labels(scores_N, levels_K)[0]

@@ -38,9 +38,9 @@ from artquant.data.images import ImageError, load_image
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
-from artquant.models.backbone import BackboneProcessor
-from artquant.prompts import Prompt
+from artquant.models.family import BackboneProcessor
 from artquant.readouts import Readout
+from artquant.texts.prompt import Prompt
 
 TASKS = ("description", "score_text", "score_distribution")
 _LONGEST = 2000  # longest texts that are encoded before training begins

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant.data.descriptions import PARTS, description_record
-from artquant.data.questions import LEVELS, Questions
 from artquant.data.records import TrainingRecord, read_training_records
 from artquant.errors import ArtQuantError
-from artquant.jsonio import parse_json, parse_json_lines, read_text, write_json, write_json_lines
-from artquant.prompts import IMAGE_TOKEN
+from artquant.files.json_files import parse_json, parse_json_lines, read_text, write_json, write_json_lines
+from artquant.texts.descriptions import PARTS, description_record
+from artquant.texts.prompt import IMAGE_TOKEN
+from artquant.texts.questions import LEVELS, Questions
 
 SEPARATOR = " "
 _RECORD_KEYS = ("conversations", "task_type", "level", "level_probs", "attribute")  # not a structured record's

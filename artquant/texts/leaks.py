@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from artquant.data.descriptions import description_texts
-from artquant.data.leak_patterns import leak_patterns
-from artquant.data.scales import RATING_WORDS
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RATING_WORDS
+from artquant.texts.descriptions import description_texts
+from artquant.texts.leak_patterns import leak_patterns
 
 KINDS = ("rating", "score", "points", "stars", "percent", "verdict")
 

@@ -1,14 +1,14 @@
 """The discretised Gaussian whose expectation is the score, solved exactly (ArtQuant, section 3.2).
 
-Legend: N = number of scores, K = number of rating words. Called through `artquant.data.soft_labels.soft_labels`.
+Legend: N = number of scores, K = number of rating words. Called through `artquant.labels.soft_labels.soft_labels`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from artquant.data.label_rules import numbers
 from artquant.errors import ArtQuantError
+from artquant.labels.rules import numbers
 
 _CHUNK = 8192  # scores solved together: small enough for the processor's cache
 _MOST_STEPS = 400  # four to six are usual; halving alone needs under 200

@@ -12,16 +12,16 @@ from pathlib import Path
 from safetensors.torch import load_file
 from transformers import TrainingArguments, set_seed
 
+from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, read_json_lines, write_json_lines
+from artquant.files.json_files import read_json, read_json_lines, write_json_lines
 from artquant.models.adapters import is_adapter
-from artquant.models.card import has_base
 from artquant.models.checkpoints import DTYPES, trained_attributes
 from artquant.models.export import export_model
-from artquant.paths import run_folder, stage_model, start_folder
-from artquant.prompts import get_prompt
+from artquant.models.model_card import has_base
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import get_prompt
 from artquant.train.build import build_trainer, stage_safeguards, training_arguments
 from artquant.train.checkpointing import read_manifest
 from artquant.train.claim import claim_run

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from artquant.jsonio import DECODER, JSON_FAULTS, JsonError, parse_json, read_text
+from artquant.files.json_files import DECODER, JSON_FAULTS, JsonError, parse_json, read_text
 
 _BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -11,15 +11,15 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from artquant.config.demo_model import DemoModelConfig
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json
+from artquant.files.json_files import read_json, write_json
 from artquant.models.checkpoints import DTYPES
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
-from artquant.prompts import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 

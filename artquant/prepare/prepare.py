@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from artquant.data.scales import RATING_WORDS
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RATING_WORDS
 from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique
-from artquant.prepare.card import make_card
 from artquant.prepare.columns import Columns
+from artquant.prepare.data_card import make_card
 from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
 from artquant.prepare.scale import choose_fit

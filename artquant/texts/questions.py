@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from artquant.errors import ArtQuantError
-from artquant.prompts import IMAGE_TOKEN, SUBJECT
+from artquant.texts.prompt import IMAGE_TOKEN, SUBJECT
 
 LEVELS = (1, 2, 3)  # perception, + cognition, + emotion
 

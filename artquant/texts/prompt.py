@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
-from artquant.attributes import attribute_phrase
 from artquant.errors import ArtQuantError
+from artquant.texts.attributes import attribute_phrase
 
 IMAGE_TOKEN = "<|image|>"
 END_TOKEN = "</s>"

@@ -1,4 +1,4 @@
-"""The regular expressions behind :mod:`artquant.data.leaks`, put together from named fragments; English.
+"""The regular expressions behind :mod:`artquant.texts.leaks`, put together from named fragments; English.
 
 Each kind comes with clues: a text without any of them is not searched, which makes most texts quick.
 """

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from artquant.check.findings import Finding, in_order
 from artquant.check.names import SimilarNames
+from artquant.check.picture_uses import Uses
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
 from artquant.check.sources import Plan
 from artquant.check.texts import DescriptionChecks
-from artquant.check.uses import Uses
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json
+from artquant.files.json_files import read_json
 
 PREPROCESSOR = "preprocessor_config.json"
 

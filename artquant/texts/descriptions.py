@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from artquant.data.questions import Questions
 from artquant.errors import ArtQuantError
-from artquant.prompts import IMAGE_TOKEN
+from artquant.texts.prompt import IMAGE_TOKEN
+from artquant.texts.questions import Questions
 
 PARTS = ("perception", "cognition", "emotion")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from artquant import __version__
-from artquant.data.scales import RatingScale
+from artquant.labels.rating_scale import RatingScale
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
 from artquant.prepare.scale import Fit

@@ -9,11 +9,11 @@ from typing import Any
 
 from artquant import __version__
 from artquant.errors import ArtQuantError
-from artquant.jsonio import read_json, write_json
+from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import CheckpointError, is_adapter
 from artquant.models.fingerprint import fingerprint
-from artquant.prompts import Prompt
 from artquant.readouts import READOUTS, Readout
+from artquant.texts.prompt import Prompt
 
 CARD = "artquant.json"
 

@@ -1,7 +1,7 @@
 """Checks of scores and rating values, and the rules for score distributions that need no search.
 
 Legend: N = number of scores, K = number of rating words, C = number of values that a rater could choose. Called through
-`artquant.data.soft_labels.soft_labels`.
+`artquant.labels.soft_labels.soft_labels`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from artquant.data.images import ImageError, load_image
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
+from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
 from artquant.infer.scorer import Score, Scorer
-from artquant.jsonio import append_json_lines, read_json, read_json_lines, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""From records to batches: samples, their order, and what the network takes."""

@@ -1,0 +1,1 @@
+"""Reading and writing files that a crash leaves whole."""

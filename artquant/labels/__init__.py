@@ -1,0 +1,1 @@
+"""Rating scales, true scores and distributions over rating words."""

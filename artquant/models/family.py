@@ -1,0 +1,253 @@
+"""What the rest of the code asks of a family of networks: the seam at which another backbone fits in.
+
+A family is one folder beside this file, with the same file names in each, and one entry in
+`artquant.models.families.FAMILIES`. Nothing outside that folder knows which families there are.
+
+Shape legend: B rows, T positions (those of the picture included), D hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from artquant.config.schema import Loading
+    from artquant.readouts.readout import Readout
+    from artquant.texts.prompt import Exchange, Prompt
+
+Part = Literal["vision", "projector", "decoder", "head", "adapters", "new_rows", "readout"]
+PARTS: tuple[Part, ...] = ("vision", "projector", "decoder", "head", "adapters", "new_rows", "readout")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which part of a network a parameter belongs to, told by its name.
+
+    prefixes: names of modules, by part; of two that fit the longer counts. rest: the part of all others.
+    """
+
+    prefixes: Mapping[Part, tuple[str, ...]]
+    rest: Part
+
+    def of(self, name: str) -> Part:
+        """The part of a parameter, by its name inside or outside of an adapter's or a `ScoringNetwork`'s wrapping."""
+        if "lora_" in name:
+            return "adapters"
+        if ".trainable_tokens_" in name:
+            return "new_rows"
+        name = bare_name(name)
+        if name.startswith("readout_head."):
+            return "readout"
+        fitting = [(prefix, part) for part, found in self.prefixes.items() for prefix in found if _lies_in(name, prefix)]
+        return max(fitting, key=lambda entry: len(entry[0]), default=("", self.rest))[1]
+
+    def modules(self, part: Part) -> tuple[str, ...]:
+        """Names of the modules that a part is made of; empty for the rest."""
+        return self.prefixes.get(part, ())
+
+
+def bare_name(name: str) -> str:
+    """A parameter's or module's name in the plain network, without what wrappers put before or into it."""
+    for wrapper in ("network.", "base_model.model."):
+        name = name.removeprefix(wrapper)
+    return name.replace(".base_layer.", ".").replace(".original_module.", ".")
+
+
+def _lies_in(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation as its family writes it, and as token ids in which the picture is one id.
+
+    The picture stands before everything that is learned, so a place counted from the row's end stays where it is when
+    the picture's token is expanded.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class NetworkInputs(Mapping[str, torch.Tensor]):
+    """What a network's forward takes, by name: `input_ids`, `attention_mask` [B, T] and what the family needs beside.
+
+    Rows are padded on one side; pictures come in the order of the rows, in whatever tensors the family makes of them.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]):
+        self.tensors = dict(tensors)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def ends(self) -> torch.Tensor:
+        """[B] int64: one past the last real position of each row, padded on whichever side."""
+        mask = self.tensors["attention_mask"]
+        return mask.shape[1] - mask.flip(1).argmax(1)
+
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None = None, **options) -> NetworkInputs:
+        """The same on a device; floating-point tensors in a number format, if one is given."""
+        return NetworkInputs(
+            {
+                name: value.to(device=device, dtype=dtype if value.is_floating_point() else None, **options)
+                for name, value in self.tensors.items()
+            }
+        )
+
+    def pin_memory(self) -> NetworkInputs:
+        """The same in memory that is copied to a GPU faster."""
+        return NetworkInputs({name: value.pin_memory() for name, value in self.tensors.items()})
+
+
+class Processor(Protocol):
+    """Pictures and sentences to a network's inputs. Picklable: processes that read pictures get a copy."""
+
+    @property
+    def picture_positions(self) -> int:
+        """Positions that a picture takes; where that depends on its size, those of a large square one."""
+
+    @property
+    def longest(self) -> int | None:
+        """Positions that the network can take; None: not said."""
+
+    def text(self, exchange: Exchange) -> str:
+        """A question about one picture and its answer, or the answer's beginning, in the family's chat form.
+
+        The picture is one token in it. Of an answer that goes on nothing stands behind its last word; a complete one is
+        followed by what ends a turn.
+
+        Raises:
+            ArtQuantError: the chat form does not keep the answer as it is.
+        """
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of such a text; the picture is one id, or as few as the text says."""
+
+    def picture(self, image: Image.Image) -> Any:
+        """An RGB picture prepared as far as it can be without a text, to be kept in memory or sent to a process."""
+
+    def inputs(self, rows: Sequence[Row], pictures: Sequence[Any], padding_side: str = "right") -> NetworkInputs:
+        """Rows with one prepared picture each -> all that the network's forward takes, on the CPU.
+
+        Raises:
+            ArtQuantError: a row does not end with the tokens that it should end with.
+        """
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of one row of ids, without special tokens and pictures."""
+
+    def add_words(self, words: Sequence[str]) -> None:
+        """Make words single tokens, in this order at the vocabulary's end; those that are there already stay."""
+
+    def word_id(self, word: str) -> int | None:
+        """The id of an added word; None: there is none."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens, added words included."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """What fills up short rows."""
+
+    def save_pretrained(self, save_directory: Path | str) -> Any:
+        """Write the files that `Family.processor` reads."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form in which a family's models are published.
+
+    title: what it is. whole: all weights; otherwise a LoRA run. readouts: kinds that it can hold.
+    """
+
+    title: str
+    whole: bool
+    readouts: tuple[str, ...]
+
+
+class Family(Protocol):
+    """One kind of network; an object without state."""
+
+    model_types: tuple[str, ...]  # of `config.json`
+    forms: Mapping[str, Form]  # published folders that it can write, beside our own
+    packs: bool  # whether prompts that share their beginning can be read in one pass, by a mask of every pair
+    TinySettings: ClassVar[type]  # frozen dataclass: every setting of its small drawn networks
+
+    def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
+        """The network's configuration.
+
+        Raises:
+            CheckpointError: it cannot be used: another model type, no vision, a package that is not there.
+        """
+
+    def published_config(self) -> PretrainedConfig | None:
+        """The shape of the best-known model of the family, for plans without its folder; None: there is none."""
+
+    def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> PreTrainedModel:
+        """The network with the weights of a folder that holds all of them.
+
+        Raises:
+            CheckpointError: a file or tensor is missing, unreadable or unexpected.
+        """
+
+    def empty(self, config: PretrainedConfig) -> PreTrainedModel:
+        """The network without weights of its own, on the current device."""
+
+    def processor(self, folder: Path, config: PretrainedConfig) -> Processor:
+        """The processor that lies in a folder.
+
+        Raises:
+            CheckpointError: a file of it is missing or cannot be read.
+        """
+
+    def holds_processor(self, folder: Path) -> bool:
+        """Whether a processor lies in a folder."""
+
+    def parts(self, network: nn.Module) -> Parts:
+        """Which parameters are whose."""
+
+    def lora_targets(self, parts: Parts) -> str:
+        """The linear layers of the decoder that get adapters where nothing else is said: a regular expression."""
+
+    def target_fault(self, name: str, module: nn.Module) -> str | None:
+        """Why a module that somebody named cannot get an adapter, with advice; None: nothing speaks against it."""
+
+    def published_card(self, folder: Path, processor: Processor, values: Sequence[float] | None) -> tuple[Prompt, Readout]:
+        """How a folder that was not written here is asked and read. values: of the rating words, instead of its own.
+
+        Raises:
+            CheckpointError: it does not say.
+        """
+
+    def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
+        """Put into the network's configuration what published code reads scores by, if it knows the readout."""
+
+    def write_published(self, form: str, source: Path, out: Path, **options: Any) -> None:
+        """Write a model in a published form; see `artquant.models.export`."""
+
+    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
+        """Inputs of the shapes that training samples of a length have, a picture in each, for the plan.
+
+        Raises:
+            ArtQuantError: the length does not hold a picture and any text.
+        """
+
+    def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
+        """Write a small network with drawn weights and a tokenizer of its own, in which rating words are one token."""

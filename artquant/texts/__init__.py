@@ -1,0 +1,1 @@
+"""Sentences: prompts, questions, descriptions, and what gives a score away."""

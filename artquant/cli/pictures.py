@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from artquant.cli.arguments import given_loading
 from artquant.data.images import ImageError, load_image
 
 
@@ -21,12 +22,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.base,
         arguments.device or "auto",
-        arguments.dtype or "float32",
-        arguments.attention or "sdpa",
         prompt=arguments.prompt,
         weights=arguments.weights,
-        quantize=arguments.quantize,
         allow_other_base=arguments.allow_other_base,
+        **given_loading(arguments),
     )
     if arguments.command == "score":
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())

@@ -113,7 +113,7 @@ def load_model(
 
 def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Module | None:
     """The readout's own head, with the weights that lie in a folder (where there are none: new ones)."""
-    head = readout.head(model.get_output_embeddings().in_features)
+    head = readout.head(model.config.get_text_config().hidden_size)
     file = folder / READOUT_HEAD
     if head is not None and file.is_file():
         try:

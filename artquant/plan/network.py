@@ -65,7 +65,7 @@ def build_skeleton(
         adapted: nn.Module = network
         if trainable.lora is not None:
             adapted = with_new_adapter(network, trainable.lora, family, parts, rows)
-        wrapped = ScoringNetwork(adapted, parts, readout.head(network.get_output_embeddings().in_features))
+        wrapped = ScoringNetwork(adapted, parts, readout.head(config.get_text_config().hidden_size))
     choose_parameters(wrapped, trainable)
     if model.quantize is not None:
         narrow(network, parts, model.quantize, dtype)

@@ -79,6 +79,16 @@ class LevelsConfig:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """How a network is loaded, for training and for scoring. The command line has a flag for each."""
+
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
+    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
+    quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits (needs bitsandbytes); null: as it is
+    untested: bool = False  # also networks of transformers that no test here covers
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """How the network is run in training."""
 

@@ -1,0 +1,202 @@
+"""The generic family: configuration, weights and parts of transformers' image-text-to-text networks."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from artquant.errors import ArtQuantError
+from artquant.models.adapters import CheckpointError, complain
+from artquant.models.auto import shapes, tiny
+from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor
+from artquant.models.family import Form, NetworkInputs, Parts, Processor
+from artquant.models.quantize import quantization_config
+
+if TYPE_CHECKING:
+    from artquant.config.schema import Loading
+    from artquant.readouts.readout import Readout
+    from artquant.texts.prompt import Prompt
+
+TESTED = ("llava", "internvl", "gemma3", "idefics3", "ovis2", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+PACKAGES = {"smolvlm": "num2words", "lfm2_vl": "torchvision"}  # that processors need beside our own requirements
+DECODERS = ("language_model", "text_model", "decoder", "text_decoder")  # as `PreTrainedModel.get_decoder` looks for it
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class AutoFamily:
+    """Networks that `AutoModelForImageTextToText` loads; `TESTED` are those that the tests here cover."""
+
+    model_types: tuple[str, ...] = TESTED
+    forms: Mapping[str, Form] = {}  # noqa: RUF012 - transformers' own form is what is written anyway
+    packs: bool = False
+    TinySettings: ClassVar[type] = tiny.TinySettings
+
+    def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
+        """The network's configuration.
+
+        Raises:
+            CheckpointError: it cannot be read, has no vision, is not among the tested ones (without `untested`), or its
+                processor needs a package that is not there.
+        """
+        file = folder / "config.json"
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
+            raise CheckpointError(f"{file}: cannot be read: {_line(error)}") from error
+        kind = config.model_type
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise CheckpointError(f"{file}: {kind} is a model without vision; tested are {', '.join(TESTED)}")
+        if kind not in TESTED and not untested:
+            raise CheckpointError(
+                f"{file}: model_type {kind} is not among the tested ones ({', '.join(TESTED)}); "
+                "untested: true tries it nevertheless"
+            )
+        package = PACKAGES.get(kind)
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise CheckpointError(f"{file}: the processor of {kind} needs {package}; pip install {package}")
+        return config
+
+    def published_config(self) -> PretrainedConfig | None:
+        """None: there are too many to name one."""
+        return None
+
+    def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> PreTrainedModel:
+        """The network with the weights of a folder that holds all of them.
+
+        Raises:
+            CheckpointError: a file or tensor is missing, unreadable or unexpected, or there is no vision.
+        """
+        options: dict[str, Any] = {"config": config, "attn_implementation": loading.attention}
+        if loading.quantize is not None:
+            options["quantization_config"] = quantization_config(loading.quantize, DTYPES[loading.dtype])
+            options["quantization_config"].llm_int8_skip_modules = self._kept_whole(config)
+        try:
+            network, info = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                dtype=DTYPES[loading.dtype],
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                ignore_mismatched_sizes=True,  # reported below, by name
+                **options,
+            )
+        except Exception as error:  # as above
+            raise CheckpointError(f"{folder}: cannot be loaded: {_line(error)}") from error
+        complain(folder, "is missing", info["missing_keys"])
+        complain(folder, "is not known", info["unexpected_keys"])
+        complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
+        self.parts(network)  # says so if there is no vision
+        return network
+
+    def _kept_whole(self, config: PretrainedConfig) -> list[str]:
+        """Modules outside the decoder, the head among them: the topmost of each."""
+        with torch.device("meta"):
+            network = self.empty(config)
+        (decoder,) = self.parts(network).modules("decoder")
+        outside = [
+            name for name, _ in network.named_modules() if not f"{decoder}.".startswith(f"{name}." if name else "")
+        ]
+        outside = [name for name in outside if not name.startswith(f"{decoder}.")]
+        return [name for name in outside if not any(name.startswith(f"{above}.") for above in outside)]
+
+    def empty(self, config: PretrainedConfig) -> PreTrainedModel:
+        """The network without weights of its own, on the current device."""
+        return AutoModelForImageTextToText.from_config(copy.deepcopy(config))
+
+    def processor(self, folder: Path, config: PretrainedConfig) -> AutoChatProcessor:
+        """The processor that lies in a folder.
+
+        Raises:
+            CheckpointError: a file or package of it is missing or cannot be read, or its chat template cannot be used.
+        """
+        try:
+            made = load_processor(folder, config)
+            longest = config.get_text_config().to_dict().get("max_position_embeddings")
+            return AutoChatProcessor(made, longest)
+        except ArtQuantError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
+        except ImportError as error:
+            raise CheckpointError(
+                f"{folder}: the processor needs a package that is not there: {_line(error)}"
+            ) from error
+        except Exception as error:  # as above
+            raise CheckpointError(f"{folder}: tokenizer or processor cannot be read: {_line(error)}") from error
+
+    def holds_processor(self, folder: Path) -> bool:
+        """Whether a processor lies in a folder."""
+        return (folder / TOKENIZER_FILE).is_file() and any((folder / name).is_file() for name in PROCESSOR_FILES)
+
+    def parts(self, network: nn.Module) -> Parts:
+        """Vision encoder, decoder and head as the network's getters give them; the rest is the projector.
+
+        What merges patches inside the encoder (Qwen) belongs to the projector.
+
+        Raises:
+            CheckpointError: the network has no vision encoder, decoder or head of its own.
+        """
+        names = {module: name for name, module in network.named_modules()}
+        found = {
+            "vision": network.get_encoder(modality="image"),
+            "decoder": network.get_decoder(),
+            "head": network.get_output_embeddings(),
+        }
+        for part, module in found.items():
+            # The getters end in a fallback, which is the network itself.
+            if module is None or module is network or module is network.base_model or module not in names:
+                kind = type(network).__name__
+                raise CheckpointError(f"{kind} has no {part} of its own: a model without vision, or of another build")
+        vision = names[found["vision"]]
+        mergers = tuple(f"{vision}.{name}" for name, _ in found["vision"].named_children() if "merger" in name)
+        prefixes = {part: (names[module],) for part, module in found.items()}
+        return Parts(prefixes | ({"projector": mergers} if mergers else {}), rest="projector")
+
+    def lora_targets(self, parts: Parts) -> str:
+        """Queries and values of the decoder's attention; bare names would also hit the vision encoder's."""
+        (decoder,) = parts.modules("decoder")
+        return rf"{re.escape(decoder)}\..*\.(q_proj|v_proj)"
+
+    def target_fault(self, name: str, module: nn.Module) -> str | None:
+        """Why a module that somebody named cannot get an adapter; None: nothing speaks against it."""
+        if not isinstance(module, nn.Linear):
+            return f"is no linear layer ({type(module).__name__}); name linear layers of the decoder"
+        if not set(name.split(".")[:-1]) & set(DECODERS):
+            return "lies outside the decoder, whose modules alone get adapters; name some of the decoder"
+        return None
+
+    def published_card(
+        self, folder: Path, processor: Processor, values: Sequence[float] | None
+    ) -> tuple[Prompt, Readout]:
+        """Refused: such a folder does not say how it is asked and read."""
+        raise CheckpointError(
+            f"{folder}: has no artquant.json, so it does not say how scores are read; train it, or name a folder that "
+            "artquant train wrote"
+        )
+
+    def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
+        """Nothing: no published code reads scores from these configurations."""
+
+    def write_published(self, form: str, source: Path, out: Path, **options: Any) -> None:
+        """Refused: what is written here is the published form."""
+        raise ArtQuantError(f"{source}: has no other form than the one it is in, which transformers loads; copy it")
+
+    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
+        """Inputs of the shapes that training samples of a length have, a picture in each; see `shapes.example`."""
+        return shapes.example(config, samples, length)
+
+    def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
+        """Write a small network with drawn weights and a tokenizer of its own; see `tiny.write_tiny`."""
+        return tiny.write_tiny(settings, out, words)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

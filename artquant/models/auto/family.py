@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from artquant.errors import ArtQuantError
 from artquant.models.adapters import CheckpointError, complain
 from artquant.models.auto import shapes, tiny
-from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor
+from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor, one_line
 from artquant.models.family import Form, NetworkInputs, Parts, Processor
 from artquant.models.quantize import quantization_config
 
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
     from artquant.readouts.readout import Readout
     from artquant.texts.prompt import Prompt
 
-TESTED = ("llava", "internvl", "gemma3", "idefics3", "ovis2", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+TESTED = tuple(tiny.FORMS)
 PACKAGES = {"smolvlm": "num2words", "lfm2_vl": "torchvision"}  # that processors need beside our own requirements
-DECODERS = ("language_model", "text_model", "decoder", "text_decoder")  # as `PreTrainedModel.get_decoder` looks for it
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DECODERS = {"language_model", "text_model", "decoder", "text_decoder"}  # as `PreTrainedModel.get_decoder` looks for it
 
 
 class AutoFamily:
     """Networks that `AutoModelForImageTextToText` loads; `TESTED` are those that the tests here cover."""
 
     model_types: tuple[str, ...] = TESTED
-    forms: Mapping[str, Form] = {}  # noqa: RUF012 - transformers' own form is what is written anyway
+    forms: Mapping[str, Form] = {}
     packs: bool = False
     TinySettings: ClassVar[type] = tiny.TinySettings
 
@@ -51,14 +50,13 @@ class AutoFamily:
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
-            raise CheckpointError(f"{file}: cannot be read: {_line(error)}") from error
-        kind = config.model_type
+            raise CheckpointError(f"{file}: cannot be read: {one_line(error)}") from error
+        kind, tested = config.model_type, ", ".join(TESTED)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            raise CheckpointError(f"{file}: {kind} is a model without vision; tested are {', '.join(TESTED)}")
+            raise CheckpointError(f"{file}: {kind} is a model without vision; tested are {tested}")
         if kind not in TESTED and not untested:
             raise CheckpointError(
-                f"{file}: model_type {kind} is not among the tested ones ({', '.join(TESTED)}); "
-                "untested: true tries it nevertheless"
+                f"{file}: {kind} is none of the tested {tested}; untested: true tries it nevertheless"
             )
         package = PACKAGES.get(kind)
         if package is not None and importlib.util.find_spec(package) is None:
@@ -75,14 +73,17 @@ class AutoFamily:
         Raises:
             CheckpointError: a file or tensor is missing, unreadable or unexpected, or there is no vision.
         """
-        options: dict[str, Any] = {"config": config, "attn_implementation": loading.attention}
+        options: dict[str, Any] = {"dtype": tiny.DTYPES[loading.dtype], "attn_implementation": loading.attention}
         if loading.quantize is not None:
-            options["quantization_config"] = quantization_config(loading.quantize, DTYPES[loading.dtype])
-            options["quantization_config"].llm_int8_skip_modules = self._kept_whole(config)
+            with torch.device("meta"):
+                layers = dict(self.empty(config).named_modules())
+            linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
+            options["quantization_config"] = quantization_config(loading.quantize, tiny.DTYPES[loading.dtype])
+            options["quantization_config"].llm_int8_skip_modules = [name for name in linear if not _in_decoder(name)]
         try:
             network, info = AutoModelForImageTextToText.from_pretrained(
                 folder,
-                dtype=DTYPES[loading.dtype],
+                config=config,
                 output_loading_info=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -91,23 +92,12 @@ class AutoFamily:
                 **options,
             )
         except Exception as error:  # as above
-            raise CheckpointError(f"{folder}: cannot be loaded: {_line(error)}") from error
+            raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
         complain(folder, "is missing", info["missing_keys"])
         complain(folder, "is not known", info["unexpected_keys"])
         complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
         self.parts(network)  # says so if there is no vision
         return network
-
-    def _kept_whole(self, config: PretrainedConfig) -> list[str]:
-        """Modules outside the decoder, the head among them: the topmost of each."""
-        with torch.device("meta"):
-            network = self.empty(config)
-        (decoder,) = self.parts(network).modules("decoder")
-        outside = [
-            name for name, _ in network.named_modules() if not f"{decoder}.".startswith(f"{name}." if name else "")
-        ]
-        outside = [name for name in outside if not name.startswith(f"{decoder}.")]
-        return [name for name in outside if not any(name.startswith(f"{above}.") for above in outside)]
 
     def empty(self, config: PretrainedConfig) -> PreTrainedModel:
         """The network without weights of its own, on the current device."""
@@ -120,17 +110,12 @@ class AutoFamily:
             CheckpointError: a file or package of it is missing or cannot be read, or its chat template cannot be used.
         """
         try:
-            made = load_processor(folder, config)
             longest = config.get_text_config().to_dict().get("max_position_embeddings")
-            return AutoChatProcessor(made, longest)
+            return AutoChatProcessor(load_processor(folder, config), longest)
         except ArtQuantError as error:
             raise CheckpointError(f"{folder}: {error}") from error
-        except ImportError as error:
-            raise CheckpointError(
-                f"{folder}: the processor needs a package that is not there: {_line(error)}"
-            ) from error
-        except Exception as error:  # as above
-            raise CheckpointError(f"{folder}: tokenizer or processor cannot be read: {_line(error)}") from error
+        except Exception as error:  # as above; a package that is missing among them
+            raise CheckpointError(f"{folder}: tokenizer or processor cannot be read: {one_line(error)}") from error
 
     def holds_processor(self, folder: Path) -> bool:
         """Whether a processor lies in a folder."""
@@ -145,18 +130,14 @@ class AutoFamily:
             CheckpointError: the network has no vision encoder, decoder or head of its own.
         """
         names = {module: name for name, module in network.named_modules()}
-        found = {
-            "vision": network.get_encoder(modality="image"),
-            "decoder": network.get_decoder(),
-            "head": network.get_output_embeddings(),
-        }
+        vision, decoder = network.get_encoder(modality="image"), network.get_decoder()
+        found = {"vision": vision, "decoder": decoder, "head": network.get_output_embeddings()}
         for part, module in found.items():
             # The getters end in a fallback, which is the network itself.
-            if module is None or module is network or module is network.base_model or module not in names:
+            if module not in names or module in (network, network.base_model):
                 kind = type(network).__name__
                 raise CheckpointError(f"{kind} has no {part} of its own: a model without vision, or of another build")
-        vision = names[found["vision"]]
-        mergers = tuple(f"{vision}.{name}" for name, _ in found["vision"].named_children() if "merger" in name)
+        mergers = tuple(f"{names[vision]}.{name}" for name, _ in vision.named_children() if "merger" in name)
         prefixes = {part: (names[module],) for part, module in found.items()}
         return Parts(prefixes | ({"projector": mergers} if mergers else {}), rest="projector")
 
@@ -169,28 +150,25 @@ class AutoFamily:
         """Why a module that somebody named cannot get an adapter; None: nothing speaks against it."""
         if not isinstance(module, nn.Linear):
             return f"is no linear layer ({type(module).__name__}); name linear layers of the decoder"
-        if not set(name.split(".")[:-1]) & set(DECODERS):
-            return "lies outside the decoder, whose modules alone get adapters; name some of the decoder"
-        return None
+        return None if _in_decoder(name) else "lies outside the decoder; name linear layers of the decoder"
 
     def published_card(
         self, folder: Path, processor: Processor, values: Sequence[float] | None
     ) -> tuple[Prompt, Readout]:
-        """Refused: such a folder does not say how it is asked and read."""
+        """Refused with a CheckpointError: such a folder does not say how it is asked and read."""
         raise CheckpointError(
-            f"{folder}: has no artquant.json, so it does not say how scores are read; train it, or name a folder that "
-            "artquant train wrote"
+            f"{folder}: does not say how scores are read (no artquant.json); train it, or name a folder written here"
         )
 
     def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
         """Nothing: no published code reads scores from these configurations."""
 
     def write_published(self, form: str, source: Path, out: Path, **options: Any) -> None:
-        """Refused: what is written here is the published form."""
-        raise ArtQuantError(f"{source}: has no other form than the one it is in, which transformers loads; copy it")
+        """Refused with an ArtQuantError: what is written here is the published form."""
+        raise ArtQuantError(f"{source}: is in transformers' own form, and there is no other; copy it")
 
     def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
-        """Inputs of the shapes that training samples of a length have, a picture in each; see `shapes.example`."""
+        """Inputs of the shapes that training samples of a length have; see `shapes.example`."""
         return shapes.example(config, samples, length)
 
     def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
@@ -198,5 +176,5 @@ class AutoFamily:
         return tiny.write_tiny(settings, out, words)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _in_decoder(name: str) -> bool:
+    return not DECODERS.isdisjoint(name.split(".")[:-1])

@@ -17,7 +17,7 @@ from transformers import AddedToken, AutoImageProcessor, AutoProcessor, AutoToke
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import write_json
+from artquant.files.json_files import write_json, write_text
 from artquant.models.family import NetworkInputs, Row
 from artquant.texts.prompt import Exchange
 
@@ -30,39 +30,35 @@ PROBE = "An answer."  # shows what a template puts around one
 
 def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
     """Transformers' own processor of a folder; raises whatever its readers raise."""
-    where = {"local_files_only": True, "trust_remote_code": False}
+    local = {"local_files_only": True, "trust_remote_code": False}
     kind = PROCESSOR_MAPPING.get(type(config), None)
     if kind is None or "video_processor" not in kind.get_attributes() or importlib.util.find_spec("torchvision"):
-        return AutoProcessor.from_pretrained(folder, config=config, **where)
-    # Video processors need torchvision and come in no other form. Nothing here reads videos, so the place stays empty;
-    # the class check of the arguments, an internal of the library, has to let that pass.
-    lacking = type(kind.__name__, (_WithoutVideo, kind), {})
+        return AutoProcessor.from_pretrained(folder, config=config, **local)
+    # Video processors need torchvision. Nothing here reads videos, so their place stays empty.
     facts, _ = kind.get_processor_dict(folder, local_files_only=True)
     parts = {
-        "image_processor": AutoImageProcessor.from_pretrained(folder, **where),
-        "tokenizer": AutoTokenizer.from_pretrained(folder, **where),
+        "image_processor": AutoImageProcessor.from_pretrained(folder, **local),
+        "tokenizer": AutoTokenizer.from_pretrained(folder, **local),
         "video_processor": None,
     }
+    lacking = type(kind.__name__, (_WithoutVideo, kind), {})
     processor = lacking.from_args_and_dict([parts[name] for name in kind.get_attributes()], facts)
-    processor.__class__ = kind  # so that it can be pickled
+    processor.__class__ = kind  # known by its name, so it can be pickled
     return processor
 
 
 class _WithoutVideo:
+    """Lets a missing video processor pass an internal check of transformers."""
+
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        """As in transformers, but for a video processor that is None."""
-        if argument_name == "video_processor" and argument is None:
-            return None
-        return super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[misc]
+        empty = argument_name == "video_processor" and argument is None
+        return None if empty else super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[misc]
 
 
 class AutoChatProcessor:
     """A processor of transformers with the chat template of its folder.
 
-    Pictures stay as they are until their row is known: sizes, tiles and type ids of a whole batch are the processor's.
-
-    Args:
-        longest: positions that the network can take; None: not said.
+    longest: positions that the network can take; None: not said.
 
     Raises:
         ArtQuantError: there is no chat template, or it cannot hold a picture, a question and an answer.
@@ -73,7 +69,7 @@ class AutoChatProcessor:
         template = processor.chat_template or self.tokenizer.chat_template
         processor.chat_template = template.get("default") if isinstance(template, dict) else template
         if processor.chat_template is None:
-            raise ArtQuantError(f"no chat template; put the one of the instruction-tuned model there ({TEMPLATE_FILE})")
+            raise ArtQuantError(f"no chat template; put the instruction-tuned model's there ({TEMPLATE_FILE})")
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.image_token: str = processor.image_token
@@ -81,7 +77,7 @@ class AutoChatProcessor:
         _, found, behind = self._render(Exchange("A question?"), PROBE).rpartition(PROBE)
         if not found:
             raise ArtQuantError("the chat template changes answers or leaves them out; take the model's own")
-        self.end = behind.rstrip() or self.tokenizer.eos_token or ""
+        self.end: str = behind.rstrip() or self.tokenizer.eos_token or ""
 
     @cached_property
     def picture_positions(self) -> int:
@@ -107,22 +103,19 @@ class AutoChatProcessor:
         Raises:
             ArtQuantError: the chat form does not keep question, answer or the picture's place as they are.
         """
-        if exchange.answer:
-            text = self._render(exchange, exchange.answer, continue_final_message=True)
-        else:
-            text = self._opening(exchange)
-        question = exchange.question.strip()
-        if not text.endswith(exchange.answer) or question not in text:
-            changed = exchange.answer or exchange.question
-            raise ArtQuantError(f"the chat template changes {changed!r}; leave out what it strips, or take another")
-        if text.count(self.image_token) != 1:
-            raise ArtQuantError(
-                f"the chat template gives {text.count(self.image_token)} {self.image_token} for one picture; "
-                "take the template of the model with vision"
+        answer, question, picture = exchange.answer, exchange.question.strip(), self.image_token
+        text = self._render(exchange, answer, continue_final_message=True) if answer else self._opening(exchange)
+        fault = None
+        if not text.endswith(answer) or question not in text:
+            fault = f"changes {answer!r} or {question!r}; leave out what it strips"
+        elif text.count(picture) != 1:
+            fault = f"puts {text.count(picture)} {picture} for one picture; take that of the model with vision"
+        elif (text.index(picture) < text.rindex(question)) != exchange.picture_first:
+            fault = (
+                "has a place of its own for the picture; choose a prompt with the picture on the question's other side"
             )
-        if (text.index(self.image_token) < text.rindex(question)) != exchange.picture_first:
-            place = "after" if exchange.picture_first else "before"
-            raise ArtQuantError(f"the chat template puts the picture {place} the question; choose another prompt")
+        if fault is not None:
+            raise ArtQuantError(f"the chat template {fault}")
         return text + self.end if exchange.complete else text
 
     def _opening(self, exchange: Exchange) -> str:
@@ -132,8 +125,7 @@ class AutoChatProcessor:
         """
         opened = self._render(exchange, add_generation_prompt=True)
         before = self._render(exchange, PROBE, continue_final_message=True).removesuffix(PROBE)
-        same = before.startswith(opened) and not before[len(opened) :].strip()
-        return opened if same else before
+        return opened if before.startswith(opened) and not before[len(opened) :].strip() else before
 
     def _render(self, exchange: Exchange, answer: str | None = None, **how: bool) -> str:
         content = [{"type": "image"}, {"type": "text", "text": exchange.question}]
@@ -146,19 +138,17 @@ class AutoChatProcessor:
         try:
             return self.processor.apply_chat_template(messages, tokenize=False, **how)
         except Exception as error:  # templates are programs with errors of their own
-            reason = " ".join(str(error).split())[:200]
-            raise ArtQuantError(f"the chat template cannot write this conversation ({reason})") from error
+            raise ArtQuantError(f"the chat template cannot write this conversation: {one_line(error)}") from error
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, with the beginning-of-text token that the tokenizer puts where the template does not."""
         return self.tokenizer(text, add_special_tokens=self._unbegun(text)).input_ids
 
     def _unbegun(self, text: str) -> bool:
-        begin = self.tokenizer.bos_token
-        return begin is None or not text.startswith(begin)
+        return self.tokenizer.bos_token is None or not text.startswith(self.tokenizer.bos_token)
 
     def picture(self, image: Image.Image) -> Image.Image:
-        """The picture as it is."""
+        """The picture as it is: how it is cut may depend on its row."""
         return image
 
     def inputs(
@@ -169,35 +159,29 @@ class AutoChatProcessor:
         Raises:
             ArtQuantError: a picture cannot be used, or a row does not end with the tokens behind its picture.
         """
-        texts = [row.text for row in rows]
         try:
             made = self.processor(
-                text=texts,
+                text=[row.text for row in rows],
                 images=[[picture] for picture in pictures],
                 padding=True,
                 padding_side=padding_side,
-                add_special_tokens=self._unbegun(texts[0]),
+                add_special_tokens=self._unbegun(rows[0].text),
                 return_tensors="pt",
             )
         except ValueError as error:
-            sizes = ", ".join(f"{width}x{height}" for width, height in sorted({picture.size for picture in pictures}))
-            reason = " ".join(str(error).split())[:200]
-            raise ArtQuantError(f"pictures of {sizes} pixels: the model's processor refuses them ({reason})") from error
+            sizes = ", ".join(sorted({f"{picture.width}x{picture.height}" for picture in pictures}))
+            raise ArtQuantError(f"the processor refuses pictures of {sizes} pixels: {one_line(error)}") from error
         tensors = {name: value for name, value in made.items() if name != "labels" and torch.is_tensor(value)}
         for row, ids, mask in zip(rows, tensors["input_ids"], tensors["attention_mask"], strict=True):
-            self._check_end(row, ids[mask.bool()].tolist())
+            # The first token behind the picture may melt with what the family puts around one.
+            tail = list(row.token_ids[len(row.token_ids) - row.token_ids[::-1].index(self.image_id) + 1 :])
+            end = ids[mask.bool()][-len(tail) :].tolist()
+            if tail and end != tail:
+                raise ArtQuantError(
+                    f"{type(self.processor).__name__} changes what stands behind the picture, so scores have no known "
+                    f"place: {self.tokenizer.decode(tail)!r} becomes {self.tokenizer.decode(end)!r}; take another model"
+                )
         return NetworkInputs(tensors)
-
-    def _check_end(self, row: Row, ids: list[int]) -> None:
-        """The first token behind the picture is left out: it may melt with what the family puts around one."""
-        place = len(row.token_ids) - row.token_ids[::-1].index(self.image_id)
-        tail = list(row.token_ids[place + 1 :])
-        if tail and ids[-len(tail) :] != tail:
-            kind = type(self.processor).__name__
-            raise ArtQuantError(
-                f"{kind} changes what stands behind the picture ({self.tokenizer.decode(tail)!r} becomes "
-                f"{self.tokenizer.decode(ids[-len(tail) :])!r}), so scores have no known place; take another model"
-            )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of one row of ids, without special tokens and pictures."""
@@ -215,12 +199,16 @@ class AutoChatProcessor:
 
     def save_pretrained(self, save_directory: Path | str) -> None:
         """Write tokenizer, chat template, image processor and what the processor's constructor takes."""
-        folder = Path(save_directory)
-        facts = self.processor.to_dict()
+        folder, facts = Path(save_directory), self.processor.to_dict()
         if facts.get("video_processor", True) is not None:
             self.processor.save_pretrained(folder)
             return
         self.tokenizer.save_pretrained(folder)
-        (folder / TEMPLATE_FILE).write_text(self.processor.chat_template, encoding="utf-8")
+        write_text(folder / TEMPLATE_FILE, self.processor.chat_template)
         self.processor.image_processor.save_pretrained(folder)  # where torchvision is, video processors begin with it
         write_json(folder / PROCESSOR_FILES[0], {name: fact for name, fact in facts.items() if fact is not None})
+
+
+def one_line(error: Exception) -> str:
+    """An error of the library as the end of a message."""
+    return " ".join(str(error).split())[:300]

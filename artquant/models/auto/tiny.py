@@ -12,10 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerFast as FastTokenizer
-from transformers.models.auto.image_processing_auto import (
-    IMAGE_PROCESSOR_MAPPING_NAMES,
-    get_image_processor_class_from_name,
-)
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from artquant.config.schema import require, require_at_least, require_positive
@@ -24,64 +21,43 @@ from artquant.files.json_files import read_json, write_json
 from artquant.models.auto.processing import AutoChatProcessor, load_processor
 from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange
 
-CHATML = (
+TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
     "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-GEMMA = (
-    "{{ bos_token }}{% for message in messages %}<start_of_turn>{{ 'model' if message.role == 'assistant' else "
-    "message.role }}\n{% for part in message.content %}{% if part.type == 'image' %}PICTURE{% else %}"
-    "{{ part.text | trim }}{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
-VICUNA = (
-    "{% for message in messages %}{% if message.role != 'system' %}{{ message.role | upper }}: {% endif %}"
-    "{% for part in message.content %}{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }} {% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
-)
-TURNS = (
-    "<|im_start|>{% for message in messages %}{{ message.role | capitalize }}:{% if message.content[0].type != 'image' %}"
-    " {% endif %}{% for part in message.content %}{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
-)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BEGIN, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
 
 @dataclass(frozen=True)
 class Form:
-    """template: chat form. picture: what stands for one in it. named: special tokens that the processor asks for by
-    name. others: further special tokens; the first three begin, end and fill up texts."""
+    """Special tokens of a model type.
 
-    template: str
+    picture: what stands for one in the chat form. named: those that the processor asks for by name. others: the rest.
+    """
+
     picture: str
     named: Mapping[str, str]
-    others: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
-_QWEN_PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
-_QWEN_NAMED = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
-_CHATML = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-_QWEN = Form(CHATML, _QWEN_PICTURE, _QWEN_NAMED, (*_CHATML, "<|vision_start|>", "<|vision_end|>"))
-_INTERN = {"start": "<img>", "end": "</img>", "context": "<IMG_CONTEXT>"}
+_QWEN = Form(
+    "<|vision_start|><|image_pad|><|vision_end|>",
+    {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
+    ("<|vision_start|>", "<|vision_end|>"),
+)
+_INTERN = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+_GEMMA = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+_IMAGE = {"image_token": "<image>"}
 _OVIS = ("<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
-_GRID = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
-_IDEFICS = ("<|im_start|>", "<end_of_utterance>", "<|endoftext|>", "<fake_token_around_image>", "<global-img>", *_GRID)
+_TILES = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
 FORMS = {
-    "llava": Form(VICUNA, "<image>\n", {"image_token": "<image>"}, ("<s>", "</s>", "<pad>")),
-    "internvl": Form(
-        CHATML,
-        "<IMG_CONTEXT>\n",
-        {f"{name}_image_token": token for name, token in _INTERN.items()} | {"video_token": "<video>"},
-        _CHATML,
-    ),
-    "gemma3": Form(
-        GEMMA,
-        "<start_of_image>",
-        {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"},
-        ("<bos>", "<end_of_turn>", "<pad>", "<start_of_turn>"),
-    ),
-    "idefics3": Form(TURNS, "<image>", {"image_token": "<image>"}, _IDEFICS),
-    "ovis2": Form(CHATML, "<image>\n", {"image_token": "<image>"}, (*_CHATML, "<IMG_ATOM>", *_OVIS)),
+    "llava": Form("<image>\n", _IMAGE),
+    "internvl": Form("<IMG_CONTEXT>\n", _INTERN | {"video_token": "<video>"}),
+    "gemma3": Form("<start_of_image>", _GEMMA),
+    "idefics3": Form("<image>", _IMAGE, ("<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *_TILES)),
+    "ovis2": Form("<image>\n", _IMAGE, ("<IMG_ATOM>", *_OVIS)),
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": _QWEN,
     "qwen3_5": _QWEN,
@@ -108,7 +84,7 @@ class TinySettings:
     """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
 
     texts: tuple[Path, ...] = ()  # JSON lists of training records whose texts train the tokenizer
-    model_type: Literal[tuple(FORMS)] = "internvl"  # type: ignore[valid-type]
+    model_type: str = "internvl"  # of transformers; one of those that the tests cover
     vocabulary_size: int = 1000  # tokens, special ones included
     image_size: int = 112  # pixels a side; where pictures keep their shape, the largest area is its square
     patch_size: int = 14  # pixels a side
@@ -149,9 +125,10 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
     write_json(partial / "processor_config.json", _processor_facts(settings))
     config = network_config(settings, tokenizer)
     torch.manual_seed(settings.seed)
-    model = AutoModelForImageTextToText.from_config(config).to(
-        {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
-    )
+    model = AutoModelForImageTextToText.from_config(config).to(DTYPES[settings.dtype])
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # Gemma's projector, which would show no picture
+            torch.nn.init.normal_(parameter, std=settings.initializer_range)
     model.save_pretrained(partial)
     processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
     processor.save_pretrained(partial)
@@ -184,8 +161,7 @@ def _texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]:
 
 def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
     form = FORMS[settings.model_type]
-    begin, end, pad = form.others[:3]
-    special = list(dict.fromkeys((pad, begin, end, *form.others, *form.named.values())))
+    special = list(dict.fromkeys((PAD, BEGIN, END, *form.others, *form.named.values())))
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -198,13 +174,12 @@ def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
     inner.train_from_iterator(_texts(settings.texts, words), trainer)
     made = FastTokenizer(
         tokenizer_object=inner,
-        bos_token=begin,
-        eos_token=end,
-        pad_token=pad,
+        eos_token=END,
+        pad_token=PAD,
         extra_special_tokens=dict(form.named),
         model_max_length=settings.max_positions,
     )
-    made.chat_template = form.template.replace("PICTURE", form.picture)
+    made.chat_template = TEMPLATE.replace("PICTURE", form.picture)
     return made
 
 
@@ -256,7 +231,7 @@ def network_config(settings: TinySettings, tokenizer: FastTokenizer) -> Pretrain
         "max_position_embeddings": settings.max_positions,
         "tie_word_embeddings": True,
         "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
+        "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
     }
     own = _own(settings, tokenizer, sees, reads)
@@ -277,9 +252,7 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
     if kind == "gemma3":
         sees["vision_use_head"] = False
         reads["query_pre_attn_scalar"] = reads["head_dim"]
-        marks = {"image": "<image_soft_token>", "boi": "<start_of_image>", "eoi": "<end_of_image>"}
-        named = {f"{name}_token_index": ids(token) for name, token in marks.items()}
-        return named | {"mm_tokens_per_image": count // 4}
+        return {f"{name}_index": ids(token) for name, token in _GEMMA.items()} | {"mm_tokens_per_image": count // 4}
     if kind == "idefics3":
         return {"image_token_id": ids("<image>"), "scale_factor": 2}
     if kind == "ovis2":
@@ -290,11 +263,13 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
             "hidden_size": reads["hidden_size"],
             "vocab_size": reads["vocab_size"],
         }
-    third = reads["head_dim"] // 8
+    share = 0.25 if kind == "qwen3_5" else 1.0
+    pairs = int(reads["head_dim"] * share) // 2  # of channels that turn, in three sections
     reads["rope_parameters"] = {
         "rope_type": "default",
         "rope_theta": 10000.0,
-        "mrope_section": [reads["head_dim"] // 2 - 2 * third, third, third],
+        "partial_rotary_factor": share,
+        "mrope_section": [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3],
     }
     del sees["image_size"]
     sees |= {"depth": sees.pop("num_hidden_layers"), "num_heads": sees.pop("num_attention_heads")}
@@ -307,11 +282,6 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
     if kind == "qwen3_vl":
         sees["deepstack_visual_indexes"] = [0]
     if kind == "qwen3_5":
-        turns = reads["head_dim"] // 8  # a quarter of the head's channels turn, in pairs
-        reads["rope_parameters"] |= {
-            "partial_rotary_factor": 0.25,
-            "mrope_section": [turns - 2 * (turns // 3), turns // 3, turns // 3],
-        }
         reads["layer_types"] = ["linear_attention"] * (settings.text.layers - 1) + ["full_attention"]
         linear = {"num_key_heads": 2, "num_value_heads": 2, "key_head_dim": 16, "value_head_dim": 16}
         reads |= {f"linear_{name}": value for name, value in linear.items()}

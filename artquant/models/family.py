@@ -256,8 +256,8 @@ class Family(Protocol):
     def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
         """Write a folder's LoRA run in the published form; called only if there is one."""
 
-    def picture_positions(self, config: PretrainedConfig) -> int:
-        """Positions that the picture of an `example` takes."""
+    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
+        """Positions that the picture of an `example` of a length takes."""
 
     def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
         """Inputs of the shapes that training samples of a length have, a picture in each, for the plan."""

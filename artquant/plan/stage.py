@@ -161,7 +161,7 @@ def _simulated(case: _Case) -> tuple[tuple[int, int], Simulation]:
 
 def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout: Readout) -> ExampleShape:
     length = min(assumptions.length or stage.max_length, stage.max_length)  # longer ones are refused in training
-    image = shape.family.picture_positions(shape.config)
+    image = shape.family.picture_positions(shape.config, length)
     if length <= image:
         raise ArtQuantError(f"stage {stage.name}: {length} positions do not hold a picture's {image} and any text")
     learned = assumptions.learned or max(1, length - image - PROMPT_TOKENS)

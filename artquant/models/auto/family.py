@@ -15,10 +15,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from artquant.errors import ArtQuantError
-from artquant.models.adapters import CheckpointError, complain
+from artquant.models.adapters import complain
 from artquant.models.auto import shapes, tiny
 from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor, one_line
-from artquant.models.family import Form, NetworkInputs, Parts, Processor
+from artquant.models.family import CheckpointError, Form, NetworkInputs, Parts, Processor
 from artquant.models.quantize import quantization_config
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class AutoFamily:
             with torch.device("meta"):
                 layers = dict(self.empty(config).named_modules())
             linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
-            options["quantization_config"] = quantization_config(loading.quantize, tiny.DTYPES[loading.dtype])
-            options["quantization_config"].llm_int8_skip_modules = [name for name in linear if not _in_decoder(name)]
+            outside = [name for name in linear if not _in_decoder(name)]
+            options["quantization_config"] = quantization_config(loading.quantize, tiny.DTYPES[loading.dtype], outside)
         try:
             network, info = AutoModelForImageTextToText.from_pretrained(
                 folder,
@@ -163,9 +163,17 @@ class AutoFamily:
     def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
         """Nothing: no published code reads scores from these configurations."""
 
-    def write_published(self, form: str, source: Path, out: Path, **options: Any) -> None:
-        """Refused with an ArtQuantError: what is written here is the published form."""
-        raise ArtQuantError(f"{source}: is in transformers' own form, and there is no other; copy it")
+    def write_full(
+        self, model: PreTrainedModel, processor: Processor, out: Path, dtype: torch.dtype, weights_format: str
+    ) -> None:
+        """Not called: transformers' own form is the one that we write."""
+
+    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
+        """Not called: peft's own form is the one that we write."""
+
+    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
+        """Positions that the picture of an `example` takes."""
+        return shapes.positions(config, length)
 
     def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
         """Inputs of the shapes that training samples of a length have; see `shapes.example`."""

@@ -183,15 +183,15 @@ class AutoChatProcessor:
                 )
         return NetworkInputs(tensors)
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of one row of ids, without special tokens and pictures."""
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """Text of one row of ids, without pictures."""
         pictures = {self.image_id, *self.processor.image_token_ids}
         ids = [int(token) for token in token_ids if int(token) not in pictures]
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def add_words(self, words: Sequence[str]) -> None:
         """Make words single tokens, the blank before them included; the network's rows are the caller's."""
-        self.tokenizer.add_tokens([AddedToken(word, lstrip=True, normalized=False) for word in words])
+        self.tokenizer.add_tokens([AddedToken(word, lstrip=True, rstrip=True, normalized=False) for word in words])
 
     def word_id(self, word: str) -> int | None:
         """The id of an added word; None: there is none."""

@@ -28,6 +28,21 @@ MARKS = {"gemma3": "token_type_ids"} | dict.fromkeys(ANY_SIZE, "mm_token_type_id
 TEXT = 8  # positions that must be left beside the picture
 
 
+def positions(config: PretrainedConfig, length: int) -> int:
+    """Positions that the picture in an `example` of a length takes.
+
+    Raises:
+        ArtQuantError: the model type is not a tested one.
+    """
+    kind, patch = config.model_type, _side(config.vision_config.patch_size)
+    if kind in ANY_SIZE:
+        cell = patch * config.vision_config.spatial_merge_size
+        return max(1, min(LARGE // cell, math.isqrt(length // 2))) ** 2
+    if kind in POSITIONS:
+        return int(POSITIONS[kind](config, (_side(config.vision_config.image_size) // patch) ** 2))
+    raise ArtQuantError(f"no example inputs for model_type {kind}; known are {', '.join((*POSITIONS, *ANY_SIZE))}")
+
+
 def example(config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
     """Samples of a length with a square picture of one tile in each: `input_ids`, `attention_mask` [B, T] and others.
 
@@ -37,22 +52,18 @@ def example(config: PretrainedConfig, samples: int, length: int) -> NetworkInput
         ArtQuantError: the length does not hold a picture and any text, or the model type is not a tested one.
     """
     kind, vision = config.model_type, config.vision_config
-    patch = _side(vision.patch_size)
+    count = positions(config, length)
     if kind in ANY_SIZE:
-        merge, times = vision.spatial_merge_size, _side(vision.temporal_patch_size)
-        cells = max(1, min(LARGE // (patch * merge), math.isqrt(length // 2)))
-        count, side = cells**2, cells * merge
+        times = _side(vision.temporal_patch_size)
+        side, patch = math.isqrt(count) * vision.spatial_merge_size, _side(vision.patch_size)
         pixels = torch.ones(samples * side**2, vision.in_channels * times * patch**2)
         shown = {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, side, side]] * samples)}
-    elif kind in POSITIONS:
+    else:
         side = _side(vision.image_size)
-        count = POSITIONS[kind](config, (side // patch) ** 2)
         tiles = (samples, 1) if kind == "idefics3" else (samples,)
         shown = {"pixel_values": torch.ones(*tiles, 3, side, side)}
         if kind == "idefics3":
-            shown["pixel_attention_mask"] = torch.ones(*tiles, side, side, dtype=torch.bool)
-    else:
-        raise ArtQuantError(f"no example inputs for model_type {kind}; known are {', '.join((*POSITIONS, *ANY_SIZE))}")
+            shown["pixel_attention_mask"] = torch.ones(*tiles, side, side, dtype=torch.long)
     if length < count + TEXT:
         raise ArtQuantError(f"{length} tokens do not hold a picture ({count}) and a text; allow {count + TEXT} or more")
     marks = torch.zeros(samples, length, dtype=torch.long)

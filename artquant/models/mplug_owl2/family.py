@@ -144,7 +144,7 @@ class MPLUGOwl2Family:
         """The published LoRA form."""
         published.write_lora(source, out, dtype, weights_format)
 
-    def picture_positions(self, config: PretrainedConfig) -> int:
+    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
         """As many for every picture."""
         return config.image_sequence_length
 

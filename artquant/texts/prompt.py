@@ -48,17 +48,6 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One question about one picture with its answer, or the answer's beginning."""
-
-    question: str
-    answer: str = ""  # "": the answer is yet to come
-    complete: bool = False  # the answer ends here; otherwise it goes on
-    system: str = ""  # sentences before the conversation; "": none
-    picture_first: bool = True  # the picture before the question, or after it
-
-
-@dataclass(frozen=True)
 class Prompt:
     """How a question about a picture is put and how the answer begins."""
 

@@ -18,7 +18,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.adapters import CheckpointError, complain
 from artquant.models.auto import shapes, tiny
 from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor, one_line
-from artquant.models.family import Form, NetworkInputs, Parts, Processor
+from artquant.models.family import Form, NetworkInputs, Part, Parts, Processor
 from artquant.models.quantize import quantization_config
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class AutoFamily:
             options["quantization_config"] = quantization_config(loading.quantize, tiny.DTYPES[loading.dtype])
             options["quantization_config"].llm_int8_skip_modules = [name for name in linear if not _in_decoder(name)]
         try:
-            network, info = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 config=config,
                 output_loading_info=True,
@@ -93,6 +93,7 @@ class AutoFamily:
             )
         except Exception as error:  # as above
             raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
+        network, info = loaded
         complain(folder, "is missing", info["missing_keys"])
         complain(folder, "is not known", info["unexpected_keys"])
         complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
@@ -129,17 +130,20 @@ class AutoFamily:
         Raises:
             CheckpointError: the network has no vision encoder, decoder or head of its own.
         """
+        whole: Any = network
         names = {module: name for name, module in network.named_modules()}
-        vision, decoder = network.get_encoder(modality="image"), network.get_decoder()
-        found = {"vision": vision, "decoder": decoder, "head": network.get_output_embeddings()}
+        vision, decoder = whole.get_encoder(modality="image"), whole.get_decoder()
+        found: dict[Part, Any] = {"vision": vision, "decoder": decoder, "head": whole.get_output_embeddings()}
         for part, module in found.items():
             # The getters end in a fallback, which is the network itself.
-            if module not in names or module in (network, network.base_model):
+            if module not in names or module in (whole, whole.base_model):
                 kind = type(network).__name__
                 raise CheckpointError(f"{kind} has no {part} of its own: a model without vision, or of another build")
         mergers = tuple(f"{names[vision]}.{name}" for name, _ in vision.named_children() if "merger" in name)
-        prefixes = {part: (names[module],) for part, module in found.items()}
-        return Parts(prefixes | ({"projector": mergers} if mergers else {}), rest="projector")
+        prefixes: dict[Part, tuple[str, ...]] = {part: (names[module],) for part, module in found.items()}
+        if mergers:
+            prefixes["projector"] = mergers
+        return Parts(prefixes, rest="projector")
 
     def lora_targets(self, parts: Parts) -> str:
         """Queries and values of the decoder's attention; bare names would also hit the vision encoder's."""

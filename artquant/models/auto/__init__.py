@@ -4,8 +4,8 @@ What differs between them is asked of transformers: the chat form is the folder'
 processor makes, parts are found by the network's own getters.
 """
 
-from artquant.models.auto.family import TESTED, AutoFamily
-from artquant.models.auto.processing import AutoChatProcessor, load_processor
-from artquant.models.auto.tiny import TinySettings, write_tiny
+from artquant.models.auto.family import AutoFamily
+from artquant.models.auto.processing import AutoChatProcessor
+from artquant.models.auto.tiny_settings import TESTED, TinySettings, Transformer
 
-__all__ = ["TESTED", "AutoChatProcessor", "AutoFamily", "TinySettings", "load_processor", "write_tiny"]
+__all__ = ["TESTED", "AutoChatProcessor", "AutoFamily", "TinySettings", "Transformer"]

@@ -18,6 +18,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.adapters import CheckpointError, complain
 from artquant.models.auto import shapes, tiny
 from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor, one_line
+from artquant.models.auto.tiny_settings import TESTED, TinySettings
 from artquant.models.family import Form, NetworkInputs, Part, Parts, Processor
 from artquant.models.quantize import quantization_config
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from artquant.readouts.readout import Readout
     from artquant.texts.prompt import Prompt
 
-TESTED = tuple(tiny.FORMS)
 PACKAGES = {"smolvlm": "num2words", "lfm2_vl": "torchvision"}  # that processors need beside our own requirements
 DECODERS = {"language_model", "text_model", "decoder", "text_decoder"}  # as `PreTrainedModel.get_decoder` looks for it
 
@@ -37,7 +37,7 @@ class AutoFamily:
     model_types: tuple[str, ...] = TESTED
     forms: Mapping[str, Form] = {}
     packs: bool = False
-    TinySettings: ClassVar[type] = tiny.TinySettings
+    TinySettings: ClassVar[type] = TinySettings
 
     def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
         """The network's configuration.

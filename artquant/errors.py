@@ -7,3 +7,8 @@ class ArtQuantError(Exception):
     The message is one line that names the file and, where there is one, the record, and says what to do. The command
     line prints it without a traceback and exits with status 2.
     """
+
+
+def one_line(error: Exception) -> str:
+    """An error of a library as the end of a message."""
+    return " ".join(str(error).split())[:300]

@@ -6,8 +6,9 @@ from pathlib import Path
 from PIL import Image
 
 from artquant.config.schema import Loading
-from artquant.models.auto import AutoChatProcessor, AutoFamily, TinySettings
-from artquant.models.auto.tiny import Transformer
+from artquant.models.auto import AutoFamily
+from artquant.models.auto.processing import AutoChatProcessor
+from artquant.models.auto.tiny_settings import TinySettings, Transformer
 from artquant.models.family import Row
 from artquant.texts.prompt import Exchange
 

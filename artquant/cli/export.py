@@ -11,7 +11,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from artquant.models.export import export_model
     from artquant.models.model_folder import ModelFolder
-    from artquant.models.weights import DTYPES
+    from artquant.models.whole import DTYPES
 
     disable_progress_bar()
     form = "merged" if arguments.command == "merge" else arguments.to

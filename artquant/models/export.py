@@ -11,6 +11,7 @@ import torch
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
+from artquant.models.family import LoraForm, WholeForm
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import load_model, save_model
@@ -52,16 +53,17 @@ def export_model(
     if form != MERGED and form not in forms:
         known = ", ".join((MERGED, *forms))
         raise ArtQuantError(f"{source.path}: has no published form {form!r}; export it as {known}")
-    if form != MERGED:
-        _require_expressible(source, form)
+    writer = forms.get(form)
+    if writer is not None:
+        _require_expressible(source, form, whole=isinstance(writer, WholeForm))
     with whole_folder(out) as partial:
-        if form != MERGED and not forms[form].whole:
-            source.family.write_lora(source.path, partial, dtype, weights_format or "bin")
+        if isinstance(writer, LoraForm):
+            writer.write(source.path, partial, dtype, weights_format or "bin")
         else:
             # Merged in float32, whatever is written: rounding comes last.
             loaded = load_model(source, Loading(untested=untested))
             model = loaded.network.plain.to(dtype or torch.float32)
-            if form == MERGED:
+            if writer is None:
                 model.config.dtype = dtype or torch.float32
                 history = {"exported_from": str(source.path)} | ({} if source.card is None else source.card.history)
                 card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
@@ -71,21 +73,19 @@ def export_model(
                 )
             else:
                 source.family.note_readout(model.config, loaded.processor, loaded.prompt, loaded.readout)
-                source.family.write_full(
-                    model, loaded.processor, partial, dtype or torch.float32, weights_format or "bin"
-                )
+                writer.write(model, loaded.processor, partial, dtype or torch.float32, weights_format or "bin")
     files = sorted(file for file in out.rglob("*") if file.is_file())
     return [WrittenFile(str(file.relative_to(out)), file.stat().st_size) for file in files]
 
 
-def _require_expressible(source: ModelFolder, form: str) -> None:
+def _require_expressible(source: ModelFolder, form: str, whole: bool) -> None:
     card = source.card
     if card is not None and card.readout.published() is None:
         raise ArtQuantError(
             f"{source.path}: reads scores by {card.readout.kind}, which the published form {form} cannot say; "
             "export it as merged"
         )
-    if source.family.forms[form].whole:
+    if whole:
         return
     if not source.is_adapter:
         raise ArtQuantError(f"{source.path}: is a whole model, not a LoRA run; export it as merged or full")

@@ -8,7 +8,7 @@ Shape legend: B rows, T positions (those of the picture included), D hidden widt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -123,6 +123,14 @@ class NetworkInputs(Mapping[str, torch.Tensor]):
         return NetworkInputs({name: value.pin_memory() for name, value in self.tensors.items()})
 
 
+@dataclass(frozen=True)
+class Example:
+    """What training samples look like to a network. picture: positions that each one's picture takes."""
+
+    inputs: NetworkInputs
+    picture: int
+
+
 class Processor(Protocol):
     """Pictures and sentences to a network's inputs. Picklable: processes that read pictures get a copy."""
 
@@ -179,21 +187,32 @@ class Processor(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
-    """A form in which a family's models are published.
+class WholeForm:
+    """A published form with all weights.
 
-    title: what it is. whole: all weights; otherwise a LoRA run.
+    title: what it is. write: (network, processor, folder, number format, "safetensors" or "bin") -> its files.
     """
 
     title: str
-    whole: bool
+    write: Callable[[PreTrainedModel, Any, Path, torch.dtype, str], None]
+
+
+@dataclass(frozen=True)
+class LoraForm:
+    """A published form of LoRA runs.
+
+    title: what it is. write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin").
+    """
+
+    title: str
+    write: Callable[[Path, Path, torch.dtype | None, str], None]
 
 
 class Family(Protocol):
     """One kind of network; an object without state."""
 
     model_types: tuple[str, ...]  # of `config.json`
-    forms: Mapping[str, Form]  # published folders that it can write, beside our own
+    forms: Mapping[str, WholeForm | LoraForm]  # published folders that it can write, beside our own
     packs: bool  # whether prompts that share their beginning can be read in one pass, by a mask of every pair
     TinySettings: ClassVar[type]  # frozen dataclass: every setting of its small drawn networks
 
@@ -248,19 +267,11 @@ class Family(Protocol):
     def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
         """Put into the network's configuration what published code reads scores by, if it knows the readout."""
 
-    def write_full(
-        self, model: PreTrainedModel, processor: Any, out: Path, dtype: torch.dtype, weights_format: str
-    ) -> None:
-        """Write a model in the published whole form; called only if there is one."""
+    def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
+        """Inputs of the shapes that training samples of a length have, a picture in each, for the plan.
 
-    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
-        """Write a folder's LoRA run in the published form; called only if there is one."""
-
-    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
-        """Positions that the picture of an `example` of a length takes."""
-
-    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
-        """Inputs of the shapes that training samples of a length have, a picture in each, for the plan."""
+        They are longer where the length does not hold a picture.
+        """
 
     def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
         """Write a small network with drawn weights and a tokenizer of its own, in which rating words are one token."""

@@ -25,7 +25,6 @@ from artquant.models.vocabulary import add_new_words
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, get_prompt
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 READOUT_HEAD = "readout_head.safetensors"
 
 

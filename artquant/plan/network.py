@@ -17,7 +17,7 @@ from artquant.models.families import DEFAULT, FAMILIES
 from artquant.models.family import Family
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.models.weights import DTYPES
+from artquant.models.whole import DTYPES
 from artquant.plan.quantized import NarrowLinear, narrow
 from artquant.readouts import Readout
 from artquant.train.network import choose_parameters, with_new_adapter
@@ -27,6 +27,7 @@ from artquant.train.network import choose_parameters, with_new_adapter
 class Shape:
     """A network's configuration. published: it is the best-known model's because the base folder is not there."""
 
+    folder: Path
     family: Family
     config: PretrainedConfig
     published: bool
@@ -43,9 +44,9 @@ def read_shape(base: Path, untested: bool = False) -> Shape:
         published = family.published_config()
         if published is None:
             raise ArtQuantError(f"{base}: is not there; correct base")
-        return Shape(family, published, published=True)
+        return Shape(base, family, published, published=True)
     opened = ModelFolder.open(base, alone=True)
-    return Shape(opened.family, opened.family.config(base, untested), published=False)
+    return Shape(base, opened.family, opened.family.config(base, untested), published=False)
 
 
 def build_skeleton(

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from artquant.batches.batch import Batch, Learned, Scored
 from artquant.models.family import NetworkInputs
 from artquant.models.scoring_network import ScoringNetwork
+from artquant.plan.known_values import KnownValues
 from artquant.plan.live_memory import LiveMemory, Peak
 from artquant.plan.network import materialise
 from artquant.plan.rank_memory import states_of
@@ -119,12 +120,14 @@ def simulate(
     """
     if setup.autocast and setup.device == "cuda":
         _autocast_as_on_gpu(network)
-    with FakeTensorMode():
+    real = inputs()
+    with FakeTensorMode() as fake:
         materialise(network)
+        values = KnownValues(fake)
         # Fetched together: the loss counts over all.
-        batches = [shape.batch(inputs()) for _ in range(setup.accumulation)]
+        batches = [shape.batch(_faked(real, values)) for _ in range(setup.accumulation)]
         memory = LiveMemory()
-        with memory:
+        with values, memory:
             for value in (value for batch in batches for value in _tensors(batch)):
                 memory.count(value, "batch")
             states = states_of(network, memory, setup.ranks, setup.zero)
@@ -139,6 +142,10 @@ def simulate(
                 states.step()
     peaks = {phase: peak for phase, peak in memory.peaks.items() if phase != "start"}
     return Simulation(peaks, states.host)
+
+
+def _faked(real: NetworkInputs, values: KnownValues) -> NetworkInputs:
+    return NetworkInputs({name: values.known(value) for name, value in real.items()})
 
 
 def _tensors(batch: Batch) -> list[torch.Tensor]:

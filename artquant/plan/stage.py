@@ -154,14 +154,14 @@ def _simulated(case: _Case) -> tuple[tuple[int, int], Simulation]:
     counts = parameter_counts(network)
 
     def inputs() -> NetworkInputs:
-        return shape.family.example(shape.config, example.size, example.length)
+        return shape.family.example(shape.folder, shape.config, example.size, example.length).inputs
 
     return counts, simulate(network, example, inputs, case.objective, case.setup)
 
 
 def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout: Readout) -> ExampleShape:
     length = min(assumptions.length or stage.max_length, stage.max_length)  # longer ones are refused in training
-    image = shape.family.picture_positions(shape.config, length)
+    image = shape.family.example(shape.folder, shape.config, 1, length).picture
     if length <= image:
         raise ArtQuantError(f"stage {stage.name}: {length} positions do not hold a picture's {image} and any text")
     learned = assumptions.learned or max(1, length - image - PROMPT_TOKENS)

@@ -19,7 +19,7 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
-from artquant.models.weights import DTYPES
+from artquant.models.whole import DTYPES
 from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
 from artquant.train.build import build_trainer, stage_safeguards, training_arguments

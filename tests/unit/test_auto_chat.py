@@ -10,7 +10,8 @@ from PIL import Image
 from tokenizers.processors import TemplateProcessing
 
 from artquant.errors import ArtQuantError
-from artquant.models.auto import TESTED, AutoChatProcessor
+from artquant.models.auto.processing import AutoChatProcessor
+from artquant.models.auto.tiny_settings import TESTED
 from artquant.texts.prompt import Exchange
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,6 +11,7 @@ from artquant import __version__
 from artquant.cli.arguments import build_parser
 from artquant.config.load import load_config
 from artquant.config.schema import RunConfig
+from artquant.models.auto.tiny_settings import TinySettings
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.texts.prompt import PROMPTS
 
@@ -18,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"
 YAMLS = sorted(CONFIGS.rglob("*.y*ml"))
 JSONS = sorted(CONFIGS.rglob("*.json"))
-SCHEMAS = {"demo/model.yaml": DemoModelConfig}  # all others are runs
+SCHEMAS = {"demo/model.yaml": DemoModelConfig, "demo/internvl_model.yaml": TinySettings}  # all others are runs
 
 
 def name_of(path: Path) -> str:
@@ -37,6 +38,7 @@ def test_count():
         "apdd/score_published.yaml",
         "demo/attributes.yaml",
         "demo/demo.yaml",
+        "demo/internvl_model.yaml",
         "demo/model.yaml",
         "demo/pairs.yaml",
     ]

@@ -10,24 +10,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-from artquant.errors import ArtQuantError
-from artquant.models.adapters import complain
-from artquant.models.auto import shapes, tiny
-from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor, one_line
-from artquant.models.family import CheckpointError, Form, NetworkInputs, Parts, Processor
-from artquant.models.quantize import quantization_config
+from artquant.errors import ArtQuantError, one_line
+from artquant.models.auto import tiny
+from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor
+from artquant.models.auto.tiny_settings import TESTED, TinySettings
+from artquant.models.family import (
+    CheckpointError,
+    Example,
+    LoraForm,
+    NetworkInputs,
+    Part,
+    Parts,
+    Processor,
+    Row,
+    WholeForm,
+)
+from artquant.models.whole import load_whole
+from artquant.texts.prompt import Exchange
 
 if TYPE_CHECKING:
     from artquant.config.schema import Loading
     from artquant.readouts.readout import Readout
     from artquant.texts.prompt import Prompt
 
-TESTED = tuple(tiny.FORMS)
 PACKAGES = {"smolvlm": "num2words", "lfm2_vl": "torchvision"}  # that processors need beside our own requirements
+EXAMPLES = (1024, 448, 224, 112, 28)  # pixels a side of pictures that are tried for an example
 DECODERS = {"language_model", "text_model", "decoder", "text_decoder"}  # as `PreTrainedModel.get_decoder` looks for it
 
 
@@ -35,9 +47,9 @@ class AutoFamily:
     """Networks that `AutoModelForImageTextToText` loads; `TESTED` are those that the tests here cover."""
 
     model_types: tuple[str, ...] = TESTED
-    forms: Mapping[str, Form] = {}
+    forms: Mapping[str, WholeForm | LoraForm] = {}
     packs: bool = False
-    TinySettings: ClassVar[type] = tiny.TinySettings
+    TinySettings: ClassVar[type] = TinySettings
 
     def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
         """The network's configuration.
@@ -63,9 +75,8 @@ class AutoFamily:
             raise CheckpointError(f"{file}: the processor of {kind} needs {package}; pip install {package}")
         return config
 
-    def published_config(self) -> PretrainedConfig | None:
+    def published_config(self) -> None:
         """None: there are too many to name one."""
-        return None
 
     def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> PreTrainedModel:
         """The network with the weights of a folder that holds all of them.
@@ -73,29 +84,10 @@ class AutoFamily:
         Raises:
             CheckpointError: a file or tensor is missing, unreadable or unexpected, or there is no vision.
         """
-        options: dict[str, Any] = {"dtype": tiny.DTYPES[loading.dtype], "attn_implementation": loading.attention}
-        if loading.quantize is not None:
-            with torch.device("meta"):
-                layers = dict(self.empty(config).named_modules())
-            linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
-            outside = [name for name in linear if not _in_decoder(name)]
-            options["quantization_config"] = quantization_config(loading.quantize, tiny.DTYPES[loading.dtype], outside)
-        try:
-            network, info = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                config=config,
-                output_loading_info=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                weights_only=True,
-                ignore_mismatched_sizes=True,  # reported below, by name
-                **options,
-            )
-        except Exception as error:  # as above
-            raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
-        complain(folder, "is missing", info["missing_keys"])
-        complain(folder, "is not known", info["unexpected_keys"])
-        complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
+        with torch.device("meta"):
+            layers = dict(self.empty(config).named_modules())
+        outside = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and not _in_decoder(name)]
+        network = load_whole(AutoModelForImageTextToText, folder, loading, outside, config=config)
         self.parts(network)  # says so if there is no vision
         return network
 
@@ -129,17 +121,20 @@ class AutoFamily:
         Raises:
             CheckpointError: the network has no vision encoder, decoder or head of its own.
         """
+        whole: Any = network
         names = {module: name for name, module in network.named_modules()}
-        vision, decoder = network.get_encoder(modality="image"), network.get_decoder()
-        found = {"vision": vision, "decoder": decoder, "head": network.get_output_embeddings()}
+        vision, decoder = whole.get_encoder(modality="image"), whole.get_decoder()
+        found: dict[Part, Any] = {"vision": vision, "decoder": decoder, "head": whole.get_output_embeddings()}
         for part, module in found.items():
             # The getters end in a fallback, which is the network itself.
-            if module not in names or module in (network, network.base_model):
+            if module not in names or module in (whole, whole.base_model):
                 kind = type(network).__name__
                 raise CheckpointError(f"{kind} has no {part} of its own: a model without vision, or of another build")
         mergers = tuple(f"{names[vision]}.{name}" for name, _ in vision.named_children() if "merger" in name)
-        prefixes = {part: (names[module],) for part, module in found.items()}
-        return Parts(prefixes | ({"projector": mergers} if mergers else {}), rest="projector")
+        prefixes: dict[Part, tuple[str, ...]] = {part: (names[module],) for part, module in found.items()}
+        if mergers:
+            prefixes["projector"] = mergers
+        return Parts(prefixes, rest="projector")
 
     def lora_targets(self, parts: Parts) -> str:
         """Queries and values of the decoder's attention; bare names would also hit the vision encoder's."""
@@ -149,8 +144,8 @@ class AutoFamily:
     def target_fault(self, name: str, module: nn.Module) -> str | None:
         """Why a module that somebody named cannot get an adapter; None: nothing speaks against it."""
         if not isinstance(module, nn.Linear):
-            return f"is no linear layer ({type(module).__name__}); name linear layers of the decoder"
-        return None if _in_decoder(name) else "lies outside the decoder; name linear layers of the decoder"
+            return f"{name} is no linear layer ({type(module).__name__}); name linear layers of the decoder"
+        return None if _in_decoder(name) else f"{name} lies outside the decoder; name linear layers of the decoder"
 
     def published_card(
         self, folder: Path, processor: Processor, values: Sequence[float] | None
@@ -163,21 +158,28 @@ class AutoFamily:
     def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
         """Nothing: no published code reads scores from these configurations."""
 
-    def write_full(
-        self, model: PreTrainedModel, processor: Processor, out: Path, dtype: torch.dtype, weights_format: str
-    ) -> None:
-        """Not called: transformers' own form is the one that we write."""
-
-    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
-        """Not called: peft's own form is the one that we write."""
-
-    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
-        """Positions that the picture of an `example` takes."""
-        return shapes.positions(config, length)
-
-    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
-        """Inputs of the shapes that training samples of a length have; see `shapes.example`."""
-        return shapes.example(config, samples, length)
+    def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
+        """A blank picture as the folder's own processor makes it, the largest that leaves half of the length."""
+        processor = self.processor(folder, config)
+        text = processor.text(Exchange("A question?"))
+        row = Row(text, tuple(processor.tokenize(text)))
+        for side in EXAMPLES:
+            made = processor.inputs([row] * samples, [Image.new("RGB", (side, side))] * samples)
+            picture = made["input_ids"].shape[1] - len(row.token_ids) + 1
+            if picture <= length // 2:
+                break
+        rows = made["input_ids"].shape
+        more = max(0, length - rows[1])
+        fillers = {"input_ids": row.token_ids[-1], "attention_mask": 1}
+        tensors = {
+            name: nn.functional.pad(value, (0, more), value=fillers.get(name, 0)) if value.shape == rows else value
+            for name, value in made.items()
+        }
+        if "mrope_section" in (config.get_text_config().to_dict().get("rope_parameters") or {}):
+            tensors["position_ids"] = torch.zeros(
+                3, *tensors["input_ids"].shape, dtype=torch.long
+            )  # else made by values
+        return Example(NetworkInputs(tensors), picture)
 
     def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
         """Write a small network with drawn weights and a tokenizer of its own; see `tiny.write_tiny`."""

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import AddedToken, AutoImageProcessor, AutoProcessor, AutoTokenizer, PretrainedConfig, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import write_json, write_text
 from artquant.models.family import NetworkInputs, Row
 from artquant.texts.prompt import Exchange
@@ -30,8 +30,8 @@ PROBE = "An answer."  # shows what a template puts around one
 
 def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
     """Transformers' own processor of a folder; raises whatever its readers raise."""
-    local = {"local_files_only": True, "trust_remote_code": False}
-    kind = PROCESSOR_MAPPING.get(type(config), None)
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    kind: Any = PROCESSOR_MAPPING.get(type(config), None)
     if kind is None or "video_processor" not in kind.get_attributes() or importlib.util.find_spec("torchvision"):
         return AutoProcessor.from_pretrained(folder, config=config, **local)
     # Video processors need torchvision. Nothing here reads videos, so their place stays empty.
@@ -41,7 +41,7 @@ def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
         "tokenizer": AutoTokenizer.from_pretrained(folder, **local),
         "video_processor": None,
     }
-    lacking = type(kind.__name__, (_WithoutVideo, kind), {})
+    lacking: Any = type(kind.__name__, (_WithoutVideo, kind), {})
     processor = lacking.from_args_and_dict([parts[name] for name in kind.get_attributes()], facts)
     processor.__class__ = kind  # known by its name, so it can be pickled
     return processor
@@ -64,7 +64,7 @@ class AutoChatProcessor:
         ArtQuantError: there is no chat template, or it cannot hold a picture, a question and an answer.
     """
 
-    def __init__(self, processor: ProcessorMixin, longest: int | None = None):
+    def __init__(self, processor: Any, longest: int | None = None):
         self.processor, self.tokenizer, self.longest = processor, processor.tokenizer, longest
         template = processor.chat_template or self.tokenizer.chat_template
         processor.chat_template = template.get("default") if isinstance(template, dict) else template
@@ -72,6 +72,7 @@ class AutoChatProcessor:
             raise ArtQuantError(f"no chat template; put the instruction-tuned model's there ({TEMPLATE_FILE})")
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.pad_token_id: int = self.tokenizer.pad_token_id  # fills up short rows
         self.image_token: str = processor.image_token
         self.image_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         _, found, behind = self._render(Exchange("A question?"), PROBE).rpartition(PROBE)
@@ -91,11 +92,6 @@ class AutoChatProcessor:
     def vocabulary_size(self) -> int:
         """Tokens, added words included; the network may have more rows."""
         return len(self.tokenizer)
-
-    @property
-    def pad_token_id(self) -> int:
-        """What fills up short rows."""
-        return self.tokenizer.pad_token_id
 
     def text(self, exchange: Exchange) -> str:
         """A question about one picture and its answer, or the answer's beginning, in the folder's chat form.
@@ -207,8 +203,3 @@ class AutoChatProcessor:
         write_text(folder / TEMPLATE_FILE, self.processor.chat_template)
         self.processor.image_processor.save_pretrained(folder)  # where torchvision is, video processors begin with it
         write_json(folder / PROCESSOR_FILES[0], {name: fact for name, fact in facts.items() if fact is not None})
-
-
-def one_line(error: Exception) -> str:
-    """An error of the library as the end of a message."""
-    return " ".join(str(error).split())[:300]

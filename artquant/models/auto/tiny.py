@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,18 +15,18 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
-from artquant.config.schema import require, require_at_least, require_positive
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.models.auto.processing import AutoChatProcessor, load_processor
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange
+from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
+from artquant.models.auto.tiny_settings import TinySettings
+from artquant.models.whole import DTYPES
+from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange, get_prompt
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
     "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BEGIN, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
 
@@ -64,50 +64,6 @@ FORMS = {
 }
 
 
-@dataclass(frozen=True)
-class Transformer:
-    """One of the two halves of a small network."""
-
-    hidden: int = 64  # channels
-    layers: int = 2  # transformer layers
-    heads: int = 4  # attention heads
-    mlp: int = 128  # channels inside the MLP
-
-    def __post_init__(self) -> None:
-        require_at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
-        whole = self.hidden % (8 * self.heads) == 0
-        require(whole, "hidden", f"must be a multiple of 8 times heads (8 x {self.heads}), got {self.hidden}")
-
-
-@dataclass(frozen=True)
-class TinySettings:
-    """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
-
-    texts: tuple[Path, ...] = ()  # JSON lists of training records whose texts train the tokenizer
-    model_type: str = "internvl"  # of transformers; one of those that the tests cover
-    vocabulary_size: int = 1000  # tokens, special ones included
-    image_size: int = 112  # pixels a side; where pictures keep their shape, the largest area is its square
-    patch_size: int = 14  # pixels a side
-    tiles: int = 1  # most tiles that a picture is cut into (internvl, ovis2)
-    vision: Transformer = field(default_factory=lambda: Transformer(96, 4, 4, 384))  # vision encoder
-    text: Transformer = field(default_factory=lambda: Transformer(128, 3, 4, 256))  # language decoder
-    max_positions: int = 512  # longest sequence, those of the picture included
-    seed: int = 0  # of the drawn weights
-    initializer_range: float = 0.08  # standard deviation of the drawn weights; narrow networks learn faster with more
-    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the written weights
-
-    def __post_init__(self) -> None:
-        require(self.model_type in FORMS, "model_type", f"must be one of {', '.join(FORMS)}, got {self.model_type!r}")
-        require_at_least(1, image_size=self.image_size, patch_size=self.patch_size, tiles=self.tiles)
-        whole = self.image_size % (2 * self.patch_size) == 0
-        require(
-            whole, "image_size", f"must be a multiple of twice patch_size ({self.patch_size}), got {self.image_size}"
-        )
-        require_at_least(400, vocabulary_size=self.vocabulary_size)  # 256 bytes, special tokens and some words
-        require_positive(initializer_range=self.initializer_range)
-        require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
-
-
 def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTrainedModel:
     """Write a model folder: tokenizer trained on the texts, image processor, chat template, drawn weights.
 
@@ -122,7 +78,9 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
     partial.mkdir(parents=True)
     tokenizer = _tokenizer(settings, words)
     tokenizer.save_pretrained(partial)
-    write_json(partial / "processor_config.json", _processor_facts(settings))
+    facts = _processor_facts(settings)
+    write_json(partial / PROCESSOR_FILES[0], facts)
+    write_json(partial / PROCESSOR_FILES[1], facts["image_processor"])
     config = network_config(settings, tokenizer)
     torch.manual_seed(settings.seed)
     model = AutoModelForImageTextToText.from_config(config).to(DTYPES[settings.dtype])
@@ -145,18 +103,17 @@ def _texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]:
     for file in files:
         records = read_json(file)
         try:
-            turns = [
-                turn["value"].replace(IMAGE_TOKEN, "").strip() for record in records for turn in record["conversations"]
-            ]
-        except (KeyError, TypeError) as error:
+            turns = [turn["value"] for record in records for turn in record["conversations"]]
+            yield from (turn.replace(IMAGE_TOKEN, "").strip() for turn in turns)
+        except (KeyError, TypeError, AttributeError) as error:
             raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
         count += len(turns)
-        yield from turns
-    prompts = list(PROMPTS.values())
-    questions = {question for prompt in prompts for question in (*SCORE_QUESTIONS, *prompt.description_questions)}
-    lines = [question.replace(SUBJECT, "painting") for question in sorted(questions)]
-    lines += [f"{prompt.rating_prefix()} {word}." for prompt in prompts for word in words] * 4
-    yield from lines * max(10, count // 50)
+    lines = []
+    for prompt in (get_prompt(name, subject) for name in PROMPTS for subject in ("painting", "image")):
+        questions = (*SCORE_QUESTIONS, *prompt.description_questions)
+        lines += [question.replace(SUBJECT, prompt.subject) for question in questions]
+        lines += [f"{prompt.rating_prefix()} {word}." for word in words] * 4
+    yield from lines * max(4, count // 150)
 
 
 def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
@@ -188,6 +145,7 @@ def _processor_facts(settings: TinySettings) -> dict[str, Any]:
     kind, side, patch = settings.model_type, settings.image_size, settings.patch_size
     square = {"height": side, "width": side}
     image: dict[str, Any] = {"size": square}
+    facts: dict[str, Any] = {}
     count = (side // patch) ** 2
     if kind == "llava":
         image |= {"size": {"shortest_edge": side}, "crop_size": square}
@@ -202,9 +160,7 @@ def _processor_facts(settings: TinySettings) -> dict[str, Any]:
         facts = {"image_seq_length": count // 4}
     else:
         image |= {"size": {"shortest_edge": (2 * patch) ** 2, "longest_edge": side**2}, "patch_size": patch}
-        facts = {}
-    name = IMAGE_PROCESSOR_MAPPING_NAMES[kind]["pil"]
-    image["image_processor_type"] = name.removesuffix("Pil")
+    image["image_processor_type"] = IMAGE_PROCESSOR_MAPPING_NAMES[kind]["pil"].removesuffix("Pil")
     return facts | {"image_processor": image, "processor_class": PROCESSOR_MAPPING_NAMES[kind]}
 
 

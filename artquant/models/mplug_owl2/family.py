@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -13,15 +13,14 @@ from transformers import PretrainedConfig, PreTrainedModel
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
-from artquant.models.adapters import complain
-from artquant.models.family import CheckpointError, Form, NetworkInputs, Parts
+from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
 from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, MPLUGOwl2Config
 from artquant.models.mplug_owl2.decoder import Multiway
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
-from artquant.models.quantize import quantization_config
+from artquant.models.whole import load_whole
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
 
@@ -46,9 +45,9 @@ class MPLUGOwl2Family:
     """The network of ArtQuant, DeQA-Score and Q-Align."""
 
     model_types: tuple[str, ...] = (MPLUGOwl2Config.model_type,)
-    forms: Mapping[str, Form] = {
-        "full": Form("all weights, for the published code", whole=True),
-        "lora": Form("a LoRA run, for the published code", whole=False),
+    forms: Mapping[str, WholeForm | LoraForm] = {
+        "full": WholeForm("all weights, for the published code", published.write_full),
+        "lora": LoraForm("a LoRA run, for the published code", published.write_lora),
     }
     packs = True
     TinySettings: ClassVar[type] = DemoModelConfig
@@ -67,27 +66,8 @@ class MPLUGOwl2Family:
 
     def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> MPLUGOwl2LlamaForCausalLM:
         """The network with a folder's weights; raises CheckpointError that names the file or tensor at fault."""
-        dtype = torch.bfloat16 if loading.dtype == "bfloat16" else torch.float32
-        options: dict[str, Any] = {}
-        if loading.quantize is not None:
-            untouched = [name for part in ("vision", "projector", "head") for name in _PARTS.modules(part)]
-            options["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
-        try:
-            model, info = MPLUGOwl2LlamaForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                attn_implementation=loading.attention,
-                output_loading_info=True,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,  # reported below, by name
-                **options,
-            )
-        except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
-            raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())}") from error
-        complain(folder, "is missing", info["missing_keys"])
-        complain(folder, "is not known", info["unexpected_keys"])
-        complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
-        return model
+        untouched = [name for part in ("vision", "projector", "head") for name in _PARTS.modules(part)]
+        return load_whole(MPLUGOwl2LlamaForCausalLM, folder, loading, untouched)
 
     def empty(self, config: PretrainedConfig) -> MPLUGOwl2LlamaForCausalLM:
         """The network on the current device."""
@@ -134,34 +114,18 @@ class MPLUGOwl2Family:
         """What the published code reads scores by, in its configuration."""
         published.note_scale(config, processor, prompt, readout)
 
-    def write_full(
-        self, model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
-    ) -> None:
-        """The published full form."""
-        published.write_full(model, processor, out, dtype, weights_format)
-
-    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
-        """The published LoRA form."""
-        published.write_lora(source, out, dtype, weights_format)
-
-    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
-        """As many for every picture."""
-        return config.image_sequence_length
-
-    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
-        """Pictures first; their values do not matter."""
-        image = config.image_sequence_length
-        side = config.vision.image_size
+    def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
+        """Pictures first; their values do not matter. Nothing is read from the folder, which need not be there."""
+        image, side = config.image_sequence_length, config.vision.image_size
         views = (3,) if config.multi_image else ()
-        input_ids = torch.zeros(samples, length, dtype=torch.int64)
+        input_ids = torch.zeros(samples, max(image, length), dtype=torch.int64)
         input_ids[:, :image] = IMAGE_TOKEN_ID
-        return NetworkInputs(
-            {
-                "input_ids": input_ids,
-                "attention_mask": torch.ones(samples, length, dtype=torch.int64),
-                "pixel_values": torch.zeros(samples, *views, 3, side, side),
-            }
-        )
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "pixel_values": torch.zeros(samples, *views, 3, side, side),
+        }
+        return Example(NetworkInputs(inputs), image)
 
     def write_tiny(self, settings: DemoModelConfig, out: Path, words: Sequence[str]) -> PreTrainedModel:
         """A small base model with drawn weights; see `artquant.models.mplug_owl2.tiny`."""

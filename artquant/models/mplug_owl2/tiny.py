@@ -18,6 +18,7 @@ from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.whole import DTYPES
 from artquant.readouts import readout_of
 from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
@@ -160,7 +161,7 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
         torch.manual_seed(config.seed)
         network = network_config(config)
-        model = MPLUGOwl2LlamaForCausalLM(network).to(torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
+        model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from artquant.batches.samples import encode_row
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.processing import pad_to_square
@@ -166,7 +167,7 @@ class TestProcessor:
         (tmp_path / "config.json").write_bytes((tiny_base / "config.json").read_bytes())
         again = MPLUGOwl2Processor.from_pretrained(tmp_path)
         for prompt in PROMPTS.values():
-            assert again.tokenize(prompt.score_context()) == tiny_processor.tokenize(prompt.score_context())
+            assert encode_row(again, prompt.scoring()) == encode_row(tiny_processor, prompt.scoring())
         assert again.image_sequence_length == 4 and again.image_processor.size == 28
         settings = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
         assert (settings["size"], settings["crop_size"], settings["resample"]) == (28, 28, 3)

@@ -26,7 +26,6 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         _describe,
         _descriptions,
         _export,
-        _merge,
         _eval,
     ):
         add(commands)
@@ -229,28 +228,18 @@ def _describe(commands) -> None:
 
 
 def _descriptions(commands) -> None:
-    command = _command(commands, "descriptions", "descriptions", "split, join, count and check descriptions")
+    command = _command(commands, "descriptions", "descriptions", "split and check descriptions")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
-    separator = 'what stands between the parts; \\n and \\t are newline and tab (default "%(default)s")'
 
     split = actions.add_parser("split", help="structured records to descriptions_level_{1,2,3}.json")
     split.add_argument("structured", type=Path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
     split.add_argument("--out", type=Path, required=True, help="folder to write")
-    split.add_argument("--separator", default=" ", help=separator)
+    split.add_argument(
+        "--separator", default=" ", help='between the parts; \\n and \\t are newline and tab (default "%(default)s")'
+    )
     split.add_argument("--seed", type=int, default=0, help="of the draw of the questions (default %(default)s)")
     split.add_argument("--subject", default="painting", help="the noun in the questions (default %(default)s)")
     split.add_argument("--questions", type=Path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
-
-    join = actions.add_parser("join", help="level files to structured records")
-    join.add_argument("levels", nargs="+", type=Path, metavar="LEVEL", help="files of level 1, 2 and 3 in this order")
-    join.add_argument("--out", type=Path, required=True, help="file to write (.jsonl: JSON lines)")
-    join.add_argument("--separator", default=" ", help=separator)
-
-    stats = actions.add_parser("stats", help="lengths, duplicates, empty texts")
-    stats.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
-    stats.add_argument("--model", type=Path, metavar="DIR", help="count tokens with this model folder's tokenizer")
-    stats.add_argument("--max-length", type=int, metavar="TOKENS", help="also the share of texts longer than this")
-    stats.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     leaks = actions.add_parser("leaks", help="texts that give the score away; exit status 1 if there are any")
     leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
@@ -260,30 +249,20 @@ def _descriptions(commands) -> None:
 
 def _export(commands) -> None:
     command = _command(commands, "export", "export", "write a trained model in another form")
-    _exported(command)
+    command.add_argument("model", type=Path, metavar="DIR", help="model folder")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument(
         "--to",
         choices=("merged", "lora", "full"),
         required=True,
         help="merged: one model of ours; lora, full: as published, for the published code",
     )
-    command.add_argument("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
-
-
-def _merge(commands) -> None:
-    command = _command(commands, "merge", "export", "merge a LoRA run into its base: one model")
-    _exported(command)
-    command.set_defaults(format=None)
-
-
-def _exported(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, metavar="DIR", help="model folder")
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
     command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     command.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)"
     )
+    command.add_argument("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
 
 
 def _eval(commands) -> None:

@@ -1,4 +1,4 @@
-"""`artquant descriptions split|join|stats|leaks`."""
+"""`artquant descriptions split|leaks`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ EXCERPT = 30  # characters shown on either side of a leak
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands on descriptions; status 1 where leaks are found."""
-    actions = {"split": _split, "join": _join, "stats": _stats, "leaks": _leaks}
-    return actions[arguments.action](arguments)
+    return _split(arguments) if arguments.action == "split" else _leaks(arguments)
 
 
 def _split(arguments: argparse.Namespace) -> int:
@@ -31,14 +30,6 @@ def _split(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _join(arguments: argparse.Namespace) -> int:
-    from artquant.texts.description_levels import join_descriptions
-
-    report = join_descriptions(arguments.levels, arguments.out, _unescaped(arguments.separator))
-    print(f"{arguments.out}: {_levels(report)}")
-    return 0
-
-
 def _levels(report) -> str:
     names = {1: "perception", 2: "cognition", 3: "emotion"}
     levels = [
@@ -51,45 +42,6 @@ def _levels(report) -> str:
 
 def _unescaped(separator: str) -> str:
     return separator.replace("\\n", "\n").replace("\\t", "\t")
-
-
-def _stats(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from artquant.texts.description_stats import text_statistics
-
-    count_tokens = _token_counter(arguments.model) if arguments.model else None
-    rows = {}
-    for path in arguments.files:
-        texts = [text for _, _, _, text in _texts(path)]
-        rows[str(path)] = text_statistics(texts, count_tokens, arguments.max_length)
-    if arguments.json:
-        print(json.dumps({path: asdict(row) for path, row in rows.items()}, indent=1, ensure_ascii=False))
-        return 0
-    for path, row in rows.items():
-        print(f"{path}: {row.count} texts, {row.empty} empty, {row.duplicates} duplicates")
-        print(f"  {'':10} {'min':>7} {'median':>8} {'mean':>8} {'95 %':>8} {'max':>7}")
-        for name, lengths in (("words", row.words), ("characters", row.characters), ("tokens", row.tokens)):
-            if lengths is not None:
-                print(
-                    f"  {name:10} {lengths.min:7d} {lengths.median:8.1f} {lengths.mean:8.1f} {lengths.p95:8.1f} "
-                    f"{lengths.max:7d}"
-                )
-        if row.over_max_length is not None:
-            print(f"  {row.over_max_length:.2%} over {arguments.max_length} tokens")
-    return 0
-
-
-def _token_counter(model: Path):
-    from artquant.errors import ArtQuantError
-    from artquant.models.mplug_owl2 import MPLUGOwl2Processor
-
-    try:
-        processor = MPLUGOwl2Processor.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ArtQuantError(f"{model}: the tokenizer cannot be loaded: {reason}; name a model folder") from None
-    return lambda text: len(processor.tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def _leaks(arguments: argparse.Namespace) -> int:

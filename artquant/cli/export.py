@@ -1,4 +1,4 @@
-"""`artquant export` and `artquant merge`: a trained model in another form."""
+"""`artquant export`: a trained model in another form."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.models.export import export_model
 
     disable_progress_bar()
-    form = "merged" if arguments.command == "merge" else arguments.to
     written = export_model(
         arguments.model,
-        form,
+        arguments.to,
         arguments.out,
         arguments.base,
         None if arguments.dtype is None else DTYPES[arguments.dtype],
@@ -26,8 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     width = max(len(file.name) for file in written)
     for file in written:
         print(f"{file.name.ljust(width)}  {_size(file.size):>10}")
-    print(f"{arguments.out}: {form} form, {_size(sum(file.size for file in written))}")
-    if form != "merged":
+    print(f"{arguments.out}: {arguments.to} form, {_size(sum(file.size for file in written))}")
+    if arguments.to != "merged":
         print("the published code asks with its own prompts: scores may differ from those of the model's own")
     return 0
 

@@ -47,7 +47,9 @@ class Parts:
         name = bare_name(name)
         if name.startswith("readout_head."):
             return "readout"
-        fitting = [(prefix, part) for part, found in self.prefixes.items() for prefix in found if _lies_in(name, prefix)]
+        fitting = [
+            (prefix, part) for part, found in self.prefixes.items() for prefix in found if _lies_in(name, prefix)
+        ]
         return max(fitting, key=lambda entry: len(entry[0]), default=("", self.rest))[1]
 
     def modules(self, part: Part) -> tuple[str, ...]:
@@ -229,7 +231,9 @@ class Family(Protocol):
     def target_fault(self, name: str, module: nn.Module) -> str | None:
         """Why a module that somebody named cannot get an adapter, with advice; None: nothing speaks against it."""
 
-    def published_card(self, folder: Path, processor: Processor, values: Sequence[float] | None) -> tuple[Prompt, Readout]:
+    def published_card(
+        self, folder: Path, processor: Processor, values: Sequence[float] | None
+    ) -> tuple[Prompt, Readout]:
         """How a folder that was not written here is asked and read. values: of the rating words, instead of its own.
 
         Raises:

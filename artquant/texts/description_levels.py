@@ -1,24 +1,22 @@
-"""Structured descriptions to level files and back.
+"""Structured descriptions to level files.
 
     structured record   {"image", "perception", "cognition"?, "emotion"?, "id"?, "gt_score"?, ...}
     level 1             perception
     level 2             perception SEPARATOR cognition
     level 3             perception SEPARATOR cognition SEPARATOR emotion
 
-Texts are taken to the character: nothing is trimmed, so that joining what was split gives the same parts. A picture is
-in the levels that its parts suffice for, in one record a file.
+Texts are taken to the character: nothing is trimmed. A picture is in the levels that its parts suffice for, in one
+record a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant.data.records import TrainingRecord, read_training_records
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import parse_json, parse_json_lines, read_text, write_json, write_json_lines
+from artquant.files.json_files import parse_json, parse_json_lines, read_text, write_json
 from artquant.texts.descriptions import PARTS, description_record
 from artquant.texts.prompt import IMAGE_TOKEN
 from artquant.texts.questions import LEVELS, Questions
@@ -146,53 +144,6 @@ def split_descriptions(
     return LevelsReport(len(structured), by_level, tuple(files[level] for level in LEVELS if levels[level]))
 
 
-def join_descriptions(level_files: Sequence[Path | str], out: Path | str, separator: str = SEPARATOR) -> LevelsReport:
-    """Write structured records from level files: the reverse of :func:`split_descriptions`.
-
-    Pictures are matched by the name in `image`. The id is that of level 1 without its ending `#level-1`; further keys
-    travel along. Records stand in the order of level 1.
-
-    Args:
-        level_files: The files of level 1, 2 and 3 in this order (or of the first one or two levels), JSON lists.
-        out: File to write: JSON lines where its name ends in `.jsonl`, else a JSON list.
-        separator: What stands between the parts.
-
-    Raises:
-        ArtQuantError: A text that does not begin with the level before and the separator or adds nothing to it, a
-            record that says it is of another level or is no description, a picture twice in a file or missing from the
-            level before, or a key that differs between levels.
-    """
-    files, out = [Path(file) for file in level_files], Path(out)
-    if not 1 <= len(files) <= len(LEVELS):
-        raise ArtQuantError(f"{len(files)} level files: give those of level 1, 2 and 3, in this order")
-    for number, file in enumerate(files):
-        if any(_same(file, other) for other in files[:number]):
-            raise ArtQuantError(f"{file}: given twice; give the files of level 1, 2 and 3, in this order")
-        if _same(out, file):
-            raise ArtQuantError(f"{out}: would overwrite a file that is read; name another one with --out")
-    joined: dict[str, dict[str, Any]] = {}
-    before: dict[str, TrainingRecord] = {}
-    by_level = dict.fromkeys(LEVELS, 0)
-    for level, file in enumerate(files, start=1):
-        now = _level_records(file, level)
-        for image, (record, extra) in now.items():
-            if level == 1:
-                joined[image] = {"id": record.id.removesuffix("#level-1"), "image": image}
-            elif image not in before:
-                raise ArtQuantError(
-                    f"{record.source} (image {image!r}): the picture is not in {files[level - 2]}; "
-                    "give the level files of one set"
-                )
-            text = _added(record, before.get(image), separator)
-            _merge(joined[image], extra | {PARTS[level - 1]: text}, record)
-        before = {image: record for image, (record, _) in now.items()}
-        by_level[level] = len(now)
-    _check_ids(joined, files[0])
-    records = [_in_order(record) for record in joined.values()]
-    (write_json_lines if out.suffix == ".jsonl" else write_json)(out, records)
-    return LevelsReport(len(records), by_level, (out,))
-
-
 def _structured(item: dict[str, Any], source: str) -> Structured:
     image = item.get("image")
     if not isinstance(image, str) or not image.strip():
@@ -221,80 +172,6 @@ def _structured(item: dict[str, Any], source: str) -> Structured:
         raise ArtQuantError(f'{source} (image {image!r}): "perception" is missing; every level begins with it')
     extra = {key: value for key, value in item.items() if key not in ("id", "image", *PARTS)}
     return Structured(str(identity), image, tuple(parts), extra)
-
-
-def _level_records(path: Path, level: int) -> dict[str, tuple[TrainingRecord, dict[str, Any]]]:
-    """A level file's records by image, with their further keys."""
-    found: dict[str, tuple[TrainingRecord, dict[str, Any]]] = {}
-    records = read_training_records(path, "", None)
-    for record, item in zip(records, read_items(path), strict=True):
-        image = item["image"]
-        where = f"{record.source} (image {image!r})"
-        if record.task != "description":
-            raise ArtQuantError(f'{where}: no description record; its "task_type" must be "description"')
-        if record.level not in (None, level):
-            raise ArtQuantError(
-                f"{where}: is of level {record.level}, not {level}; give the files of level 1, 2 and 3, in this order"
-            )
-        if image in found:
-            raise ArtQuantError(f"{where}: the same picture as in {found[image][0].source}; keep one of them")
-        extra = {key: value for key, value in item.items() if key not in ("id", "image", *_RECORD_KEYS)}
-        for key in PARTS:
-            if key in extra:
-                raise ArtQuantError(f'{where}: "{key}" is the name of a part; take it out of the level file')
-        found[image] = (record, extra)
-    return found
-
-
-def _added(record: TrainingRecord, before: TrainingRecord | None, separator: str) -> str:
-    """What a text adds to that of the level before."""
-    if before is None:
-        return record.answer
-    where = f"{record.source} (id {record.id[:200]!r})"
-    text, start = record.answer, before.answer
-    if text == start:
-        raise ArtQuantError(f"{where}: adds nothing to {before.source}; give the files of level 1, 2 and 3")
-    if not text.startswith(start):
-        place = next((i for i, (a, b) in enumerate(zip(text, start, strict=False)) if a != b), len(text))
-        raise ArtQuantError(
-            f"{where}: the text does not begin with that of {before.source}: from character {place + 1} it is "
-            f"{text[place : place + 30]!r} instead of {start[place : place + 30]!r}; "
-            "give the level files of one set, in the order of the levels"
-        )
-    if not text.startswith(separator, len(start)):
-        raise ArtQuantError(
-            f"{where}: after the text of {before.source} comes {text[len(start) : len(start) + 20]!r} instead of the "
-            f"separator {separator!r}; give the right one with --separator"
-        )
-    added = text[len(start) + len(separator) :]
-    if not added.strip():
-        raise ArtQuantError(f"{where}: adds only spaces to {before.source}; write the part or take the record out")
-    return added
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any], record: TrainingRecord) -> None:
-    for key, value in new.items():
-        if key in into and into[key] != value:
-            raise ArtQuantError(
-                f'{record.source} (id {record.id[:200]!r}): "{key}" differs from the level before; make them equal'
-            )
-        into[key] = value
-
-
-def _check_ids(joined: Mapping[str, dict[str, Any]], file: Path) -> None:
-    seen: dict[str, str] = {}
-    for image, record in joined.items():
-        if record["id"] in seen:
-            raise ArtQuantError(
-                f"{file}: images {seen[record['id']]!r} and {image!r} have the same id {record['id']!r}; change one"
-            )
-        seen[record["id"]] = image
-
-
-def _in_order(record: dict[str, Any]) -> dict[str, Any]:
-    """The parts after id and image, further keys last."""
-    first = [key for key in ("id", "image", *PARTS) if key in record]
-    return {key: record[key] for key in first} | record
 
 
 def _same(one: Path, other: Path) -> bool:

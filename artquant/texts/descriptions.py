@@ -7,7 +7,7 @@ parts apart: `{"image", "perception", "cognition", "emotion"}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from artquant.errors import ArtQuantError
@@ -45,28 +45,6 @@ def comment_record(
         raise ArtQuantError(f"image {image!r}: the comment holds {IMAGE_TOKEN}; take it out")
     question = (questions or Questions()).for_comment(image, seed, subject)
     return description_record(f"{image}#comment", image, question, comment, extra or {})
-
-
-def comment_records(
-    comments: Iterable[tuple[str, str]],
-    *,
-    seed: int = 0,
-    subject: str = "painting",
-    questions: Questions | None = None,
-) -> list[dict[str, Any]]:
-    """Pairs of image and comment as description records, in their order; empty comments are left out.
-
-    Raises:
-        ArtQuantError: As :func:`comment_record`, or a picture is there twice.
-    """
-    records: dict[str, dict[str, Any]] = {}
-    for image, comment in comments:
-        if not comment.strip():
-            continue
-        if image in records:
-            raise ArtQuantError(f"image {image!r}: two comments; keep one, or join them")
-        records[image] = comment_record(image, comment, seed=seed, subject=subject, questions=questions)
-    return list(records.values())
 
 
 def description_record(

@@ -16,13 +16,10 @@ The patterns are English (leak_patterns.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
-from artquant.texts.descriptions import description_texts
 from artquant.texts.leak_patterns import leak_patterns
 
 KINDS = ("rating", "score", "points", "stars", "percent", "verdict")
@@ -35,16 +32,6 @@ class Leak:
     kind: str  # one of KINDS
     text: str  # the words there
     start: int  # index of the first character
-
-
-@dataclass(frozen=True)
-class LeakedRecord:
-    """A leak and the record it is in."""
-
-    number: int  # of the record, from 1
-    id: str
-    part: str  # "description", or of a structured record "perception", "cognition" or "emotion"
-    leak: Leak
 
 
 def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
@@ -71,21 +58,3 @@ def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
         if not leaks or leak.start >= leaks[-1].start + len(leaks[-1].text):
             leaks.append(leak)
     return leaks
-
-
-def leaked_records(records: Iterable[Mapping[str, Any]], words: Sequence[str] = RATING_WORDS) -> list[LeakedRecord]:
-    """The leaks in description records and structured records, in their order; score records are passed over.
-
-    Raises:
-        ArtQuantError: As :func:`find_leaks`; a record is neither, with its number.
-    """
-    found = []
-    for number, record in enumerate(records, start=1):
-        try:
-            texts = description_texts(record)
-        except ArtQuantError as error:
-            raise ArtQuantError(f"record {number}: {error}") from None
-        identity = str(record.get("id") or record.get("image") or number)
-        for part, text in texts:
-            found += [LeakedRecord(number, identity, part, leak) for leak in find_leaks(text, words)]
-    return found

@@ -98,7 +98,7 @@ class ArtDataset(Dataset):
     def _made_targets(self) -> np.ndarray:
         """The readout's target of each record [N, K]: the record's own distribution, else one made from its score."""
         targets = self.columns.level_probs.copy()
-        wanted = np.flatnonzero(self.columns.scores & np.isnan(targets).any(axis=1))
+        wanted = np.flatnonzero(self.columns.is_scored & np.isnan(targets).any(axis=1))
         if wanted.size:
             try:
                 targets[wanted] = self._readout.targets(self.columns.score[wanted])
@@ -111,7 +111,7 @@ class ArtDataset(Dataset):
     def _known_scores(self) -> np.ndarray:
         """Mean and standard deviation of each record's true score [N, 2]: its own, else those of its target."""
         own = np.stack([self.columns.score, self.columns.std], axis=1)
-        own[~self.columns.scores] = np.nan
+        own[~self.columns.is_scored] = np.nan
         return np.where(np.isnan(own), self._readout.target_moments(self._targets), own)
 
     def _check_target(self, index: int) -> None:

@@ -70,15 +70,12 @@ def _leaks(arguments: argparse.Namespace) -> int:
 def _texts(path: Path) -> list[tuple[int, str, str, str]]:
     """Record number, id, part and text of every description in a file."""
     from artquant.errors import ArtQuantError
-    from artquant.texts.description_levels import read_items
+    from artquant.files.json_stream import iterate_records
     from artquant.texts.descriptions import description_texts
 
     found = []
-    for number, item in enumerate(read_items(path), start=1):
-        try:
-            texts = description_texts(item)
-        except ArtQuantError as error:
-            raise ArtQuantError(f"{path} record {number}: {error}") from None
+    for number, (source, item) in enumerate(iterate_records(path), start=1):
+        texts = description_texts(item, source)
         identity = str(item.get("id") or item.get("image") or number)
         found += [(number, identity, part, text) for part, text in texts]
     if not found:

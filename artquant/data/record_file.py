@@ -18,7 +18,8 @@ from typing import overload
 
 import numpy as np
 
-from artquant.data.records import MissingPictures, RecordError, TrainingRecord, parse_training_record
+from artquant.data.fields import RecordError
+from artquant.data.records import MissingPictures, TrainingRecord, parse_training_record
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
 
@@ -32,7 +33,7 @@ class RecordColumns:
     score: np.ndarray  # [N] float64, NaN: none
     std: np.ndarray  # [N] float64, of the score; NaN: none
     level_probs: np.ndarray  # [N, K] float64, rows of NaN: none
-    scores: np.ndarray  # [N] bool: a score record; otherwise a description
+    is_scored: np.ndarray  # [N] bool: a score record; otherwise a description
     text_bytes: np.ndarray  # [N] int32, question and answer in UTF-8
     pictures: np.ndarray  # [N] int64, the same number for the same picture: eight bytes of a hash of its path
     attribute: np.ndarray  # [N] int32, place in `attributes`; -1: none
@@ -45,7 +46,7 @@ class RecordColumns:
     @classmethod
     def of(cls, records: Iterable[TrainingRecord], number_of_levels: int) -> RecordColumns:
         """The columns of records as they come."""
-        score, std, probs, scores, text_bytes, attribute = [], [], [], [], [], []
+        score, std, probs, scored, text_bytes, attribute = [], [], [], [], [], []
         pictures = bytearray()
         first: dict[tuple[str, str | None, str], int] = {}
         attributes: dict[str, int] = {}
@@ -54,7 +55,7 @@ class RecordColumns:
             score.append(np.nan if record.gt_score is None else record.gt_score)
             std.append(np.nan if record.std is None else record.std)
             probs.append(record.level_probs or nothing)
-            scores.append(record.task == "score")
+            scored.append(record.task == "score")
             text_bytes.append(len(record.question.encode()) + len(record.answer.encode()))
             pictures += hashlib.blake2b(os.fsencode(record.image), digest_size=8).digest()
             known = record.attribute is not None
@@ -65,7 +66,7 @@ class RecordColumns:
             score=np.array(score, dtype=np.float64),
             std=np.array(std, dtype=np.float64),
             level_probs=np.array(probs, dtype=np.float64).reshape(-1, number_of_levels),
-            scores=np.array(scores, dtype=bool),
+            is_scored=np.array(scored, dtype=bool),
             text_bytes=np.array(text_bytes, dtype=np.int32),
             pictures=np.frombuffer(bytes(pictures), dtype=np.int64),
             attribute=np.array(attribute, dtype=np.int32),
@@ -83,7 +84,7 @@ class RecordColumns:
             score=np.concatenate([part.score for part in parts]),
             std=np.concatenate([part.std for part in parts]),
             level_probs=np.concatenate([part.level_probs for part in parts]),
-            scores=np.concatenate([part.scores for part in parts]),
+            is_scored=np.concatenate([part.is_scored for part in parts]),
             text_bytes=np.concatenate([part.text_bytes for part in parts]),
             pictures=np.concatenate([part.pictures for part in parts]),
             attribute=np.concatenate([there[part.attribute] for there, part in zip(places, parts, strict=True)]),
@@ -98,7 +99,8 @@ class RecordFile(Sequence[TrainingRecord]):
     """The training records of a JSON list or JSON lines, checked once when it is opened and read when asked for.
 
     Args:
-        path, image_folder, number_of_levels, score_range: as in `artquant.data.records.read_training_records`.
+        path: the file.
+        image_folder, number_of_levels, score_range: as in `artquant.data.records.parse_training_record`.
         check_images: also see that every picture is there.
 
     Raises:
@@ -125,7 +127,7 @@ class RecordFile(Sequence[TrainingRecord]):
         self._state = _state(self.path)
         self._check_unchanged(before)
         if not len(self):
-            raise RecordError(f"{self.path}: the list of records is empty; check that this is the right file")
+            raise RecordError(f"{self.path}: holds no records; check that this is the right file")
         if missing is not None:
             missing.refuse(len(self))
 
@@ -146,7 +148,8 @@ class RecordFile(Sequence[TrainingRecord]):
 
     def _parsed(self, item: object, number: int) -> TrainingRecord:
         source = f"{self.path} record {number}"
-        return parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
+        parsed = parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
+        return parsed.valid()
 
     def _id_at(self, number: int) -> str:
         return self._read(number - 1).id

@@ -30,10 +30,19 @@ def read_text(path: Path | str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    return decoded(data, path)
+
+
+def decoded(data: bytes, path: Path | str, first_line: int = 1) -> str:
+    """UTF-8 text from what was read of ``path``, from line ``first_line`` on.
+
+    Raises:
+        JsonError: It is not UTF-8 (with the line).
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + first_line
         raise JsonError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
 
 
@@ -52,7 +61,9 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
     Raises:
         JsonError: As :func:`read_json`, with the line.
     """
-    yield from parse_json_lines(read_text(path), path)
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, parse_json(line, path, number)
 
 
 def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
@@ -72,13 +83,6 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise JsonError(f"{path} line {_lines(text, first_line)}: not usable JSON ({reason}); correct it") from None
-
-
-def parse_json_lines(text: str, path: Path | str) -> Iterator[tuple[int, Any]]:
-    """Parse JSON-lines text that was read from ``path``: pairs of line number (from 1) and value."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, parse_json(line, path, number)
 
 
 def write_json(path: Path | str, value: Any) -> None:

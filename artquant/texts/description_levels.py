@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant.data.fields import Fields
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import parse_json, parse_json_lines, read_text, write_json
+from artquant.files.json_files import write_json
+from artquant.files.json_stream import iterate_records
 from artquant.texts.descriptions import PARTS, description_record
 from artquant.texts.prompt import IMAGE_TOKEN
 from artquant.texts.questions import LEVELS, Questions
@@ -44,26 +46,6 @@ class Structured:
     extra: dict[str, Any]  # further keys
 
 
-def read_items(path: Path | str) -> list[dict[str, Any]]:
-    """The objects of a JSON list or of JSON lines (text that does not start with `[`).
-
-    Raises:
-        ArtQuantError: The file cannot be read, is empty, or an entry is no object.
-    """
-    path = Path(path)
-    text = read_text(path)
-    if text.lstrip().startswith("["):
-        items = parse_json(text, path)
-    else:
-        items = [value for _, value in parse_json_lines(text, path)]
-    if not items:
-        raise ArtQuantError(f"{path}: holds no records; name a JSON list or JSON lines of them")
-    for number, item in enumerate(items, start=1):
-        if not isinstance(item, dict):
-            raise ArtQuantError(f"{path} record {number}: expected an object; see dataset/README.md for the form")
-    return items
-
-
 def read_structured(path: Path | str) -> list[Structured]:
     """Read structured records: a JSON list or JSON lines. A part that is null counts as left out.
 
@@ -71,16 +53,15 @@ def read_structured(path: Path | str) -> list[Structured]:
         ArtQuantError: A record has no image or perception, an emotion without cognition, a part that is no text, is
             empty or holds the image token, keys of training records, or shares its image or id with another one.
     """
-    path = Path(path)
-    records, images, ids = [], {}, {}
-    for number, item in enumerate(read_items(path), start=1):
-        record = _structured(item, f"{path} record {number}")
+    records: list[Structured] = []
+    images: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for source, item in iterate_records(path):
+        record = _structured(item, source)
         for what, value, seen in (("image", record.image, images), ("id", record.id, ids)):
             if value in seen:
-                raise ArtQuantError(
-                    f"{path} record {number}: the same {what} {value!r} as record {seen[value]}; keep one of them"
-                )
-            seen[value] = number
+                raise ArtQuantError(f"{source}: the same {what} {value!r} as {seen[value]}; keep one of them")
+            seen[value] = source
         records.append(record)
     return records
 
@@ -144,34 +125,28 @@ def split_descriptions(
     return LevelsReport(len(structured), by_level, tuple(files[level] for level in LEVELS if levels[level]))
 
 
-def _structured(item: dict[str, Any], source: str) -> Structured:
-    image = item.get("image")
-    if not isinstance(image, str) or not image.strip():
-        raise ArtQuantError(f'{source}: "image" must be the name of a picture; add it')
-    identity = image if item.get("id") is None else item["id"]
-    if isinstance(identity, bool) or not isinstance(identity, (str, int)) or not str(identity).strip():
-        raise ArtQuantError(f'{source} (image {image!r}): "id" must be text; correct it or leave it out')
+def _structured(item: Any, source: str) -> Structured:
+    fields = Fields(item, source)
+    image = fields.text("image")
+    identity = image if fields.item.get("id") is None else fields.id()
     for key in _RECORD_KEYS:
-        if key in item:
-            raise ArtQuantError(f'{source} (image {image!r}): "{key}" is no key of a structured record; take it out')
+        if key in fields.item:
+            fields.fault(key, f'"{key}" is no key of a structured record; take it out')
     parts: list[str] = []
     for position, name in enumerate(PARTS):
-        text = item.get(name)
+        text = fields.optional_text(name)
         if text is None:
             continue
-        if not isinstance(text, str) or not text.strip():
-            fault = "is empty" if isinstance(text, str) else "must be text"
-            raise ArtQuantError(f'{source} (image {image!r}): "{name}" {fault}; fill it in or leave the key out')
         if IMAGE_TOKEN in text:
-            raise ArtQuantError(f'{source} (image {image!r}): "{name}" holds {IMAGE_TOKEN}; take it out')
+            fields.fault(name, f'"{name}" holds {IMAGE_TOKEN}; take it out')
         if len(parts) < position:
-            missing = PARTS[len(parts)]
-            raise ArtQuantError(f'{source} (image {image!r}): "{name}" without "{missing}", on which it builds; add it')
+            fields.fault(name, f'"{name}" without "{PARTS[len(parts)]}", on which it builds; add it')
         parts.append(text)
     if not parts:
-        raise ArtQuantError(f'{source} (image {image!r}): "perception" is missing; every level begins with it')
-    extra = {key: value for key, value in item.items() if key not in ("id", "image", *PARTS)}
-    return Structured(str(identity), image, tuple(parts), extra)
+        fields.fault("perception", '"perception" is missing; every level begins with it')
+    fields.refuse()
+    extra = {key: value for key, value in fields.item.items() if key not in ("id", "image", *PARTS)}
+    return Structured(identity, image, tuple(parts), extra)
 
 
 def _same(one: Path, other: Path) -> bool:

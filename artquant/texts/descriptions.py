@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from artquant.data.fields import Fields
 from artquant.errors import ArtQuantError
 from artquant.texts.prompt import IMAGE_TOKEN
 from artquant.texts.questions import Questions
@@ -64,24 +65,27 @@ def description_record(
     }
 
 
-def description_texts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def description_texts(item: Any, source: str) -> list[tuple[str, str]]:
     """The texts of a description record or of a structured record, each with its name; none of a score record.
 
     The name is "description", or "perception", "cognition" and "emotion". Empty texts are among them.
 
     Raises:
-        ArtQuantError: The record is neither.
+        RecordError: The record is neither; names the source.
     """
-    if "conversations" in record:
-        if record.get("task_type", "score") == "score":
+    fields = Fields(item, source)
+    if "conversations" in fields.item:
+        if fields.item.get("task_type", "score") == "score":
             return []
-        turns = record["conversations"]
+        turns = fields.item["conversations"]
         if isinstance(turns, list) and len(turns) == 2 and isinstance(turns[1], dict):
             texts = {"description": turns[1].get("value")}
         else:
-            raise ArtQuantError('"conversations" must be two turns, question and answer; correct the record')
+            texts = {}
+            fields.fault("conversations", '"conversations" must be two turns, question and answer; correct the record')
     else:
-        texts = {part: record[part] for part in PARTS if record.get(part) is not None}
+        texts = {part: fields.item[part] for part in PARTS if fields.item.get(part) is not None}
     if not texts or not all(isinstance(text, str) for text in texts.values()):
-        raise ArtQuantError(f'expected "conversations" or {", ".join(PARTS)} with text; see dataset/README.md')
+        fields.fault("", f'expected "conversations" or {", ".join(PARTS)} with text; see dataset/README.md')
+    fields.refuse()
     return list(texts.items())

@@ -271,8 +271,12 @@ def _eval(commands) -> None:
     command.add_argument("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
     command.add_argument("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
     command.add_argument("--out", type=Path, help="folder for metrics.json and plots")
-    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
-    command.add_argument("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores")
+    command.add_argument(
+        "--weights", type=_numbers, metavar="W,W,...", help="other scores of the rating words, best first"
+    )
+    command.add_argument(
+        "--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores (default: of the configuration)"
+    )
     command.add_argument("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
     command.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
     command.add_argument("--logistic", action="store_true", help="also after the four-parameter logistic fit")

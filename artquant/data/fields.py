@@ -93,6 +93,10 @@ class Fields:
         value = self.item.get("id")
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text("id")
 
+    def id_or_image(self) -> str:
+        """The id; without one, the picture's name."""
+        return self.text("image") if self.item.get("id") is None else self.id()
+
     def number(self, key: str, kind: str = "record") -> float | None:
         """A finite number, or None."""
         value = self.item.get(key)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from artquant.errors import ArtQuantError
-from artquant.evaluate.distribution import DistributionDistances, gaussian_distances
-from artquant.evaluate.join import Joined, Weights, join_by_id, read_predictions, read_truth
+from artquant.evaluate.distances import DistributionDistances, gaussian_distances
+from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
 from artquant.files.json_files import write_json
+from artquant.labels.rating_scale import RatingScale
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,11 @@ class Evaluation:
 def run_evaluation(
     pairs: Sequence[tuple[Path, Path]],
     out: Path | None = None,
-    weights: Weights | None = None,
+    scale: RatingScale | None = None,
+    score_range: tuple[float, float] | None = None,
     logistic: bool = False,
     allow_missing: bool = False,
     allow_extra: bool = False,
-    score_range: tuple[float, float] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     plot: bool = True,
@@ -56,9 +57,8 @@ def run_evaluation(
         pairs: (predictions, truth) files.
         out: folder for `metrics.json`, `scatter_N_NAME.png` and, where attributes were predicted,
             `attributes_N_NAME.png` (N counts the pairs from 1); None writes nothing.
-        weights, score_range: as in `read_predictions`.
+        scale, score_range, allow_missing, allow_extra: as in `join_files`.
         logistic, bootstrap, seed: as in `evaluate_scores`.
-        allow_missing, allow_extra: as in `join_by_id`.
         plot: draw the scatter plots (needs matplotlib and `out`).
 
     Raises:
@@ -70,9 +70,7 @@ def run_evaluation(
         require_matplotlib()
     evaluations = []
     for index, (predictions, truth) in enumerate(pairs, start=1):
-        joined = join_by_id(
-            read_predictions(predictions, weights, score_range), read_truth(truth), allow_missing, allow_extra
-        )
+        joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra)
         figures = {
             name: _figures(predictions, name, pair, bootstrap, seed, logistic)
             for name, pair in {None: (joined.predicted, joined.truth), **joined.attributes}.items()

@@ -18,24 +18,6 @@ class DistributionDistances:
     Wasserstein: float
 
 
-def closed_set_moments(logits: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [N] and standard deviation [N] of the softmax over K rating words with the given values.
-
-    Args:
-        logits: [N, K], finite.
-        levels: [K] rating values in score units.
-    """
-    logits_NK, levels_K = np.asarray(logits, dtype=np.float64), np.asarray(levels, dtype=np.float64)
-    weights_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
-    return moments(weights_NK / weights_NK.sum(axis=1, keepdims=True), levels_K)
-
-
-def moments(probs: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [N] and standard deviation [N] of probabilities [N, K] over rating values [K]."""
-    mean_N = probs @ levels
-    return mean_N, np.sqrt((probs * (levels - mean_N[:, None]) ** 2).sum(axis=1))
-
-
 def _kl(mean_p: np.ndarray, std_p: np.ndarray, mean_q: np.ndarray, std_q: np.ndarray) -> np.ndarray:
     """KL(p || q) of Gaussians, with the published guards against division by zero (they matter near 1e-7)."""
     spread = (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2 + _EPSILON)

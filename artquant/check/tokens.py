@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from artquant.check.findings import Finding
-from artquant.check.sources import Entry, Plan
+from artquant.check.sources import Entry, Inputs
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
@@ -14,8 +14,8 @@ from artquant.readouts import RatingLevels
 from artquant.texts.prompt import Prompt
 
 
-def token_checks(plan: Plan) -> TokenChecks:
-    """With the tokenizer of the plan's base model.
+def token_checks(inputs: Inputs) -> TokenChecks:
+    """With the tokenizer of the base model.
 
     Raises:
         ArtQuantError: The model folder cannot be used, or the rating words are not single tokens there.
@@ -23,11 +23,11 @@ def token_checks(plan: Plan) -> TokenChecks:
     from artquant.models.mplug_owl2 import MPLUGOwl2Processor
 
     try:
-        processor = MPLUGOwl2Processor.from_pretrained(plan.base, local_files_only=True)
+        processor = MPLUGOwl2Processor.from_pretrained(inputs.base, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ArtQuantError(f"{plan.base}: the tokenizer cannot be loaded: {reason}") from None
-    return TokenChecks(processor, plan.prompt, plan.scale)
+        raise ArtQuantError(f"{inputs.base}: the tokenizer cannot be loaded: {reason}") from None
+    return TokenChecks(processor, inputs.prompt, inputs.scale)
 
 
 class TokenChecks:

@@ -31,12 +31,12 @@ def _init_model(arguments: argparse.Namespace) -> int:
     from transformers.utils.logging import disable_progress_bar
 
     from artquant.config.load import load_config
-    from artquant.config.schema import LevelsConfig
+    from artquant.labels.rating_scale import RATING_WORDS
     from artquant.models.mplug_owl2.tiny import initialise_model
     from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 
     config = load_config(arguments.config, arguments.overrides, DemoModelConfig)
     disable_progress_bar()  # of writing
-    model = initialise_model(config, arguments.out, LevelsConfig().words)
+    model = initialise_model(config, arguments.out, RATING_WORDS)
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {config.vocabulary_size} tokens")
     return 0

@@ -105,7 +105,8 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     """The lines of a configuration that go with the prepared folder."""
     import yaml
 
-    from artquant.config.schema import LevelsConfig, RunConfig
+    from artquant.config.schema import RunConfig
+    from artquant.labels.rating_scale import APDD_SCALE
 
     def flow(value: Any) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
@@ -113,9 +114,9 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     def entry(name: str) -> dict[str, str]:
         return {"records": str(out / name), "images": str(images)}
 
-    scale, files, levels = card["scale"], card["files"], LevelsConfig()
+    scale, files = card["scale"], card["files"]
     lines = ["In a configuration (then: artquant check CONFIG.yaml):"]
-    if tuple(scale["words"]) != levels.words or tuple(scale["values"]) != levels.weights:
+    if (tuple(scale["words"]), tuple(scale["values"])) != (APDD_SCALE.words, APDD_SCALE.values):
         lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
     if card["subject"] != RunConfig.subject:
         lines.append("  " + flow({"subject": card["subject"]})[1:-1])

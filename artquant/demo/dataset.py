@@ -32,8 +32,8 @@ from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.labels.rating_scale import APDD_SCALE
-from artquant.labels.soft_labels import SCORE_QUESTIONS, soft_labels
-from artquant.texts.prompt import get_prompt
+from artquant.labels.soft_labels import soft_labels
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np
     plan, values = draw_plan(rng), draw_values(rng)
     ratings = rate(values, biases, rng)
     texts, questions = describe(plan, values, rng), draw_questions(rng)
-    score_question = str(rng.choice(SCORE_QUESTIONS))
+    score_question = str(rng.choice(SCORE_QUESTIONS)).replace(SUBJECT, "painting")
     # The palette is the first thing that painting draws, so it can be read from a generator in the same state.
     before = rng.bit_generator.state
     palette = palette_of(plan, values, rng)
@@ -246,7 +246,7 @@ def _head(picture: Picture, identity: str) -> dict:
 
 
 def _conversation(question: str, answer: str) -> list[dict]:
-    return [{"from": "human", "value": f"{question}\n<|image|>"}, {"from": "gpt", "value": answer}]
+    return [{"from": "human", "value": f"{question}\n{IMAGE_TOKEN}"}, {"from": "gpt", "value": answer}]
 
 
 def _score_records(pictures: list[Picture]) -> list[dict]:

@@ -12,8 +12,6 @@ import numpy as np
 from artquant.errors import ArtQuantError
 from artquant.labels.gaussian_labels import gaussian_labels
 from artquant.labels.rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
-from artquant.texts.prompt import SCORE_QUESTIONS as QUESTION_PATTERNS
-from artquant.texts.prompt import SUBJECT
 
 # Each method with the options that it takes.
 _OPTIONS = {
@@ -26,7 +24,6 @@ _OPTIONS = {
 }
 METHODS = tuple(_OPTIONS)
 VOTES_TOLERANCE = 2e-3  # |score - mean of the votes|, as a fraction of the scale: lets rounded means pass
-SCORE_QUESTIONS = tuple(pattern.replace(SUBJECT, "painting") for pattern in QUESTION_PATTERNS)  # as published
 
 
 def soft_labels(

@@ -18,7 +18,7 @@ from artquant.check.check import Options, Report, run_check
 from artquant.check.duplicates import HAMMING_DISTANCE, _candidates, groups_of_copies
 from artquant.check.findings import KINDS
 from artquant.check.report import as_dict, as_text
-from artquant.check.sources import plan_from_config, plan_from_files
+from artquant.check.sources import inputs_from_config, inputs_from_files
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 
@@ -41,7 +41,7 @@ def fresh(clean, tmp_path) -> Planted:
 
 
 def check(config: Path, options: Options = HERE, overrides=()) -> Report:
-    return run_check(plan_from_config(str(config), load_config(config, overrides)), options)
+    return run_check(inputs_from_config(str(config), load_config(config, overrides)), options)
 
 
 def found(report: Report) -> list[tuple]:
@@ -195,12 +195,12 @@ def test_lists_of_every_form(tmp_path, fresh):
     records = fresh.files["test"][:3]
     lines = tmp_path / "list.jsonl"
     lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    plan = plan_from_files([], [lines], fresh.folder / "images")
-    assert run_check(plan, HERE).findings == ()
+    inputs = inputs_from_files([], [lines], fresh.folder / "images")
+    assert run_check(inputs, HERE).findings == ()
     lines.write_text(
         lines.read_text(encoding="utf-8") + '{"image": \n' + json.dumps(records[0] | {"id": 5, "gt_score": 11})
     )
-    assert [finding.kind for finding in run_check(plan, HERE).findings] == ["json", "score-off-scale"]
+    assert [finding.kind for finding in run_check(inputs, HERE).findings] == ["json", "score-off-scale"]
 
 
 def test_training_records_in_lines(fresh):
@@ -209,10 +209,10 @@ def test_training_records_in_lines(fresh):
     records[1]["gt_score"] = 11
     lines = fresh.folder / "meta" / "lines.jsonl"
     lines.write_text("".join(json.dumps(record) + "\n" for record in records[:3]), encoding="utf-8")
-    plan = plan_from_files([lines], [], fresh.folder / "images")
-    assert [(finding.kind, finding.record) for finding in run_check(plan, HERE).findings] == [("score-off-scale", 2)]
+    inputs = inputs_from_files([lines], [], fresh.folder / "images")
+    assert [(finding.kind, finding.record) for finding in run_check(inputs, HERE).findings] == [("score-off-scale", 2)]
     lines.write_text('{"image": \n' + lines.read_text(encoding="utf-8") + json.dumps(records[3])[:-9], encoding="utf-8")
-    findings = run_check(plan, HERE).findings
+    findings = run_check(inputs, HERE).findings
     assert sorted((finding.kind, finding.record) for finding in findings) == [
         *(("json", 1), ("json", 5), ("score-off-scale", 3))
     ]
@@ -223,8 +223,8 @@ def test_records_before_the_fault_of_a_list_are_checked(fresh):
     records[1]["gt_score"] = 11
     file = fresh.folder / "meta" / "cut.json"
     file.write_text(json.dumps(records)[:-9], encoding="utf-8")
-    plan = plan_from_files([file], [], fresh.folder / "images")
-    assert {finding.kind for finding in run_check(plan, HERE).findings} == {"score-off-scale", "json"}
+    inputs = inputs_from_files([file], [], fresh.folder / "images")
+    assert {finding.kind for finding in run_check(inputs, HERE).findings} == {"score-off-scale", "json"}
 
 
 def test_validation_is_held_out(fresh):
@@ -279,8 +279,8 @@ def test_a_missing_picture_that_is_called_otherwise(fresh, name):
     fresh.write()
     if original != "00004.png":
         fresh.picture("00004.png").unlink(missing_ok=True)
-    plan = plan_from_files([fresh.folder / "meta" / "score.json"], [], fresh.folder / "images")
-    [finding] = run_check(plan, HERE).findings
+    inputs = inputs_from_files([fresh.folder / "meta" / "score.json"], [], fresh.folder / "images")
+    [finding] = run_check(inputs, HERE).findings
     assert finding.kind == "picture-missing" and finding.message.endswith(f"there is {name!r}")
 
 
@@ -311,8 +311,8 @@ RUBBISH = (
 def test_rubbish_is_an_error_and_no_more(tmp_path, form, rubbish):
     file = tmp_path / "records.json"
     file.write_bytes(rubbish)
-    plan = plan_from_files(*(([file], []) if form == "training" else ([], [file])), tmp_path)
-    report = run_check(plan, HERE)
+    inputs = inputs_from_files(*(([file], []) if form == "training" else ([], [file])), tmp_path)
+    report = run_check(inputs, HERE)
     assert report.errors
     assert all(finding.file == str(file) for finding in report.findings)
     json.dumps(as_dict(report))

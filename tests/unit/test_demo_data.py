@@ -19,8 +19,8 @@ from artquant.demo.phrases import GRADES, LEVELS, PHRASES, QUESTIONS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
-from artquant.labels.soft_labels import SCORE_QUESTIONS
 from artquant.texts.attributes import attribute_phrase
+from artquant.texts.prompt import SCORE_QUESTIONS, SUBJECT
 
 IMAGES, SEED = 36, 3
 PLANS = tuple(
@@ -131,7 +131,9 @@ def test_score_records(demo):
         assert tuple(record["attributes"]) == ATTRIBUTES and 0 < record["std"] < 3
         human, answer = record["conversations"]
         question, token = human["value"].split("\n")
-        assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>") and question in SCORE_QUESTIONS
+        assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>") and question.replace(
+            "painting", SUBJECT
+        ) in SCORE_QUESTIONS
         assert answer["value"] == f"The quality of the painting is {APDD_SCALE.word(score)}."
 
 

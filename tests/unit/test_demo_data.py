@@ -131,9 +131,8 @@ def test_score_records(demo):
         assert tuple(record["attributes"]) == ATTRIBUTES and 0 < record["std"] < 3
         human, answer = record["conversations"]
         question, token = human["value"].split("\n")
-        assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>") and question.replace(
-            "painting", SUBJECT
-        ) in SCORE_QUESTIONS
+        assert (human["from"], answer["from"], token) == ("human", "gpt", "<|image|>")
+        assert question.replace("painting", SUBJECT) in SCORE_QUESTIONS
         assert answer["value"] == f"The quality of the painting is {APDD_SCALE.word(score)}."
 
 

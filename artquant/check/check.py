@@ -8,18 +8,26 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
+from artquant.check.duplicates import groups_of_copies
 from artquant.check.findings import Finding, in_order
 from artquant.check.picture_uses import Uses
+from artquant.check.pictures import THUMBNAIL_SIDE, Remark, inspect_pictures
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
 from artquant.check.similar_names import SimilarNames
 from artquant.check.sources import Inputs
 from artquant.check.texts import DescriptionChecks
+from artquant.data.images import PictureHeader
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
+
+if TYPE_CHECKING:
+    from artquant.check.tokens import TokenChecks
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -112,7 +120,9 @@ def _check_records(
 ) -> tuple[FileSummary, ...]:
     tokens = _token_checks(inputs, not_checked)
     scores, descriptions = ScoreChecks(inputs.scale, inputs.prompt), DescriptionChecks(inputs.scale)
-    checks = [scores, descriptions] if tokens is None else [scores, descriptions, tokens]
+    checks: list[ScoreChecks | DescriptionChecks | TokenChecks] = [scores, descriptions]
+    if tokens is not None:
+        checks.append(tokens)
     readers: list[Reader] = []
     with tqdm(desc="records", unit=" records", leave=False, disable=not options.progress) as bar:
         for source in inputs.sources:
@@ -138,7 +148,7 @@ def _check_records(
     )
 
 
-def _token_checks(inputs: Inputs, not_checked: list[str]):
+def _token_checks(inputs: Inputs, not_checked: list[str]) -> TokenChecks | None:
     """The checks that need the base model's tokenizer; None, with the reason noted, where there is none."""
     if not any(source.max_lengths for source in inputs.sources):
         if inputs.base is None:
@@ -159,21 +169,18 @@ def _token_checks(inputs: Inputs, not_checked: list[str]):
 def _check_pictures(
     inputs: Inputs, options: Options, uses: Uses, findings: list[Finding], summary: PictureSummary
 ) -> None:
-    import numpy as np
-
-    from artquant.check.duplicates import groups_of_copies
-    from artquant.check.pictures import THUMBNAIL_SIDE, inspect_pictures
-
     pictures = list(uses.of)
     coarse = _coarse_side(inputs) if options.coarse_side is None else options.coarse_side
     names = SimilarNames()
-    usable, digests, thumbnails = array("l"), [], bytearray()
+    usable, thumbnails = array("l"), bytearray()
+    digests: list[bytes] = []
     with tqdm(total=len(pictures), desc="pictures", unit=" pictures", leave=False, disable=not options.progress) as bar:
         paths = [Path(picture) for picture in pictures]
-        for index, facts in inspect_pictures(paths, options.workers, bar.update):
+        for index, facts in inspect_pictures(paths, options.workers):
+            bar.update()
             picture = pictures[index]
-            if facts.problem is not None:
-                findings.append(_problem(uses, picture, *facts.problem, names))
+            if isinstance(facts, Remark):
+                findings.append(_problem(uses, picture, facts, names))
                 continue
             findings += [uses.about(picture, *remark) for remark in facts.remarks]
             _summarise(summary, facts.header)
@@ -193,12 +200,13 @@ def _check_pictures(
         findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
 
 
-def _problem(uses: Uses, picture: str, kind: str, message: str, names: SimilarNames) -> Finding:
-    similar = names.of(Path(picture)) if kind == "picture-missing" else None
-    return uses.about(picture, kind, message if similar is None else f"{message}; there is {similar!r}")
+def _problem(uses: Uses, picture: str, problem: Remark, names: SimilarNames) -> Finding:
+    similar = names.of(Path(picture)) if problem.kind == "picture-missing" else None
+    hint = "" if similar is None else f"; there is {similar!r}"
+    return uses.about(picture, problem.kind, problem.message + hint)
 
 
-def _summarise(summary: PictureSummary, header) -> None:
+def _summarise(summary: PictureSummary, header: PictureHeader) -> None:
     side = max(header.width, header.height)
     low, high = summary.longer_side or (side, side)
     summary.longer_side = (min(low, side), max(high, side))

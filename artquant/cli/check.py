@@ -6,8 +6,12 @@ import argparse
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from artquant.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    from artquant.check.sources import Inputs
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +44,7 @@ def _workers(wanted: int | None) -> int:
     return wanted
 
 
-def _inputs(arguments: argparse.Namespace):
+def _inputs(arguments: argparse.Namespace) -> Inputs:
     from artquant.check.sources import inputs_from_config, inputs_from_files
     from artquant.config.load import load_config
     from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale

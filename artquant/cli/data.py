@@ -22,7 +22,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
         progress=not arguments.quiet,
     )
     words = ", ".join(f"{count} {word}" for word, count in summary.words.items())
-    drawn = "was complete already" if summary.complete_before else f"{summary.drawn} drawn"
+    drawn = f"{summary.drawn} drawn" if summary.drawn else "was complete already"
     print(f"{summary.out}: {summary.training} training and {summary.test} test pictures ({drawn}): {words}")
     return 0
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artquant.texts.description_levels import LevelsReport
 
 EXCERPT = 30  # characters shown on either side of a leak
 
@@ -30,7 +34,7 @@ def _split(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _levels(report) -> str:
+def _levels(report: LevelsReport) -> str:
     names = {1: "perception", 2: "cognition", 3: "emotion"}
     levels = [
         f"{count} of level {level}"

@@ -46,7 +46,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "bootstrap": 1000 if arguments.bootstrap is None else arguments.bootstrap,
         "logistic": arguments.logistic,
     }
-    words = RATING_WORDS
+    words: tuple[str, ...] = RATING_WORDS
     if arguments.config is not None:
         words = _add_configured(settings, arguments)
     if not settings["pairs"]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
+    from artquant.prepare.annotation import Split
     from artquant.prepare.columns import Columns
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Import annotation files into a prepared folder and print what a configuration says about it."""
     from artquant.labels.rating_scale import RATING_WORDS
+    from artquant.prepare.annotation import SPLITS
     from artquant.prepare.importers import IMPORTERS
     from artquant.prepare.prepare import Settings, prepare
 
@@ -44,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
     )
-    named = {"train": arguments.train, "validation": arguments.validation, "test": arguments.test}
-    files = [(path, split) for split, paths in named.items() for path in paths]
+    files: list[tuple[Path, Split | None]] = [(path, split) for split in SPLITS for path in vars(arguments)[split]]
     files += [(path, arguments.split) for path in arguments.files]
     card = prepare(arguments.name, files, arguments.out, settings, arguments.command_line)
     print("\n".join(_summary(card, arguments.out)))

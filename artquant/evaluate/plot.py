@@ -1,14 +1,22 @@
 """Plots of predicted against human scores; matplotlib is loaded only when one is drawn."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 _POINT, _TREND, _IDENTITY, _TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
 
@@ -95,7 +103,7 @@ def _binned_medians(predicted: np.ndarray, truth: np.ndarray) -> tuple[list[floa
     return [float(np.median(truth[mask])) for mask in filled], [float(np.median(predicted[mask])) for mask in filled]
 
 
-def _tidy(axes) -> None:
+def _tidy(axes: Axes) -> None:
     axes.grid(color="#e5e7eb", linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_TEXT, labelsize=9, length=0)
@@ -107,7 +115,7 @@ def _tidy(axes) -> None:
         axes.spines[side].set_color("#9ca3af")
 
 
-def _margins(figure, axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
+def _margins(figure: Figure, axes: Axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
     """Histograms of the human scores above and of the predicted scores at the right."""
     left, bottom, width, height = axes.get_position().bounds
     edges = np.linspace(*limits, 41)
@@ -121,7 +129,7 @@ def _margins(figure, axes, predicted: np.ndarray, truth: np.ndarray, limits: tup
         histogram.axis("off")
 
 
-def _save(canvas, out: Path) -> None:
+def _save(canvas: FigureCanvasAgg, out: Path) -> None:
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,34 +72,34 @@ def run_evaluation(
     evaluations = []
     for index, (predictions, truth) in enumerate(pairs, start=1):
         joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra)
-        figures = {
-            name: _figures(predictions, name, pair, bootstrap, seed, logistic)
-            for name, pair in {None: (joined.predicted, joined.truth), **joined.attributes}.items()
+        options = {"bootstrap": bootstrap, "seed": seed, "logistic": logistic}
+        metrics = _figures(str(predictions), joined.predicted, joined.truth, options)
+        attributes = {
+            name: _figures(f"{predictions}, attribute {name!r}", *pair, options)
+            for name, pair in joined.attributes.items()
         }
-        metrics = figures.pop(None)
-        name = f"{index}_{Path(predictions).stem}.png" if out is not None and plot else None
+        folder, name = out if plot else None, f"{index}_{predictions.stem}.png"
         evaluations.append(
             Evaluation(
-                Path(predictions),
-                Path(truth),
+                predictions,
+                truth,
                 joined,
                 metrics,
-                _distribution(Path(predictions), joined),
-                plot=name and Path(out) / f"scatter_{name}",
-                attributes=figures,
-                attributes_plot=Path(out) / f"attributes_{name}" if name and figures else None,
+                _distribution(predictions, joined),
+                plot=folder and folder / f"scatter_{name}",
+                attributes=attributes,
+                attributes_plot=folder / f"attributes_{name}" if folder and attributes else None,
             )
         )
     if out is not None:
-        _write(Path(out), evaluations)
+        _write(out, evaluations)
     return evaluations
 
 
-def _figures(predictions: Path, attribute: str | None, pair, bootstrap: int, seed: int, logistic: bool) -> Metrics:
+def _figures(where: str, predicted: np.ndarray, truth: np.ndarray, options: dict[str, Any]) -> Metrics:
     try:
-        return evaluate_scores(*pair, bootstrap, seed, logistic)
+        return evaluate_scores(predicted, truth, **options)
     except ArtQuantError as error:
-        where = str(predictions) if attribute is None else f"{predictions}, attribute {attribute!r}"
         raise ArtQuantError(f"{where}: {error}") from error
 
 
@@ -131,7 +132,7 @@ def _subtitle(evaluation: Evaluation) -> str:
     return "   ".join([f"n {metrics.n}", *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
 
 
-def as_record(evaluation: Evaluation) -> dict:
+def as_record(evaluation: Evaluation) -> dict[str, Any]:
     """What `metrics.json` holds about one pair of files: {"value", "low", "high"} per figure."""
     record = {
         "predictions": str(evaluation.predictions),

@@ -166,6 +166,7 @@ class _Window:
 
     def _to_next_character(self) -> None:
         while True:
-            self._advance(_SPACE.match(self._text, self._place).end())
+            space = _SPACE.match(self._text, self._place)
+            self._advance(space.end() if space else self._place)
             if not self.ended or not self._more():
                 return

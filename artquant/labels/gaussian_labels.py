@@ -5,6 +5,8 @@ Legend: N = number of scores, K = number of rating words. Called through `artqua
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from artquant.errors import ArtQuantError
@@ -13,7 +15,7 @@ from artquant.labels.rules import numbers
 _CHUNK = 8192  # scores solved together: small enough for the processor's cache
 
 
-def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
+def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: Any) -> np.ndarray:
     """Labels for checked scores and levels.
 
     p_i = exp(-(l_i - mu)^2 / 2 sigma^2) / sum_j exp(-(l_j - mu)^2 / 2 sigma^2) with sum_i p_i l_i = s. With sigma fixed

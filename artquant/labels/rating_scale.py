@@ -29,7 +29,7 @@ class RatingScale:
     words: tuple[str, ...]
     values: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         words, values = tuple(self.words), tuple(self.values)
         if len(words) < 2 or len(words) != len(values):
             raise ArtQuantError(

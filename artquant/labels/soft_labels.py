@@ -5,13 +5,18 @@ rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing
 by the two published methods.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.labels.gaussian_labels import gaussian_labels
 from artquant.labels.rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
+
+Numbers: TypeAlias = "Sequence[float] | np.ndarray"
 
 # Each method with the options that it takes.
 _OPTIONS = {
@@ -27,14 +32,14 @@ VOTES_TOLERANCE = 2e-3  # |score - mean of the votes|, as a fraction of the scal
 
 
 def soft_labels(
-    scores: Sequence[float] | np.ndarray | None,
-    levels: Sequence[float] | np.ndarray,
+    scores: Numbers | None,
+    levels: Numbers,
     method: str = "gaussian",
     *,
-    sigma: float | Sequence[float] | np.ndarray | None = None,
-    std: float | Sequence[float] | np.ndarray | None = None,
+    sigma: float | Numbers | None = None,
+    std: float | Numbers | None = None,
     votes: Sequence[Sequence[float]] | np.ndarray | None = None,
-    vote_values: Sequence[float] | np.ndarray | None = None,
+    vote_values: Numbers | None = None,
     density: str = "pdf",
     clamp: bool = False,
 ) -> np.ndarray:
@@ -102,7 +107,7 @@ def soft_labels(
     return two_level(scores_N, levels_K) if method == "two-level" else one_hot(scores_N, levels_K)
 
 
-def _check_options(method: str, **options) -> None:
+def _check_options(method: str, **options: object) -> None:
     """Refuse a method that is unknown, lacks an option, or is given one of another method (None: not given)."""
     if method not in METHODS:
         raise ArtQuantError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}")
@@ -115,7 +120,7 @@ def _check_options(method: str, **options) -> None:
             raise ArtQuantError(f"the method {method!r} needs the option {name}")
 
 
-def _votes(scores, levels_K: np.ndarray, votes, vote_values, clamp: bool) -> np.ndarray:
+def _votes(scores: Numbers | None, levels_K: np.ndarray, votes: Any, vote_values: Any, clamp: bool) -> np.ndarray:
     shares_NC, values_C = vote_shares(votes, vote_values)
     inside_C = checked_scores(values_C, levels_K, clamp, what="vote value")
     if scores is not None:

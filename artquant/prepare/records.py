@@ -34,7 +34,7 @@ class Labelling:
     seed: int = 0  # of the questions
     progress: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
         if not self.subject.strip() or IMAGE_TOKEN in self.subject:

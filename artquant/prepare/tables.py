@@ -76,7 +76,8 @@ def _read(path: Path) -> bytes:
 
 def _decode(path: Path, data: bytes, encoding: str | None) -> tuple[str, str, tuple[str, ...]]:
     """Text, the encoding used, and what the user ought to know about it."""
-    used, notes = encoding or "utf-8", ()
+    used = encoding or "utf-8"
+    notes: tuple[str, ...] = ()
     try:
         text = data.decode(encoding or "utf-8-sig")
     except LookupError:

@@ -74,14 +74,14 @@ def description_texts(item: Any, source: str) -> list[tuple[str, str]]:
         RecordError: The record is neither; names the source.
     """
     fields = Fields(item, source)
+    texts: dict[str, Any] = {}
     if "conversations" in fields.item:
         if fields.item.get("task_type", "score") == "score":
             return []
         turns = fields.item["conversations"]
         if isinstance(turns, list) and len(turns) == 2 and isinstance(turns[1], dict):
-            texts = {"description": turns[1].get("value")}
+            texts["description"] = turns[1].get("value")
         else:
-            texts = {}
             fields.fault("conversations", '"conversations" must be two turns, question and answer; correct the record')
     else:
         texts = {part: fields.item[part] for part in PARTS if fields.item.get(part) is not None}

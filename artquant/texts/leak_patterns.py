@@ -66,7 +66,7 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
     fractions = ("/", "out of", "scale")
     points = ("points", "marks", "pts")
     rated = tuple(word.lower() for word in words)
-    sources = (
+    patterns = (
         ("rating", fractions, 50, 80, _rating()),
         ("score", (*marks, *gifts), 40, 120, _score()),
         ("points", points, 110, 60, _awarded("(?:points|marks|pts)")),
@@ -74,7 +74,10 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
         ("percent", ("%", "percent"), 80, 60, _percent()),
         ("verdict", rated, 120, 70, _verdict(words)),
     )
-    return tuple(LeakPattern(*start, re.compile(source, re.IGNORECASE)) for *start, source in sources)
+    return tuple(
+        LeakPattern(kind, clues, before, after, re.compile(source, re.IGNORECASE))
+        for kind, clues, before, after, source in patterns
+    )
 
 
 # Numbers

@@ -94,9 +94,8 @@ def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
 
     original = check_pictures.inspect_pictures
     monkeypatch.setattr(
-        check_pictures,
-        "inspect_pictures",
-        lambda paths, workers, done: original(paths, workers, done, lambda path: read.append(path) or inspect(path)),
+        "artquant.check.check.inspect_pictures",
+        lambda paths, workers: original(paths, workers, lambda path: read.append(path) or inspect(path)),
     )
     report = check(fresh.write())
     assert len(read) == len(set(read)) == 150
@@ -104,24 +103,23 @@ def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
     assert "(named by 4 records)" in finding.message
 
 
-def crash_on_some(path: Path) -> check_pictures.PictureFacts:
+def crash_on_some(path: Path) -> check_pictures.Look:
     """As reading does, but two pictures end the process."""
     if path.stem in ("00003", "00077"):
         os._exit(1)
     return check_pictures.inspect_picture(path)
 
 
-def crash(path: Path) -> check_pictures.PictureFacts:
+def crash(path: Path) -> check_pictures.Look:
     """A machine on which no process can read."""
     os._exit(1)
 
 
 def test_a_crash_costs_one_finding(clean):
     paths = sorted((clean / "images").iterdir())
-    counted = []
-    facts = dict(check_pictures.inspect_pictures(paths, 2, counted.append, crash_on_some))
-    assert sorted(facts) == list(range(150)) and sum(counted) == 150
-    problems = {paths[index].stem: one.problem[0] for index, one in facts.items() if one.problem}
+    facts = dict(check_pictures.inspect_pictures(paths, 2, crash_on_some))
+    assert sorted(facts) == list(range(150))
+    problems = {paths[index].stem: one.kind for index, one in facts.items() if isinstance(one, check_pictures.Remark)}
     assert problems == {"00003": "picture-crash", "00077": "picture-crash"}
 
 
@@ -144,8 +142,7 @@ def test_damage_shows_wherever_a_jpeg_is_cut(clean, tmp_path):
         for share in (0.02, 0.1, 0.5, 0.9, 0.99):
             path = tmp_path / "cut.jpg"
             path.write_bytes(data[: int(share * len(data))])
-            problem = check_pictures.inspect_picture(path).problem
-            assert problem is not None and problem[0] in ("picture-damaged", "not-a-picture")
+            assert check_pictures.inspect_picture(path).kind in ("picture-damaged", "not-a-picture")
 
 
 def test_tokens(fresh, tiny_base):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:
@@ -32,7 +35,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     command.set_defaults(module=module)
     return command
@@ -43,7 +46,7 @@ def _config(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
 
 
-def _demo_data(commands) -> None:
+def _demo_data(commands: Commands) -> None:
     command = _command(commands, "demo-data", "data", "draw pictures with scores and descriptions")
     command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
@@ -52,13 +55,13 @@ def _demo_data(commands) -> None:
     command.add_argument("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
 
 
-def _init_model(commands) -> None:
+def _init_model(commands: Commands) -> None:
     command = _command(commands, "init-model", "data", "write a small base model with random weights")
     _config(command, required=True)
     command.add_argument("--out", type=Path, required=True, help="model folder to write")
 
 
-def _prepare(commands) -> None:
+def _prepare(commands: Commands) -> None:
     command = _command(commands, "prepare", "prepare", "turn published annotation files into training and test files")
     command.add_argument(
         "name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md"
@@ -119,7 +122,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def _check(commands) -> None:
+def _check(commands: Commands) -> None:
     command = _command(commands, "check", "check", "look for broken records and pictures before a run")
     command.add_argument("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
@@ -141,7 +144,7 @@ def _check(commands) -> None:
     command.add_argument("--json", action="store_true", help="print everything as JSON instead of a summary")
 
 
-def _plan(commands) -> None:
+def _plan(commands: Commands) -> None:
     command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
     _config(command, required=True)
     command.add_argument("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
@@ -227,7 +230,7 @@ def _describe(commands) -> None:
     command.add_argument("--max-new-tokens", type=int, default=512, help="longest description (default %(default)s)")
 
 
-def _descriptions(commands) -> None:
+def _descriptions(commands: Commands) -> None:
     command = _command(commands, "descriptions", "descriptions", "split and check descriptions")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
 
@@ -247,7 +250,7 @@ def _descriptions(commands) -> None:
     leaks.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _export(commands) -> None:
+def _export(commands: Commands) -> None:
     command = _command(commands, "export", "export", "write a trained model in another form")
     command.add_argument("model", type=Path, metavar="DIR", help="model folder")
     command.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -265,7 +268,7 @@ def _export(commands) -> None:
     command.add_argument("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
 
 
-def _eval(commands) -> None:
+def _eval(commands: Commands) -> None:
     command = _command(commands, "eval", "evaluate", "compare predictions with human scores")
     _config(command, required=False)
     command.add_argument("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")

@@ -118,7 +118,7 @@ def _tidy(axes: Axes) -> None:
 def _margins(figure: Figure, axes: Axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
     """Histograms of the human scores above and of the predicted scores at the right."""
     left, bottom, width, height = axes.get_position().bounds
-    edges = np.linspace(*limits, 41)
+    edges = np.linspace(*limits, 41).tolist()
     top = figure.add_axes((left, bottom + height + 0.01, width, 0.07))
     top.hist(truth, bins=edges, color=_IDENTITY, alpha=0.55)
     top.set_xlim(limits)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from artquant.batches.dataset import EpochSampler
+from artquant.batches.order import EpochSampler
 from artquant.errors import ArtQuantError
 
 _DRAWS = 64  # of a partner, before those that are left are looked for one by one

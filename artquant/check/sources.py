@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -37,6 +37,7 @@ class Inputs:
     scale: RatingScale
     prompt: Prompt
     base: Path | None = None  # folder of the base model, for its tokenizer and picture size
+    readout: Mapping[str, Any] = field(default_factory=dict)  # how scores are read, as configured
     findings: tuple[Finding, ...] = field(default=())  # of the configuration itself
 
 
@@ -91,7 +92,9 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
         add(Source(truth, folder, "test", False))
     scale = RatingScale(config.levels.words, config.levels.weights)
     prompt = get_prompt(config.prompt, config.subject)
-    return Inputs(name, tuple(merged.values()), scale, prompt, config.base, tuple(_missing_files(config)))
+    return Inputs(
+        name, tuple(merged.values()), scale, prompt, config.base, config.readout, tuple(_missing_files(config))
+    )
 
 
 def inputs_from_files(

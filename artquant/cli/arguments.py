@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+from artquant.config.schema import Loading
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -180,11 +183,27 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--base", type=Path, metavar="DIR", help="base model folder, for a LoRA run")
     command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
-    command.add_argument("--dtype", choices=("float32", "bfloat16"), help="default float32")
-    command.add_argument("--quantize", choices=("nf4", "int8"), help="the decoder in 4 or 8 bits (needs bitsandbytes)")
-    command.add_argument("--attention", choices=("eager", "sdpa", "flash_attention_2"), help="default sdpa")
+    _loading(command)
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+
+
+def _loading(command: argparse.ArgumentParser) -> None:
+    """A flag for each setting of `Loading`; None or false where it is not given."""
+    for field in fields(Loading):
+        flag, hint = f"--{field.name.replace('_', '-')}", get_type_hints(Loading)[field.name]
+        if hint is bool:
+            command.add_argument(flag, action="store_true", help="see infer in artquant.config.schema")
+        else:
+            kinds = [hint, *get_args(hint)]
+            choices = next(get_args(kind) for kind in kinds if get_origin(kind) is Literal)
+            command.add_argument(flag, choices=choices, help=f"default {field.default}")
+
+
+def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `Loading` that the command line gives."""
+    named = {field.name: vars(arguments)[field.name] for field in fields(Loading)}
+    return {name: value for name, value in named.items() if value not in (None, False)}
 
 
 def _attributes(command: argparse.ArgumentParser) -> None:

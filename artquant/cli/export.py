@@ -9,19 +9,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
     from transformers.utils.logging import disable_progress_bar
 
-    from artquant.models.checkpoints import DTYPES
     from artquant.models.export import export_model
+    from artquant.models.model_folder import ModelFolder
+    from artquant.models.weights import DTYPES
 
     disable_progress_bar()
-    written = export_model(
-        arguments.model,
-        arguments.to,
-        arguments.out,
-        arguments.base,
-        None if arguments.dtype is None else DTYPES[arguments.dtype],
-        arguments.format,
-        arguments.allow_other_base,
+    dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
+    # A LoRA run in its own form needs no base.
+    folder = ModelFolder.open(
+        arguments.model, arguments.base, allow_other_base=arguments.allow_other_base, alone=arguments.to == "lora"
     )
+    written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format)
     width = max(len(file.name) for file in written)
     for file in written:
         print(f"{file.name.ljust(width)}  {_size(file.size):>10}")

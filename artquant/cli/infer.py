@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
+from artquant.cli.arguments import given_loading
 from artquant.config.load import load_config
-from artquant.config.schema import InferConfig
+from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
+from artquant.config.schema import InferConfig, Loading
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
+from artquant.models.model_folder import ModelFolder
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,26 +23,19 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.infer.score_files import run_inference
     from artquant.infer.scorer import Scorer
 
-    model, base, settings, out = _settings(arguments)
+    folder, settings, out = _settings(arguments)
     records = read_image_records(settings.records, settings.images)
     disable_progress_bar()  # of loading
+    loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
-        model,
-        base,
-        settings.device,
-        settings.dtype,
-        settings.attention,
-        prompt=arguments.prompt,
-        weights=arguments.weights,
-        quantize=settings.quantize,
-        allow_other_base=arguments.allow_other_base,
+        folder, device=settings.device, prompt=arguments.prompt, weights=arguments.weights, **loading
     )
     summary = run_inference(
         scorer,
         records,
         out,
-        origin=_origin(model, base),
-        attributes=chosen_attributes(scorer, settings.attributes, model),
+        origin=_origin(folder),
+        attributes=chosen_attributes(scorer, settings.attributes, folder.path),
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
@@ -67,11 +64,9 @@ def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tup
     return scorer.loaded.attributes
 
 
-def _origin(model: Path, base: Path | None) -> dict[str, object]:
+def _origin(opened: ModelFolder) -> dict[str, object]:
     """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
-    from artquant.models.model_card import adapter_chain
-
-    folders = adapter_chain(model, base, allow_other_base=True)  # the base was looked at when it was loaded
+    folders = [folder.path for folder in opened.chain()]
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
     return {
         "model": " over ".join(str(folder) for folder in folders),
@@ -79,17 +74,14 @@ def _origin(model: Path, base: Path | None) -> dict[str, object]:
     }
 
 
-def _settings(arguments: argparse.Namespace):
-    """Model, base, settings and output: from the configuration where there is one, the command line first."""
-    given = {
+def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, Path]:
+    """Model, settings and output: from the configuration where there is one, the command line first."""
+    given = given_loading(arguments) | {
         "records": arguments.records,
         "images": arguments.images,
         "batch_size": arguments.batch_size,
         "workers": arguments.workers,
         "device": arguments.device,
-        "dtype": arguments.dtype,
-        "attention": arguments.attention,
-        "quantize": arguments.quantize,
         "attributes": tuple(arguments.attribute) or ("trained" if arguments.attributes else None),
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -97,14 +89,11 @@ def _settings(arguments: argparse.Namespace):
         for name in ("model", "records", "out"):
             if vars(arguments)[name] is None:
                 raise ArtQuantError(f"without --config, --{name} is needed")
-        return arguments.model, arguments.base, InferConfig(**given), arguments.out
-    from dataclasses import replace
-
-    from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
-    from artquant.models.model_card import has_base
+        folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
+        return folder, InferConfig(**given), arguments.out
 
     config = load_config(arguments.config, arguments.overrides)
     model = arguments.model or final_model(config)
     out = arguments.out or run_folder(config) / PREDICTIONS
-    named = arguments.base or (None if has_base(model) else config.base)
-    return model, named, replace(config.infer, **given), out
+    folder = ModelFolder.open(model, arguments.base, config.base, arguments.allow_other_base)
+    return folder, replace(config.infer, **given), out

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artquant.cli.arguments import given_loading
 from artquant.data.images import ImageError, load_image
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.base,
         arguments.device or "auto",
-        arguments.dtype or "float32",
-        arguments.attention or "sdpa",
         prompt=arguments.prompt,
         weights=arguments.weights,
-        quantize=arguments.quantize,
         allow_other_base=arguments.allow_other_base,
+        **given_loading(arguments),
     )
     if arguments.command == "score":
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())

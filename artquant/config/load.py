@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
+from artquant.config.former import FORMER
 from artquant.config.schema import ConfigError, RunConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_text, write_text
@@ -49,6 +50,33 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), schema: type[An
         ArtQuantError: Not YAML, an unknown or missing key, a value of the wrong type or beyond what the schema allows.
     """
     path = Path(path)
+    tree, origins = _tree(path, overrides)
+    try:
+        return _convert(schema, tree, "")
+    except ConfigError as error:
+        raise ArtQuantError(f"{_where(path, error.key, origins)}: {error}") from None
+
+
+def read_key(path: Path | str, overrides: Sequence[str], key: str) -> Any:
+    """One value at the top of a configuration, before its schema is known; None where it is not there.
+
+    Raises:
+        ArtQuantError: As :func:`load_config`, for a file that is not usable YAML.
+    """
+    return _tree(Path(path), overrides)[0].get(key)
+
+
+def convert(schema: type[Schema], values: Any, key: str) -> Schema:
+    """Plain values below a key as a dataclass, with the loader's messages: settings whose class is known only later.
+
+    Raises:
+        ConfigError: An unknown or missing key, a value of the wrong type or beyond what the schema allows.
+    """
+    return _convert(schema, values, key)
+
+
+def _tree(path: Path, overrides: Sequence[str]) -> tuple[dict[Any, Any], dict[str, str]]:
+    """The file's keys and values with the overrides in place, and which override each of those is from."""
     tree = _parse_file(path)
     if tree is None:  # an empty file: every key is missing or has its default
         tree = {}
@@ -57,10 +85,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), schema: type[An
     origins: dict[str, str] = {}
     for override in overrides:
         origins.update(dict.fromkeys(_apply(tree, override), override))
-    try:
-        return _convert(schema, tree, "")
-    except ConfigError as error:
-        raise ArtQuantError(f"{_where(path, error.key, origins)}: {error}") from None
+    return tree, origins
 
 
 def resolve(config: Any) -> Any:
@@ -216,6 +241,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
 def _convert_dataclass(schema: type[Any], value: Any, key: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong_type(key, "keys and values", value)
+    try:
+        value = FORMER[schema](value) if schema in FORMER else value
+    except ConfigError as error:
+        raise ConfigError(_joined(key, error.key), error.reason) from None
     fields = {field.name: field for field in dataclasses.fields(schema)}
     for name in value:
         if name not in fields:
@@ -316,7 +345,11 @@ def _number(value: Any, key: str) -> float:
     return number
 
 
-_SCALARS: dict[Any, Any] = {str: _text, Path: _path, bool: _truth, int: _whole_number, float: _number}
+def _anything(value: Any, key: str) -> Any:
+    return value
+
+
+_SCALARS: dict[Any, Any] = {Any: _anything, str: _text, Path: _path, bool: _truth, int: _whole_number, float: _number}
 
 
 # Messages

@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
@@ -79,13 +79,20 @@ class LevelsConfig:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """How the network is run in training."""
+class Loading:
+    """How a network is loaded, for training and for scoring. The command line has a flag for each."""
 
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
     dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
+    quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits (needs bitsandbytes); null: as it is
+    untested: bool = False  # also networks of transformers that no test here covers
+
+
+@dataclass(frozen=True)
+class ModelConfig(Loading):
+    """How the network is run in training; with `quantize` only adapters train."""
+
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, slower
-    quantize: Literal["nf4", "int8"] | None = None  # the frozen decoder in 4 or 8 bits, for adapters; null: as it is
 
 
 @dataclass(frozen=True)
@@ -107,15 +114,15 @@ class LoraConfig:
     r: int = 128  # rank
     alpha: float = 256.0  # scale: the update counts alpha / r times
     dropout: float = 0.05  # on the adapter's input
-    # Which linear layers: a regular expression over whole module names, or a list of names. Published: the queries and
-    # the image branch of the values, in every decoder layer.
-    target_modules: str | tuple[str, ...] = r".*\.self_attn\.(q_proj|v_proj\.multiway\.1)"
+    # Which linear layers: a regular expression over whole module names, or a list of names; null: as the family of
+    # networks has it. Published: the queries and the image branch of the values, in every decoder layer.
+    target_modules: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, r=self.r)
         require_positive(alpha=self.alpha)
         require(0 <= self.dropout < 1, "dropout", f"must be 0 or more and below 1, got {self.dropout}")
-        require(bool(self.target_modules), "target_modules", "name at least one module")
+        require(self.target_modules not in ("", ()), "target_modules", "name at least one module")
         if isinstance(self.target_modules, str):
             try:
                 re.compile(self.target_modules)
@@ -125,17 +132,30 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class TrainableConfig:
-    """Which parameters learn (defaults: as published); the rest is frozen."""
+    """Which parts learn (defaults: as published); the rest is frozen. What a readout adds always learns."""
 
     lora: LoraConfig | None = field(default_factory=LoraConfig)  # adapters on the decoder; null: none
-    vision_encoder: bool = True  # the whole vision encoder
-    abstractor: bool = True  # the whole visual abstractor
-    decoder: bool = False  # the whole language decoder; not together with lora
+    vision: bool = True  # the whole vision encoder
+    projector: bool = True  # what lies between vision encoder and decoder (mPLUG-Owl2: the visual abstractor)
+    decoder: bool = False  # the whole language decoder with its token table; not together with lora
+    head: bool | None = None  # the output head; null: with the decoder
 
     def __post_init__(self) -> None:
         require(not (self.decoder and self.lora), "decoder", "cannot be trained whole and with lora; set lora: null")
-        any_part = self.lora is not None or self.vision_encoder or self.abstractor or self.decoder
-        require(any_part, "", "nothing is trainable; switch on lora, vision_encoder, abstractor or decoder")
+        any_part = self.lora is not None or self.vision or self.projector or self.decoder or bool(self.head)
+        require(any_part, "", "nothing is trainable; switch on lora, vision, projector, decoder or head")
+
+    def parts(self) -> tuple[Literal["vision", "projector", "decoder", "head"], ...]:
+        """The parts that train whole."""
+        head = self.decoder if self.head is None else self.head
+        chosen = {"vision": self.vision, "projector": self.projector, "decoder": self.decoder, "head": head}
+        names: tuple[Literal["vision", "projector", "decoder", "head"], ...] = (
+            "vision",
+            "projector",
+            "decoder",
+            "head",
+        )
+        return tuple(name for name in names if chosen[name])
 
 
 @dataclass(frozen=True)
@@ -144,9 +164,9 @@ class LossConfig:
 
     description: float = 1.0  # next-token cross-entropy of description answers
     score_text: float = 0.05  # next-token cross-entropy of score answers, without the rating word
-    score_distribution: float = 0.05  # KL divergence from the score distribution at the rating word
-    closed_set: bool = False  # KL over the rating words only, instead of the whole vocabulary
-    in_level: float = 0.0  # probability outside the rating words, at least 0.01 (DeQA-Score)
+    # The readout's own terms by name; those not named have the readout's weights. Rating words: score_distribution
+    # (0.05), closed_distribution and in_level; see docs/configuration for each readout's.
+    score: dict[str, float] = field(default_factory=dict)
     rank: float = 0.0  # order of the scores of a pair (DeQA-Score); needs pairs: true
     rank_kind: Literal["fidelity", "binary"] = "fidelity"  # fidelity loss or binary cross-entropy
     # What a pair's order is compared with: the probability that the first is the better one, from scores and standard
@@ -156,15 +176,10 @@ class LossConfig:
     rank_deviation: Literal["fixed", "predicted"] = "fixed"
 
     def __post_init__(self) -> None:
-        weights = {
-            "description": self.description,
-            "score_text": self.score_text,
-            "score_distribution": self.score_distribution,
-            "in_level": self.in_level,
-            "rank": self.rank,
-        }
-        require_not_negative(**weights)
-        require(any(weights.values()), "", "all loss weights are 0; set at least one above 0")
+        weights = {"description": self.description, "score_text": self.score_text, "rank": self.rank}
+        require_not_negative(**weights, **{f"score.{name}": value for name, value in self.score.items()})
+        some = any(weights.values()) or not self.score or any(self.score.values())
+        require(some, "", "all loss weights are 0; set at least one above 0")
         known = self.rank_kind == "fidelity" or self.rank_target == "order"
         require(known, "rank_kind", "binary compares with a known order; set rank_target: order, or take fidelity")
 
@@ -175,8 +190,11 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-5  # peak, of everything that has no own rate below
     vision_learning_rate: float | None = None  # peak, of the vision encoder; null: learning_rate
-    abstractor_learning_rate: float | None = None  # peak, of the visual abstractor; null: learning_rate
+    projector_learning_rate: float | None = None  # peak, of the projector (mPLUG-Owl2: abstractor); null: learning_rate
+    decoder_learning_rate: float | None = None  # peak, of the decoder; null: learning_rate
     adapter_learning_rate: float | None = None  # peak, of the LoRA adapters; null: learning_rate
+    head_learning_rate: float | None = None  # peak, of the output head; null: learning_rate
+    new_learning_rate: float | None = None  # peak, of the rows and heads that a readout adds; null: learning_rate
     weight_decay: float = 0.0  # decoupled
     betas: tuple[float, float] = (0.9, 0.999)  # decay of the first and second moments
     warmup_fraction: float = 0.03  # share of the steps in which the rate rises from 0
@@ -184,17 +202,23 @@ class OptimizerConfig:
     max_grad_norm: float = 1.0  # gradients are clipped to this norm
 
     def __post_init__(self) -> None:
-        require_positive(
-            learning_rate=self.learning_rate,
-            vision_learning_rate=self.vision_learning_rate,
-            abstractor_learning_rate=self.abstractor_learning_rate,
-            adapter_learning_rate=self.adapter_learning_rate,
-            max_grad_norm=self.max_grad_norm,
-        )
+        require_positive(learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_positive(**{f"{part}_learning_rate": rate for part, rate in self.own_rates().items()})
         require_not_negative(weight_decay=self.weight_decay)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", "each must be 0 or more and below 1")
         fraction = self.warmup_fraction
         require(0 <= fraction < 1, "warmup_fraction", f"must be 0 or more and below 1, got {fraction}")
+
+    def own_rates(self) -> dict[str, float | None]:
+        """Rates of their own, by the word before `_learning_rate`."""
+        return {
+            "vision": self.vision_learning_rate,
+            "projector": self.projector_learning_rate,
+            "decoder": self.decoder_learning_rate,
+            "adapter": self.adapter_learning_rate,
+            "head": self.head_learning_rate,
+            "new": self.new_learning_rate,
+        }
 
 
 @dataclass(frozen=True)
@@ -271,14 +295,10 @@ class StageConfig:
         conflict = self.group_by_length and self.order == "in_order"
         require(not conflict, "group_by_length", "would break up order: in_order; choose one of the two")
         self._check_pairs()
-        rate, trainable = self.optimizer, self.trainable
-        idle = "has no effect: {0} is not trainable; set trainable.{0}: true or take the rate out"
-        used = trainable.vision_encoder or rate.vision_learning_rate is None
-        require(used, "optimizer.vision_learning_rate", idle.format("vision_encoder"))
-        used = trainable.abstractor or rate.abstractor_learning_rate is None
-        require(used, "optimizer.abstractor_learning_rate", idle.format("abstractor"))
-        used = trainable.lora is not None or rate.adapter_learning_rate is None
-        require(used, "optimizer.adapter_learning_rate", "has no effect without lora; set lora or take the rate out")
+        trains = {*self.trainable.parts(), *(["adapter"] if self.trainable.lora else []), "new"}
+        for part, rate in self.optimizer.own_rates().items():
+            idle = f"has no effect: {part} is not trainable; set trainable or take the rate out"
+            require(rate is None or part in trains, f"optimizer.{part}_learning_rate", idle)
 
     def _check_pairs(self) -> None:
         require(self.pairs or self.loss.rank == 0, "loss.rank", "has no effect without pairs; set pairs: true")
@@ -290,20 +310,18 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class InferConfig:
+class InferConfig(Loading):
     """Scoring of pictures."""
 
-    records: Path  # JSON list, JSON lines or folder of pictures to score
+    # Required, though what is inherited has defaults.
+    records: Path = field(kw_only=True)  # JSON list, JSON lines or folder of pictures to score
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass
     workers: int = 2  # processes that read pictures; 0: the main process
     # Attributes to score beside the whole picture: "trained" (those that the model was trained on) or a list of names.
     attributes: Literal["trained"] | tuple[str, ...] = ()
-    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
-    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
-    quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits; null: as it is
 
     def __post_init__(self) -> None:
         require_at_least(1, batch_size=self.batch_size)
@@ -337,6 +355,8 @@ class RunConfig:
     prompt: str = "artquant"  # name of the prompt: artquant, published-train, published-score
     subject: str = "painting"  # the noun in question and answer
     levels: LevelsConfig = field(default_factory=LevelsConfig)  # rating words and their scores
+    # How a score is read: its kind and that readout's own settings.
+    readout: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)  # how the network is run in training
     evaluate: EvalConfig = field(default_factory=EvalConfig)  # comparison with human scores
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -16,6 +16,7 @@ from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
 from artquant.infer.scorer import Score, Scorer
+from artquant.models.family import Processor
 
 logger = logging.getLogger(__name__)
 
@@ -32,20 +33,20 @@ class InferenceSummary:
 class _Pictures(Dataset):
     """Records as prepared pictures, or the reason why one cannot be read."""
 
-    def __init__(self, records: Sequence[ImageRecord], image_processor):
+    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
         self.records = records
-        self.image_processor = image_processor
+        self.processor = processor
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> tuple[ImageRecord, torch.Tensor | None, str | None]:
+    def __getitem__(self, index: int) -> tuple[ImageRecord, Any, str | None]:
         record = self.records[index]
         try:
             image = load_image(record.image, record=f"{record.source} id {record.id!r}")
         except ImageError as error:
             return record, None, str(error)
-        return record, self.image_processor(image)["pixel_values"][0], None
+        return record, self.processor.picture(image), None
 
 
 def run_inference(
@@ -76,16 +77,14 @@ def run_inference(
     done = _ids_done(out, records)
     _check_origin(out, scorer, origin | {"attributes": list(attributes)}, empty=not done)
     todo = [record for record in records if record.id not in done]
-    loader = DataLoader(
-        _Pictures(todo, scorer.image_processor), batch_size=batch_size, num_workers=workers, collate_fn=list
-    )
+    loader = DataLoader(_Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
     skipped: list[str] = []
     scored = 0
     with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
         for batch in loader:
-            good = [(record, pixels) for record, pixels, _ in batch if pixels is not None]
+            good = [(record, picture) for record, picture, error in batch if error is None]
             if good:
-                scores = scorer.score_pixels(torch.stack([pixels for _, pixels in good]), attributes)
+                scores = scorer.score_pictures([picture for _, picture in good], attributes)
                 lines = [_line(record, score) for (record, _), score in zip(good, scores, strict=True)]
                 append_json_lines(out, lines)
                 scored += len(lines)
@@ -104,10 +103,9 @@ def _line(record: ImageRecord, score: Score) -> dict:
 
 def as_record(score: Score) -> dict:
     """A score as plain values; `attributes` only where there are any."""
-    values = asdict(score)
-    attributes = values.pop("attributes")
-    for attribute in attributes.values():
-        del attribute["attributes"]
+    attributes = {name: as_record(attribute) for name, attribute in score.attributes.items()}
+    columns = {name: dict(values) for name, values in score.columns.items()}
+    values = {"score": score.score, "std": score.std, **columns}
     return values | ({"attributes": attributes} if attributes else {})
 
 
@@ -136,7 +134,7 @@ def _check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: b
     origin = origin | {
         "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
         "readout": scorer.loaded.readout.to_dict(),
-        "dtype": str(scorer.model.dtype),
+        "dtype": str(scorer.network.plain.dtype),
     }
     recorded = read_json(file) if file.is_file() else {"model": "an unknown model"}
     if not empty and recorded != origin:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
+from artquant.batches.samples import encode_row
+from artquant.config.load import convert
+from artquant.config.schema import Loading
 from artquant.data.images import as_rgb
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
-from artquant.models.checkpoints import DTYPES, LoadedModel, load_model
-from artquant.models.quantize import Quantization
+from artquant.models.family import NetworkInputs, Row
+from artquant.models.model_folder import ModelFolder
+from artquant.models.weights import LoadedModel, load_model
+from artquant.readouts import Scores
 
 
 @dataclass(frozen=True)
 class Score:
-    """One picture's score, on the scale of the model's rating words (APDD: 1 to 10)."""
+    """One picture's score, on the scale of the model (APDD: 1 to 10)."""
 
-    score: float  # expectation over the rating words
-    std: float  # standard deviation over the rating words
-    probs: dict[str, float]  # of each rating word
-    logits: dict[str, float]  # of each rating word
+    score: float
+    std: float  # standard deviation of the score
+    columns: Mapping[str, Mapping[str, float]]  # what it was made from: by rating word or token, "probs" and "logits"
     attributes: dict[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
+
+    @property
+    def probs(self) -> Mapping[str, float]:
+        """Probability of each rating word (or score token)."""
+        return self.columns["probs"]
+
+    @property
+    def logits(self) -> Mapping[str, float]:
+        """Logit of each rating word (or score token)."""
+        return self.columns["logits"]
 
 
 class Scorer:
@@ -39,54 +54,53 @@ class Scorer:
     def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu"):
         self.loaded = loaded
         self.device = torch.device(device)
-        # 8-bit weights stay where the library has put them.
-        self.model = (loaded.model if loaded.quantize == "int8" else loaded.model.to(self.device)).eval()
-        self.image_processor = loaded.processor.image_processor
-        self._head = self.model.get_output_embeddings().weight.detach().float()  # [V, D]
+        self.network = (loaded.network if loaded.stays else loaded.network.to(self.device)).eval()
+        self.processor = loaded.processor
         # The prompts are the same for every picture: tokenised once.
-        self._score_ids = self._prompt_ids(loaded.prompt.score_context())
+        self._rows: dict[str | None, Row] = {}
         self._packed: dict[tuple[str, ...], PackedPrompts] = {}
 
     @classmethod
     def from_pretrained(
         cls,
-        folder: Path | str,
+        folder: ModelFolder | Path | str,
         base: Path | str | None = None,
         device: str = "auto",
-        dtype: str = "float32",
-        attention: str = "sdpa",
         prompt: str | None = None,
-        weights: Iterable[float] | None = None,
-        quantize: Quantization | None = None,
+        weights: Sequence[float] | None = None,
         allow_other_base: bool = False,
+        **loading: Any,
     ) -> Scorer:
         """Load a model folder: one that we trained, or a published one in full or adapter form.
 
         Args:
-            folder: the model folder.
+            folder: the model folder, or one that was opened already.
             base: base model folder, for a published LoRA run, or for a full fine-tune saved without tokenizer.
             device: "auto" (the first GPU, else the CPU), "cpu", "cuda:1", ...
-            dtype: "float32" or "bfloat16".
-            attention: "eager", "sdpa" or "flash_attention_2".
             prompt: name of the prompt; default is the model's own.
             weights: the rating words' scores, best first; default are the model's own.
-            quantize: "nf4" or "int8", the decoder in 4 or 8 bits; None: as it is.
             allow_other_base: put an adapter over a base that it was not trained over.
+            loading: `dtype`, `attention`, `quantize`, ...: see `artquant.config.schema.Loading`.
 
         Raises:
             ArtQuantError: the folder is no usable model, or the device is not there.
         """
         chosen = choose_device(device)
-        loaded = load_model(folder, base, _dtype(dtype), attention, prompt, weights, quantize, allow_other_base)
-        return cls(loaded, chosen)
+        if not isinstance(folder, ModelFolder):
+            folder = ModelFolder.open(folder, base, allow_other_base=allow_other_base)
+        scorer = cls(load_model(folder, convert(Loading, loading, ""), prompt, weights), chosen)
+        scorer.network.precise()
+        return scorer
 
-    def _prompt_ids(self, text: str) -> torch.Tensor:
-        processor = self.loaded.processor
-        return torch.tensor(processor.expand(processor.tokenize(text)), device=self.device)
+    def _row(self, attribute: str | None) -> Row:
+        if attribute not in self._rows:
+            self._rows[attribute] = encode_row(self.processor, self.loaded.prompt.scoring(attribute))
+        return self._rows[attribute]
 
-    @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
-    def score_pixels(self, pixel_values: torch.Tensor, attributes: Sequence[str] = ()) -> list[Score]:
-        """Scores of prepared pictures [B, 3, S, S]; of the whole and of each attribute, in one pass.
+    def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score]:
+        """Scores of prepared pictures (`Processor.picture`); of the whole and of each attribute.
+
+        Where the family of networks allows it, all are read in one pass.
 
         Args:
             attributes: names, as `LoadedModel.attributes` lists those that the model was trained on.
@@ -94,47 +108,45 @@ class Scorer:
         Raises:
             ArtQuantError: attributes cannot be packed with flash_attention_2, or two have the same words.
         """
-        pixel_values = pixel_values.to(self.device, self.model.dtype)
-        if attributes:
-            packed = self._packed_prompts(tuple(attributes))
-            inputs = packed.inputs(len(pixel_values), self.model.dtype, self.device)
-            ends = packed.last.to(self.device)
+        if attributes and self.loaded.family.packs:
+            inputs, ends = self._packed_inputs(pictures, tuple(attributes))
+            found = [self._scores(inputs, ends)]
         else:
-            inputs = {"input_ids": self._score_ids.expand(len(pixel_values), -1)}
-            ends = torch.tensor([len(self._score_ids) - 1], device=self.device)
-        outputs = self.model.base_model(**inputs, pixel_values=pixel_values, use_cache=False)
-        # The head in float32 and at few positions: in bfloat16 the logits would be rounded to steps of up to 0.1.
-        hidden = outputs.last_hidden_state.index_select(1, ends).float()
-        with torch.autocast(self.device.type, enabled=False):  # validation comes here from mixed-precision training
-            logits = hidden @ self._head.T
-        scores = self._read(logits.flatten(0, 1))
-        rows = [scores[start : start + len(ends)] for start in range(0, len(scores), len(ends))]
-        return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in rows]
+            found = []
+            for attribute in (None, *attributes):
+                inputs = self.processor.inputs([self._row(attribute)] * len(pictures), pictures)
+                found.append(self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1))
+        each = [[score for part in found for score in part[row]] for row in range(len(pictures))]
+        return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in each]
 
-    def _read(self, logits: torch.Tensor) -> list[Score]:
-        """Scores from logits [M, V]."""
-        scores = self.loaded.readout.score(logits)
-        words = self.loaded.readout.words
-        columns = (scores.score.tolist(), scores.std.tolist(), scores.probs.tolist(), scores.logits.tolist())
-        return [
-            Score(score, std, dict(zip(words, probs, strict=True)), dict(zip(words, logits, strict=True)))
-            for score, std, probs, logits in zip(*columns, strict=True)
-        ]
+    def _scores(self, inputs: NetworkInputs, ends: torch.Tensor) -> list[list[Score]]:
+        """Scores at places of each row. ends: [B, N] positions that predict them."""
+        rows, width = inputs["input_ids"].shape
+        positions = (ends + width * torch.arange(rows)[:, None]).flatten().to(self.device)
+        scores = _listed(self.loaded.readout.read(self.network.see(inputs, positions)))
+        count = ends.shape[1]
+        return [scores[start : start + count] for start in range(0, len(scores), count)]
 
-    def _packed_prompts(self, attributes: tuple[str, ...]) -> PackedPrompts:
-        attention = self.model.config._attn_implementation
+    def _packed_inputs(
+        self, pictures: Sequence[Any], attributes: tuple[str, ...]
+    ) -> tuple[NetworkInputs, torch.Tensor]:
+        """One row a picture that holds the endings of all prompts, and where they end [B, N]."""
+        attention = self.network.config._attn_implementation
         if attention not in MASKING_ATTENTIONS:
             raise ArtQuantError(
                 f"attributes are scored together with attention {' or '.join(MASKING_ATTENTIONS)}, not {attention}; "
                 "set infer.attention or --attention"
             )
+        first = self.processor.inputs([self._row(None)] * len(pictures), pictures)
         if attributes not in self._packed:
-            prompt, processor = self.loaded.prompt, self.loaded.processor
-            contexts = [prompt.score_context(attribute) for attribute in (None, *attributes)]
-            self._packed[attributes] = PackedPrompts.from_prompts(
-                [processor.expand(processor.tokenize(context)) for context in contexts]
-            )
-        return self._packed[attributes]
+            rows = [self._row(attribute) for attribute in (None, *attributes)]
+            one = self.processor.inputs(rows, list(pictures[:1]) * len(rows))
+            prompts = [ids[:end].tolist() for ids, end in zip(one["input_ids"], one.ends().tolist(), strict=True)]
+            self._packed[attributes] = PackedPrompts.from_prompts(prompts)
+        packed = self._packed[attributes]
+        dtype = self.network.plain.dtype
+        inputs = NetworkInputs(first.tensors | packed.inputs(len(pictures), dtype, self.device))
+        return inputs.to(self.device), packed.last.expand(len(pictures), -1)
 
     def __call__(
         self, images: Sequence[Image.Image], batch_size: int = 16, attributes: Sequence[str] = ()
@@ -142,16 +154,16 @@ class Scorer:
         """Scores of pictures of any size and mode, in order; they are read as `artquant.data.images.as_rgb` says.
 
         Args:
-            attributes: as in `score_pixels`.
+            attributes: as in `score_pictures`.
         """
         return [
             score
             for batch in _batches(images, batch_size)
-            for score in self.score_pixels(self._pixels(batch), attributes)
+            for score in self.score_pictures(self._prepared(batch), attributes)
         ]
 
-    def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        return self.image_processor([as_rgb(image) for image in images])["pixel_values"]
+    def _prepared(self, images: Sequence[Image.Image]) -> list[Any]:
+        return [self.processor.picture(as_rgb(image)) for image in images]
 
     @torch.inference_mode()
     def describe(
@@ -163,21 +175,32 @@ class Scorer:
             level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.
             max_new_tokens: where a description is cut off at the latest.
         """
-        prompt_ids = self._prompt_ids(self.loaded.prompt.description_context(level))
+        row = encode_row(self.processor, self.loaded.prompt.describing(level))
         texts = []
         for batch in _batches(images, batch_size):
-            input_ids = prompt_ids.expand(len(batch), -1)
-            generated = self.model.generate(
-                input_ids=input_ids,
-                attention_mask=torch.ones_like(input_ids),
-                pixel_values=self._pixels(batch).to(self.device, self.model.dtype),
+            inputs = self.processor.inputs([row] * len(batch), self._prepared(batch), padding_side="left")
+            generated = self.network.plain.generate(
+                **inputs.to(self.device, self.network.plain.dtype),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
-                pad_token_id=self.loaded.processor.pad_token_id,
+                pad_token_id=self.processor.pad_token_id,
             )
-            answers = generated[:, input_ids.shape[1] :]
-            texts += [text.strip() for text in self.loaded.processor.batch_decode(answers, skip_special_tokens=True)]
+            answers = generated[:, inputs["input_ids"].shape[1] :].tolist()
+            texts += [self.processor.decode(answer, skip_special_tokens=True).strip() for answer in answers]
         return texts
+
+
+def _listed(scores: Scores) -> list[Score]:
+    """Scores as plain values."""
+    columns = {
+        name: [dict(zip(scores.labels, row, strict=True)) for row in values.tolist()]
+        for name, values in scores.columns.items()
+    }
+    moments = zip(scores.score.tolist(), scores.std.tolist(), strict=True)
+    return [
+        Score(score, std, {name: rows[index] for name, rows in columns.items()})
+        for index, (score, std) in enumerate(moments)
+    ]
 
 
 def choose_device(name: str) -> torch.device:
@@ -195,12 +218,6 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ArtQuantError(f"device {name}: this machine has {torch.cuda.device_count()} GPU(s); name another or cpu")
     return device
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise ArtQuantError(f"dtype {name!r} is not known; name {' or '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:

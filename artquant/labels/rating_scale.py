@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from artquant.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    import numpy as np  # loaded where it is needed: the command line shows its help without
 
 RATING_WORDS = ("excellent", "good", "fair", "poor", "bad")  # as published, best first
 
@@ -91,10 +93,14 @@ class RatingScale:
 
     def expectation(self, shares: np.ndarray | Sequence[float]) -> np.ndarray:
         """The scores [...] that shares of the words [..., K] stand for; each row sums to 1."""
+        import numpy as np
+
         return np.asarray(shares, dtype=np.float64) @ np.array(self.values)
 
     def moments(self, shares: np.ndarray | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Expectation and standard deviation [...] over the words, of shares [..., K]."""
+        import numpy as np
+
         mean = self.expectation(shares)
         variance = (np.asarray(shares) * (np.array(self.values) - mean[..., None]) ** 2).sum(axis=-1)
         return mean, np.sqrt(variance)

@@ -1,14 +1,14 @@
 """Adapters: LoRA runs in the published form, put over a base and written.
 
-The form: `adapter_config.json`, `adapter_model.*` (LoRA) and `non_lora_trainables.*` (vision encoder and abstractor,
-names prefixed `base_model.model.`). Files are read as safetensors or, weights-only, as pickles: nothing in them is
-executed. A tensor that is missing or not known is an error that names it.
+The form: `adapter_config.json`, `adapter_model.*` (LoRA, and the rows of new words) and `non_lora_trainables.*` (whole
+parts, such as vision encoder and projector; names prefixed `base_model.model.`). Files are read as safetensors or,
+weights-only, as pickles: nothing in them is executed. A tensor that is missing or not known is an error that names it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,29 +16,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from artquant.errors import ArtQuantError
+from artquant.models.family import CheckpointError, Part, Parts, bare_name
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-ADAPTER_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
-VISUAL_PARTS = ("vision_model", "visual_abstractor")
+_ADAPTER_PARTS = ("adapters", "new_rows")
 
 
-class CheckpointError(ArtQuantError):
-    """A model folder that cannot be used, with the file or tensor at fault."""
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a model folder holds a LoRA run over a base."""
-    return (folder / ADAPTER_CONFIG).is_file()
-
-
-def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool, dropout: float | None = None) -> PeftModel:
-    """Put a LoRA run (adapter form) over its base: LoRA weights as an adapter, the other tensors in place.
+def attach_adapter(
+    model: PreTrainedModel, folder: Path, parts: Parts, trainable: bool, dropout: float | None = None
+) -> PeftModel:
+    """Put a LoRA run (adapter form) over its base: LoRA weights and new rows as an adapter, other tensors in place.
 
     Args:
+        parts: of the model.
         dropout: on the adapter's input while training; default is the stored one.
 
     Raises:
@@ -62,6 +55,7 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool, dropou
         bias=stored.bias,
         fan_in_fan_out=stored.fan_in_fan_out,
         target_modules=stored.target_modules,
+        trainable_token_indices=stored.trainable_token_indices,
         task_type=stored.task_type,
         inference_mode=not trainable,
     )
@@ -70,24 +64,38 @@ def attach_adapter(model: PreTrainedModel, folder: Path, trainable: bool, dropou
         adapted = get_peft_model(model, adapter_config)
     except ValueError as error:
         raise CheckpointError(f"{folder / 'adapter_config.json'}: does not fit the base model: {error}") from error
-    wanted = {name.replace(".default.", "."): value for name, value in adapted.state_dict().items() if "lora_" in name}
-    _check_tensors(adapter_file, adapter, wanted)
+    _check_tensors(adapter_file, adapter, adapter_tensors(adapted, adapted.state_dict(), parts))
     set_peft_model_state_dict(adapted, adapter)
     if any(folder.glob("non_lora_trainables.*")):
-        _load_visual_parts(adapted, folder)
+        _load_whole_parts(adapted, folder, parts)
     return adapted
 
 
-def _load_visual_parts(adapted: PeftModel, folder: Path) -> None:
+def adapter_tensors(adapted: PeftModel, state_dict: dict[str, torch.Tensor], parts: Parts) -> dict[str, torch.Tensor]:
+    """What `adapter_model` holds, of an adapted model's weights, by peft's names."""
+    from peft import get_peft_model_state_dict
+
+    own = {name: value for name, value in state_dict.items() if parts.of(name) in _ADAPTER_PARTS}
+    return get_peft_model_state_dict(adapted, state_dict=own, save_embedding_layers=False)
+
+
+def _load_whole_parts(adapted: PeftModel, folder: Path, parts: Parts) -> None:
     file, tensors = read_tensors(folder, "non_lora_trainables")
     tensors = {name.removeprefix(PEFT_PREFIX): value for name, value in tensors.items()}
-    parameters = dict(adapted.get_base_model().named_parameters())
-    parts = {part for part in VISUAL_PARTS if any(f"model.{part}." in name for name in tensors)}
-    wanted = {name: value for name, value in parameters.items() if any(f"model.{part}." in name for part in parts)}
+    parameters = {bare_name(name): value for name, value in adapted.get_base_model().named_parameters()}
+    there = {parts.of(name) for name in tensors}
+    wanted = {name: value for name, value in parameters.items() if parts.of(name) in there}
     _check_tensors(file, tensors, wanted)
     with torch.no_grad():
         for name, value in tensors.items():
             parameters[name].copy_(value)
+
+
+def stored_parts(folder: Path, parts: Parts) -> set[Part]:
+    """The parts that an adapter's folder holds whole."""
+    if not any(folder.glob("non_lora_trainables.*")):
+        return set()
+    return {parts.of(name) for name in read_tensors(folder, "non_lora_trainables")[1]}
 
 
 def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -106,35 +114,36 @@ def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]
 
 
 def _check_tensors(file: Path, found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
-    complain(file, "is missing", sorted(set(wanted) - set(found)))
-    complain(file, "is not known", sorted(set(found) - set(wanted)))
-    complain(file, "has another shape", [name for name in sorted(wanted) if found[name].shape != wanted[name].shape])
+    complain(file, "is missing", set(wanted) - set(found))
+    complain(file, "is not known", set(found) - set(wanted))
+    complain(file, "has another shape", [name for name in wanted if found[name].shape != wanted[name].shape])
 
 
 def complain(place: Path, kind: str, tensors: Iterable[str]) -> None:
+    """Raise a CheckpointError about tensors, if there are any."""
     tensors = sorted(tensors)
     if tensors:
         more = f" (and {len(tensors) - 1} more)" if len(tensors) > 1 else ""
         raise CheckpointError(f"{place}: tensor {tensors[0]}{more} {kind}; is this the folder for this base model?")
 
 
-def save_adapter(folder: Path, adapted: PeftModel, state_dict: dict[str, torch.Tensor]) -> None:
+def save_adapter(
+    folder: Path, adapted: PeftModel, state_dict: dict[str, torch.Tensor], parts: Parts, whole: Collection[Part]
+) -> None:
     """Write a LoRA run in the published adapter form, as safetensors.
 
     Args:
         adapted: the model with its adapter.
-        state_dict: weights of the adapted model; LoRA tensors and visual parts are taken from it. The latter are stored
-            whether this stage trained them or not: an earlier one may have.
+        state_dict: weights of the adapted model.
+        whole: the parts that are stored beside the adapter, whether this stage trained them or not.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lora = {name.replace(".default.", "."): value for name, value in state_dict.items() if "lora_" in name}
-    parameters = {
-        name for name, _ in adapted.named_parameters() if any(f"model.{part}." in name for part in VISUAL_PARTS)
-    }
-    visual = {name: state_dict[name].contiguous() for name in parameters if "lora_" not in name}
+    names = [name for name, _ in adapted.named_parameters() if parts.of(name) in whole]
+    kept = {f"{PEFT_PREFIX}{bare_name(name)}": state_dict[name].contiguous() for name in names}
     config = copy.deepcopy(adapted.config)
     config.__dict__.pop("quantization_config", None)  # says how this process held the base, not what the adapter is
     config.save_pretrained(folder)
     adapted.peft_config["default"].save_pretrained(str(folder))
-    save_file({name: value.contiguous() for name, value in lora.items()}, folder / "adapter_model.safetensors")
-    save_file(visual, folder / "non_lora_trainables.safetensors")
+    adapter = adapter_tensors(adapted, state_dict, parts)
+    save_file({name: value.contiguous() for name, value in adapter.items()}, folder / "adapter_model.safetensors")
+    save_file(kept, folder / "non_lora_trainables.safetensors")

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import torch
 from torch import nn
 
+from artquant.errors import ArtQuantError
+
 if TYPE_CHECKING:
     from PIL import Image
     from transformers import PretrainedConfig, PreTrainedModel
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 Part = Literal["vision", "projector", "decoder", "head", "adapters", "new_rows", "readout"]
 PARTS: tuple[Part, ...] = ("vision", "projector", "decoder", "head", "adapters", "new_rows", "readout")
+
+
+class CheckpointError(ArtQuantError):
+    """A model folder that cannot be used, with the file or tensor at fault."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,8 @@ class Processor(Protocol):
             ArtQuantError: a row does not end with the tokens that it should end with.
         """
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of one row of ids, without special tokens and pictures."""
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """Text of one row of ids, without pictures."""
 
     def add_words(self, words: Sequence[str]) -> None:
         """Make words single tokens, in this order at the vocabulary's end; those that are there already stay."""
@@ -176,12 +182,11 @@ class Processor(Protocol):
 class Form:
     """A form in which a family's models are published.
 
-    title: what it is. whole: all weights; otherwise a LoRA run. readouts: kinds that it can hold.
+    title: what it is. whole: all weights; otherwise a LoRA run.
     """
 
     title: str
     whole: bool
-    readouts: tuple[str, ...]
 
 
 class Family(Protocol):
@@ -243,15 +248,19 @@ class Family(Protocol):
     def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
         """Put into the network's configuration what published code reads scores by, if it knows the readout."""
 
-    def write_published(self, form: str, source: Path, out: Path, **options: Any) -> None:
-        """Write a model in a published form; see `artquant.models.export`."""
+    def write_full(
+        self, model: PreTrainedModel, processor: Any, out: Path, dtype: torch.dtype, weights_format: str
+    ) -> None:
+        """Write a model in the published whole form; called only if there is one."""
+
+    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
+        """Write a folder's LoRA run in the published form; called only if there is one."""
+
+    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
+        """Positions that the picture of an `example` of a length takes."""
 
     def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
-        """Inputs of the shapes that training samples of a length have, a picture in each, for the plan.
-
-        Raises:
-            ArtQuantError: the length does not hold a picture and any text.
-        """
+        """Inputs of the shapes that training samples of a length have, a picture in each, for the plan."""
 
     def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:
         """Write a small network with drawn weights and a tokenizer of its own, in which rating words are one token."""

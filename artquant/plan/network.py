@@ -2,82 +2,89 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from artquant.config.schema import ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json
-from artquant.models.checkpoints import DTYPES
-from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
+from artquant.models.families import DEFAULT, FAMILIES
+from artquant.models.family import Family
+from artquant.models.model_folder import ModelFolder
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.weights import DTYPES
 from artquant.plan.quantized import NarrowLinear, narrow
+from artquant.readouts import Readout
 from artquant.train.network import choose_parameters, with_new_adapter
-
-# The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
-PUBLISHED = {
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 4096,
-    "rms_norm_eps": 1e-5,
-    "pad_token_id": 0,
-}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A network's configuration. published: it is the 7B model's because the base folder is not there."""
+    """A network's configuration. published: it is the best-known model's because the base folder is not there."""
 
-    config: MPLUGOwl2Config
+    family: Family
+    config: PretrainedConfig
     published: bool
 
 
-def read_shape(base: Path) -> Shape:
-    """The base model's shape from its `config.json`; without the folder that of the published 7B model.
+def read_shape(base: Path, untested: bool = False) -> Shape:
+    """The base model's shape from its `config.json`; without the folder that of the default family's best-known one.
 
     Raises:
         ArtQuantError: the folder holds no usable configuration.
     """
     if not base.exists():
-        return Shape(MPLUGOwl2Config(**PUBLISHED), published=True)
-    file = base / "config.json"
-    if not file.is_file():
-        raise ArtQuantError(f"{base}: no config.json in it, so it is no model folder; correct base")
-    values = read_json(file)
-    try:
-        return Shape(MPLUGOwl2Config(**values), published=False)
-    except (TypeError, ValueError) as error:
-        raise ArtQuantError(f"{file}: not a usable mPLUG-Owl2 configuration ({error})") from error
+        family = FAMILIES[DEFAULT]
+        published = family.published_config()
+        if published is None:
+            raise ArtQuantError(f"{base}: is not there; correct base")
+        return Shape(family, published, published=True)
+    opened = ModelFolder.open(base, alone=True)
+    return Shape(opened.family, opened.family.config(base, untested), published=False)
 
 
 def build_skeleton(
-    config: MPLUGOwl2Config, model: ModelConfig, trainable: TrainableConfig, deepspeed: bool
-) -> nn.Module:
+    shape: Shape, model: ModelConfig, trainable: TrainableConfig, readout: Readout, deepspeed: bool
+) -> ScoringNetwork:
     """The network as a stage trains it, on the meta device.
 
     deepspeed: it keeps float32 copies itself; otherwise what trains is float32 beside a frozen bfloat16 base.
     """
-    dtype = DTYPES[model.dtype]
+    family, config, dtype = shape.family, copy.deepcopy(shape.config), DTYPES[model.dtype]
     # Both keep queries, keys, values, output and one float32 number a row; flash-attn itself needs a GPU.
     config._attn_implementation = "eager" if model.attention == "eager" else "sdpa"
     with torch.device("meta"), no_init_weights():
-        network = MPLUGOwl2LlamaForCausalLM(config).to(dtype)
-        wrapped = network if trainable.lora is None else with_new_adapter(network, trainable.lora)
-    choose_parameters(network, trainable)
+        network = family.empty(config).to(dtype)
+        parts = family.parts(network)
+        rows = _with_new_rows(network, len(readout.new_words))
+        adapted: nn.Module = network
+        if trainable.lora is not None:
+            adapted = with_new_adapter(network, trainable.lora, family, parts, rows)
+        wrapped = ScoringNetwork(adapted, parts, readout.head(config.get_text_config().hidden_size))
+    choose_parameters(wrapped, trainable)
     if model.quantize is not None:
-        narrow(network, model.quantize, dtype)
+        narrow(network, parts, model.quantize, dtype)
     for parameter in filter(torch.is_floating_point, wrapped.parameters()):
         parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad and not deepspeed else dtype)
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()
     return wrapped.train()
+
+
+def _with_new_rows(network: PreTrainedModel, count: int) -> dict[str, list[int]]:
+    """Enlarge the vocabulary by so many words; their rows by the names of token table and head."""
+    if not count:
+        return {}
+    before = network.get_input_embeddings().num_embeddings
+    network.resize_token_embeddings(before + count, mean_resizing=False)
+    names = {module: name for name, module in network.named_modules()}
+    ids = list(range(before, before + count))
+    return {names[module]: ids for module in (network.get_input_embeddings(), network.get_output_embeddings())}
 
 
 def parameter_counts(network: nn.Module) -> tuple[int, int]:

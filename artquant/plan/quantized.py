@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from artquant.models.quantize import UNTOUCHED
+from artquant.models.family import Parts
 
 _BLOCK = 64  # numbers that share a constant in nf4
 _BLOCKS = 256  # constants that share a constant of their own
@@ -64,11 +64,10 @@ def _frozen(size: int, dtype: torch.dtype) -> nn.Parameter:
     return nn.Parameter(torch.empty(size, dtype=dtype, device="meta"), requires_grad=False)
 
 
-def narrow(network: nn.Module, kind: Literal["nf4", "int8"], dtype: torch.dtype) -> None:
+def narrow(network: nn.Module, parts: Parts, kind: Literal["nf4", "int8"], dtype: torch.dtype) -> None:
     """Replace the linear layers that `quantize` touches: the decoder's frozen ones."""
     for name, module in list(network.named_modules()):
         for child, layer in list(module.named_children()):
             path = f"{name}.{child}"
-            touched = type(layer) is nn.Linear and not any(part in path for part in UNTOUCHED)
-            if touched and "lora_" not in path:
+            if type(layer) is nn.Linear and parts.of(path) == "decoder":
                 setattr(module, child, NarrowLinear(layer, kind, dtype))

@@ -11,6 +11,8 @@ from collections import Counter
 import torch
 from torch import nn
 
+from artquant.models.family import Part
+from artquant.models.scoring_network import ScoringNetwork
 from artquant.plan.live_memory import ELSEWHERE, LiveMemory
 from artquant.plan.zero import ZeroSettings
 
@@ -19,7 +21,7 @@ class States:
     """Without DeepSpeed: AdamW's two moments in the weights' format, whole gradients, and with several ranks the
     buckets in which they are averaged (DistributedDataParallel keeps a second copy of all gradients)."""
 
-    def __init__(self, network: nn.Module, memory: LiveMemory, ranks: int):
+    def __init__(self, network: ScoringNetwork, memory: LiveMemory, ranks: int):
         self.memory, self.ranks = memory, ranks
         self.host: Counter[str] = Counter()
         self.last = True
@@ -63,7 +65,7 @@ class States:
 class WholeStates(States):
     """ZeRO-0: in bfloat16 float32 copies of all that trains, and of its gradients during the step."""
 
-    def __init__(self, network: nn.Module, memory: LiveMemory, ranks: int, zero: ZeroSettings):
+    def __init__(self, network: ScoringNetwork, memory: LiveMemory, ranks: int, zero: ZeroSettings):
         super().__init__(network, memory, ranks)
         self.zero = zero
 
@@ -93,14 +95,15 @@ class CutUpStates(States):
     and from there, averaged, into this rank's share.
     """
 
-    def __init__(self, network: nn.Module, memory: LiveMemory, ranks: int, zero: ZeroSettings):
+    def __init__(self, network: ScoringNetwork, memory: LiveMemory, ranks: int, zero: ZeroSettings):
         super().__init__(network, memory, ranks)
         self.zero = zero
         self.dtype = self.trainable[0].dtype
-        groups: Counter[tuple[str, bool]] = Counter()
+        groups: Counter[tuple[Part, bool]] = Counter()
         for name, value in network.named_parameters():
             if value.requires_grad:
-                groups[_group(name, value)] += value.numel()
+                # Weight decay does not apply to biases and norms.
+                groups[network.parts.of(name), value.ndim > 1] += value.numel()
         self.group_shares = [math.ceil(size / ranks) for size in groups.values()]
         self.share = sum(self.group_shares)
         self.buckets: list[torch.Tensor] = []
@@ -171,7 +174,7 @@ class CutUpStates(States):
 class PartitionedStates(CutUpStates):
     """ZeRO-3: weights too are cut up; those in use are whole, up to a stated number."""
 
-    def __init__(self, network: nn.Module, memory: LiveMemory, ranks: int, zero: ZeroSettings):
+    def __init__(self, network: ScoringNetwork, memory: LiveMemory, ranks: int, zero: ZeroSettings):
         super().__init__(network, memory, ranks, zero)
         self.whole = list(network.parameters())
 
@@ -192,13 +195,7 @@ class PartitionedStates(CutUpStates):
         self._keep("gathered weights", [gathered], self.dtype)
 
 
-def _group(name: str, value: nn.Parameter) -> tuple[str, bool]:
-    """Parameter group: the part, and whether weight decay applies (not to biases and norms)."""
-    part = "vision" if ".vision_model." in name else "abstractor" if ".visual_abstractor." in name else "decoder"
-    return part, value.ndim > 1
-
-
-def states_of(network: nn.Module, memory: LiveMemory, ranks: int, zero: ZeroSettings | None) -> States:
+def states_of(network: ScoringNetwork, memory: LiveMemory, ranks: int, zero: ZeroSettings | None) -> States:
     """What this rank keeps."""
     if zero is None:
         return States(network, memory, ranks)

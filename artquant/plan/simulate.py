@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -15,45 +16,53 @@ from accelerate.utils import convert_outputs_to_fp32
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from artquant.batches.batch import Batch, Learned, Scored
+from artquant.models.family import NetworkInputs
+from artquant.models.scoring_network import ScoringNetwork
 from artquant.plan.live_memory import LiveMemory, Peak
 from artquant.plan.network import materialise
 from artquant.plan.rank_memory import states_of
 from artquant.plan.zero import ZeroSettings
+from artquant.readouts import Seen
 from artquant.train.objective import Objective
 
 
 @dataclass(frozen=True)
-class Batch:
+class ExampleShape:
     """The shape of a micro-batch.
 
     length: positions of the longest sample, image positions included. learned: positions of a sample whose next token
-    is learned. views: pictures that the network reads of each sample; 0 stands for one without views.
+    is learned. width: of a target.
     """
 
     size: int
     length: int
     learned: int
-    image_positions: int
-    image_size: int
-    views: int = 0
-    levels: int = 5
+    width: int = 5
 
-    def tensors(self) -> dict:
-        """The batch as `artquant.batches.dataset` describes it, of fake tensors: each sample is learned
-        as a description and scored, so that every term of the loss is there."""
+    def batch(self, inputs: NetworkInputs) -> Batch:
+        """A batch of fake tensors: each sample is learned as a description and scored, so that every term of the loss
+        is there.
+
+        inputs: what the network takes.
+        """
         texts, scored = self.size * self.learned, self.size
-        views = (self.views,) if self.views else ()
-        return {
-            "input_ids": torch.zeros(self.size, self.length, dtype=torch.int64),
-            "attention_mask": torch.ones(self.size, self.length, dtype=torch.int64),
-            "pixel_values": torch.zeros(self.size, *views, 3, self.image_size, self.image_size),
-            "positions": torch.zeros(texts + scored, dtype=torch.int64),
-            "token_ids": torch.zeros(texts + scored, dtype=torch.int64),
-            "level_probs": torch.zeros(scored, self.levels),
-            "truth": torch.zeros(scored, 2),
-            "pairs": torch.arange(scored // 2 * 2).reshape(-1, 2),
-            "counts": (texts, 0, scored),
-        }
+        return Batch(
+            inputs,
+            Learned(_indices(texts), _indices(texts), (texts, 0)),
+            Scored(
+                _indices(scored),
+                _indices(scored),
+                torch.zeros(scored, self.width),
+                torch.zeros(scored, 2),
+                torch.arange(scored // 2 * 2).reshape(-1, 2),
+            ),
+            sources=("",) * self.size,
+        )
+
+
+def _indices(count: int) -> torch.Tensor:
+    return torch.zeros(count, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -97,29 +106,34 @@ def _autocast_as_on_gpu(network: nn.Module) -> None:
                 setattr(module, name, wide)
 
 
-def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setup) -> Simulation:
+def simulate(
+    network: ScoringNetwork,
+    shape: ExampleShape,
+    inputs: Callable[[], NetworkInputs],
+    objective: Objective,
+    setup: Setup,
+) -> Simulation:
     """Run the phases of an optimizer step that is not the first, when all states are there.
 
-    network: on the meta device (`artquant.plan.network`); it is used up.
+    network: on the meta device (`artquant.plan.network`); it is used up. inputs: makes what it takes.
     """
     if setup.autocast and setup.device == "cuda":
         _autocast_as_on_gpu(network)
     with FakeTensorMode():
         materialise(network)
-        batches = [batch.tensors() for _ in range(setup.accumulation)]  # fetched together: the loss counts over all
-        inputs = batches[0]
+        # Fetched together: the loss counts over all.
+        batches = [shape.batch(inputs()) for _ in range(setup.accumulation)]
         memory = LiveMemory()
         with memory:
-            for value in (value for tensors in batches for value in tensors.values()):
-                if isinstance(value, torch.Tensor):
-                    memory.count(value, "batch")
+            for value in (value for batch in batches for value in _tensors(batch)):
+                memory.count(value, "batch")
             states = states_of(network, memory, setup.ranks, setup.zero)
             with memory.during("between steps", "optimizer states"):
                 states.begin()
             micro_steps = min(2, setup.accumulation)
             for index in range(micro_steps):
                 states.before_backward(last=index + 1 == micro_steps)
-                _micro_step(network, inputs, objective, setup, memory)
+                _micro_step(network, batches[0], objective, setup, memory)
                 states.after_backward()
             with memory.during("optimizer step", "temporaries"):
                 states.step()
@@ -127,7 +141,13 @@ def simulate(network: nn.Module, batch: Batch, objective: Objective, setup: Setu
     return Simulation(peaks, states.host)
 
 
-def _micro_step(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> None:
+def _tensors(batch: Batch) -> list[torch.Tensor]:
+    scored = batch.scored
+    rest = (scored.positions, scored.samples, scored.targets, scored.truth, scored.pairs)
+    return [*batch.inputs.values(), batch.text.positions, batch.text.token_ids, *rest]
+
+
+def _micro_step(network: ScoringNetwork, batch: Batch, objective: Objective, setup: Setup, memory: LiveMemory) -> None:
     autocast = torch.autocast("cpu", torch.bfloat16) if setup.autocast else contextlib.nullcontext()
     with memory.during("forward", "activations"), autocast:
         loss = _loss(network, batch, objective, setup, memory)
@@ -135,25 +155,18 @@ def _micro_step(network: nn.Module, batch: dict, objective: Objective, setup: Se
         loss.backward()
 
 
-def _loss(network: nn.Module, batch: dict, objective: Objective, setup: Setup, memory: LiveMemory) -> torch.Tensor:
+def _loss(
+    network: ScoringNetwork, batch: Batch, objective: Objective, setup: Setup, memory: LiveMemory
+) -> torch.Tensor:
     """As `ArtTrainer.compute_loss`."""
 
-    def from_here(module, inputs) -> None:
+    def from_here(module: nn.Module, inputs: object) -> None:
         memory.category = "logits and loss"
 
-    handle = network.get_submodule(_head(network)).register_forward_pre_hook(from_here)
+    handle = network.plain.get_output_embeddings().register_forward_pre_hook(from_here)
     forward = convert_outputs_to_fp32(network) if setup.autocast else network
-    outputs = forward(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        pixel_values=batch["pixel_values"],
-        logits_positions=batch["positions"],
-        use_cache=False,
-    )
+    outputs = forward(batch.text.positions, batch.scored.positions, **batch.inputs)
     handle.remove()
-    sums = objective.term_sums(outputs.logits, batch)
+    text_logits = outputs.pop("text_logits")
+    sums = objective.term_sums(text_logits, Seen(**outputs), batch)
     return objective.total({term: value / 2 for term, value in sums.items()})
-
-
-def _head(network: nn.Module) -> str:
-    return next(name for name, _ in network.named_modules() if name.endswith("lm_head"))

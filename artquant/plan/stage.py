@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from artquant.config.schema import LossConfig, ModelConfig, RunConfig, StageConfig, TrainableConfig
+from artquant.config.schema import ModelConfig, RunConfig, StageConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.models.mplug_owl2 import MPLUGOwl2Config
+from artquant.labels.rating_scale import RatingScale
+from artquant.models.family import NetworkInputs
 from artquant.plan.network import Shape, build_skeleton, parameter_counts, read_shape
-from artquant.plan.simulate import Batch, Setup, Simulation, simulate
+from artquant.plan.simulate import ExampleShape, Setup, Simulation, simulate
 from artquant.plan.sizes import GIB
 from artquant.plan.zero import read_zero
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.readouts import Readout, readout_of
+from artquant.texts.prompt import Exchange, get_prompt
 from artquant.train.objective import Objective
 
 PROMPT_TOKENS = 40  # of a sample, beside its picture, that are read and not learned; published prompts have more
@@ -58,7 +59,7 @@ class StagePlan:
     stage: str
     published_shape: bool
     parameters: tuple[int, int]
-    batch: Batch
+    batch: ExampleShape
     phase: str
     needs: dict[str, int]
     peaks: dict[str, int]
@@ -94,15 +95,15 @@ def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) 
     Raises:
         ArtQuantError: a setting cannot be used, or the base model's or DeepSpeed's file not be read.
     """
-    shape = read_shape(config.base)
-    batch = _batch(shape, stage, assumptions)
-    zero = read_zero(stage.deepspeed, shape.config.hidden_size) if stage.deepspeed else None
+    shape = read_shape(config.base, config.model.untested)
+    readout = _readout(config)
+    example = _example(shape, stage, assumptions, readout)
+    hidden = shape.config.get_text_config().hidden_size
+    zero = read_zero(stage.deepspeed, hidden) if stage.deepspeed else None
     autocast = config.model.dtype == "bfloat16" and zero is None
     setup = Setup(assumptions.gpus, stage.accumulation, autocast, zero, assumptions.device)
-    objective = Objective(_readout(config, stage.loss), stage.loss)
-    parameters, simulation = _simulated(
-        shape.config.to_json_string(), config.model, stage.trainable, batch, objective, setup
-    )
+    case = _Case(shape, config.model, stage.trainable, example, Objective(readout, stage.loss), setup)
+    parameters, simulation = _simulated(case)
     phase, peak = simulation.peak
     needs = dict(sorted(peak.by_category.items(), key=lambda entry: -entry[1]))
     if assumptions.device == "cuda":
@@ -113,7 +114,7 @@ def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) 
         stage=stage.name,
         published_shape=shape.published,
         parameters=parameters,
-        batch=batch,
+        batch=example,
         phase=phase,
         needs=needs,
         peaks={name: found.total for name, found in simulation.peaks.items()},
@@ -122,37 +123,78 @@ def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) 
     )
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What a simulation depends on; the same for equal settings."""
+
+    shape: Shape
+    model: ModelConfig
+    trainable: TrainableConfig
+    example: ExampleShape
+    objective: Objective
+    setup: Setup
+
+    def __hash__(self) -> int:
+        return hash((self.model, self.trainable, self.example, self.setup))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Case) and self._key() == other._key()
+
+    def _key(self) -> tuple[object, ...]:
+        shape = self.shape.config.to_json_string()
+        return shape, self.model, self.trainable, self.example, self.objective, self.setup
+
+
 @lru_cache(maxsize=256)
-def _simulated(
-    shape: str, model: ModelConfig, trainable: TrainableConfig, batch: Batch, objective: Objective, setup: Setup
-) -> tuple[tuple[int, int], Simulation]:
-    """`simulate` once for each case. shape: the network's configuration as JSON."""
-    network = build_skeleton(MPLUGOwl2Config(**json.loads(shape)), model, trainable, deepspeed=setup.zero is not None)
-    return parameter_counts(network), simulate(network, batch, objective, setup)
+def _simulated(case: _Case) -> tuple[tuple[int, int], Simulation]:
+    """`simulate` once for each case."""
+    shape, example = case.shape, case.example
+    deepspeed = case.setup.zero is not None
+    network = build_skeleton(shape, case.model, case.trainable, case.objective.readout, deepspeed)
+    counts = parameter_counts(network)
+
+    def inputs() -> NetworkInputs:
+        return shape.family.example(shape.config, example.size, example.length)
+
+    return counts, simulate(network, example, inputs, case.objective, case.setup)
 
 
-def _batch(shape: Shape, stage: StageConfig, assumptions: Assumptions) -> Batch:
-    config = shape.config
-    image = config.image_sequence_length
+def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout: Readout) -> ExampleShape:
     length = min(assumptions.length or stage.max_length, stage.max_length)  # longer ones are refused in training
+    image = shape.family.picture_positions(shape.config, length)
     if length <= image:
         raise ArtQuantError(f"stage {stage.name}: {length} positions do not hold a picture's {image} and any text")
     learned = assumptions.learned or max(1, length - image - PROMPT_TOKENS)
     if learned >= length:
         raise ArtQuantError(f"--learned {learned}: must be below the sample's length, {length}")
-    return Batch(
-        size=stage.batch_size,
-        length=length,
-        learned=learned,
-        image_positions=image,
-        image_size=config.vision.image_size,
-        views=3 if config.multi_image else 0,
-    )
+    return ExampleShape(stage.batch_size, length, learned, readout.width)
 
 
-def _readout(config: RunConfig, loss: LossConfig) -> RatingLevels:
-    words = config.levels.words
-    return RatingLevels(words, config.levels.weights, tuple(range(len(words))), closed_loss=loss.closed_set)
+def _readout(config: RunConfig) -> Readout:
+    """With token ids that no tokenizer has given: the plan needs none."""
+    scale = RatingScale(config.levels.words, config.levels.weights)
+    return readout_of(config.readout, scale).bound(_AnyEncoder(), get_prompt(config.prompt, config.subject))
+
+
+class _AnyEncoder:
+    """Every text is a row of tokens, a new one for each new word."""
+
+    vocabulary_size = 1 << 30
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+
+    def text(self, exchange: Exchange) -> str:
+        """The answer's words."""
+        return exchange.answer
+
+    def tokenize(self, text: str) -> list[int]:
+        """A token for each word."""
+        return [self.word_id(word) for word in text.split()]
+
+    def word_id(self, word: str) -> int:
+        """As in a text."""
+        return self._ids.setdefault(word, len(self._ids))
 
 
 def with_batch(stage: StageConfig, size: int, accumulation: int | None = None) -> StageConfig:

@@ -1,50 +1,60 @@
-"""How a score is read from the network.
-
-A readout turns ground truth into targets, logits and targets into a loss, and logits into a score. Training, inference
-and evaluation know only this protocol, so that score tokens with a regression loss or a token as score fit beside the
-rating words.
-"""
+"""How a score is read from the network: the ways there are, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from artquant.config.load import convert
+from artquant.config.schema import ConfigError
+from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RatingScale
+from artquant.readouts.rating_levels import RatingLevels
+from artquant.readouts.readout import Known, Readout, Scores, Seen
+from artquant.readouts.score_tokens import ScoreTokens
 
-from artquant.readouts.rating_levels import LevelScores, RatingLevels
+__all__ = ["READOUTS", "Known", "Readout", "Scores", "Seen", "published_readout", "readout_of", "stored_readout"]
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["READOUTS", "LevelScores", "RatingLevels", "Readout"]
-
-
-class Readout(Protocol):
-    """M is the number of scored samples, V the vocabulary, K the width of a target."""
-
-    token_ids: tuple[int, ...]  # ids that may stand at the rating position
-
-    def answer_word(self, score: float) -> str:
-        """The word that stands for a score in the text answer."""
-
-    def target_score(self, target: Sequence[float]) -> float:
-        """The score that a target [K] stands for."""
-
-    def target_moments(self, targets: np.ndarray) -> np.ndarray:
-        """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
-
-    def targets(self, scores: np.ndarray) -> np.ndarray:
-        """Ground-truth scores [M] -> training targets [M, K]."""
-
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Logits [M, V] and targets [M, K] -> loss of each sample [M], float32."""
-
-    def score(self, logits: torch.Tensor) -> LevelScores:
-        """Logits [M, V] at the rating position -> scores."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, to be stored with the checkpoint."""
+READOUTS: Mapping[str, type[Readout]] = {"rating_levels": RatingLevels, "score_tokens": ScoreTokens}
+DEFAULT = "rating_levels"
 
 
-READOUTS = {"rating_levels": RatingLevels}
+def readout_of(settings: Mapping[str, Any], scale: RatingScale) -> Readout:
+    """The readout that a configuration's `readout:` names, not yet bound.
+
+    Raises:
+        ConfigError: an unknown kind or setting, a value that does not fit; with the dotted key.
+    """
+    kind = settings.get("kind", DEFAULT)
+    if kind not in READOUTS:
+        close = difflib.get_close_matches(str(kind), READOUTS, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"use one of {', '.join(READOUTS)}"
+        raise ConfigError("readout.kind", f"no readout {kind!r}; {advice}")
+    readout = READOUTS[kind]
+    own = convert(readout.Settings, {name: value for name, value in settings.items() if name != "kind"}, "readout")
+    try:
+        return readout.from_settings(own, scale)
+    except ConfigError as error:
+        raise ConfigError(f"readout.{error.key}", error.reason) from None
+    except ArtQuantError as error:
+        raise ConfigError("readout", str(error)) from None
+
+
+def stored_readout(values: dict[str, Any]) -> Readout:
+    """A readout from a model's card.
+
+    Raises:
+        ArtQuantError: a kind that is not known here.
+    """
+    if values["kind"] not in READOUTS:
+        raise ArtQuantError(f"readout {values['kind']!r} is not known; known are {', '.join(READOUTS)}")
+    return READOUTS[values["kind"]].from_dict(values)
+
+
+def published_readout(
+    values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None = None
+) -> Readout | None:
+    """The readout that a published `config.json` is about; see `Readout.from_published`."""
+    found = (readout.from_published(values, decode, scores) for readout in READOUTS.values())
+    return next((readout for readout in found if readout is not None), None)

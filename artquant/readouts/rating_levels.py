@@ -6,9 +6,9 @@ Shape legend: M samples, V vocabulary, K rating words.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,18 +16,17 @@ import torch
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
-from artquant.readouts.losses import distribution_divergence
-from artquant.texts.prompt import Prompt, TextEncoder
+from artquant.labels.truth import Truths
+from artquant.readouts.losses import distribution_divergence, outside_mass
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, tokens_after
+from artquant.texts.prompt import Prompt
 
 
 @dataclass(frozen=True)
-class LevelScores:
-    """What is read for M samples; on the scale of the weights."""
+class RatingLevelsSettings:
+    """Settings of `readout: {kind: rating_levels}`."""
 
-    logits: torch.Tensor  # [M, K], of the rating words
-    probs: torch.Tensor  # [M, K]; sums to 1 for a closed set
-    score: torch.Tensor  # [M], expectation
-    std: torch.Tensor  # [M], standard deviation
+    closed_set: bool = True  # probabilities over the rating words alone, instead of theirs in the whole vocabulary
 
 
 @dataclass(frozen=True)
@@ -37,57 +36,98 @@ class RatingLevels:
     Args:
         words: K rating words, best first as published ("excellent" ... "bad").
         weights: the score that each word stands for.
-        token_ids: each word's one token.
+        token_ids: each word's one token; empty until it is bound.
         closed_set: probabilities are the softmax over the K words alone; otherwise the K entries of the softmax over
             the whole vocabulary, as published for DeQA-Score's "open set".
-        closed_loss: the training loss looks at the K words alone as well; published is the whole vocabulary.
 
     Raises:
         ArtQuantError: lengths differ, values are not finite, words, weights or ids repeat.
     """
 
+    kind: ClassVar[str] = "rating_levels"
+    Settings: ClassVar[type] = RatingLevelsSettings
+    learns_word: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+
     words: tuple[str, ...]
     weights: tuple[float, ...]
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] = ()
     closed_set: bool = True
-    closed_loss: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("words", "weights", "token_ids"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not len(self.words) == len(self.weights) == len(self.token_ids) >= 2:
+        named = {"words": self.words, "weights": self.weights} | (
+            {"token_ids": self.token_ids} if self.token_ids else {}
+        )
+        if len({len(values) for values in named.values()}) > 1 or len(self.words) < 2:
             raise ArtQuantError(
                 f"rating words need as many weights and token ids: {len(self.words)} words, {len(self.weights)} "
                 f"weights, {len(self.token_ids)} ids"
             )
-        for name in ("words", "weights", "token_ids"):
-            if len(set(getattr(self, name))) != len(self.words):
-                raise ArtQuantError(f"rating {name} must differ from each other: {list(getattr(self, name))}")
+        for name, values in named.items():
+            if len(set(values)) != len(self.words):
+                raise ArtQuantError(f"rating {name} must differ from each other: {list(values)}")
         if not all(math.isfinite(weight) for weight in self.weights):
             raise ArtQuantError(f"rating weights must be finite: {list(self.weights)}")
 
     @classmethod
-    def from_encoder(
-        cls, encoder: TextEncoder, prompt: Prompt, words: Sequence[str], weights: Sequence[float], **options
-    ) -> RatingLevels:
-        """Find the words' token ids where the prompt puts them.
+    def from_settings(cls, settings: RatingLevelsSettings, scale: RatingScale) -> RatingLevels:
+        """The scale's words and values."""
+        return cls(scale.words, scale.values, closed_set=settings.closed_set)
+
+    @property
+    def new_words(self) -> tuple[str, ...]:
+        """None: the rating words are ordinary ones."""
+        return ()
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """KL over the vocabulary (published: 0.05) or over the words alone; mass outside the words (DeQA-Score)."""
+        return {"score_distribution": 0.05, "closed_distribution": 0.0, "in_level": 0.0}
+
+    @property
+    def low(self) -> float:
+        """The worst word's score."""
+        return min(self.weights)
+
+    @property
+    def high(self) -> float:
+        """The best word's score."""
+        return max(self.weights)
+
+    @property
+    def width(self) -> int:
+        """As many as there are words."""
+        return len(self.words)
+
+    @property
+    def place_ids(self) -> tuple[int, ...]:
+        """Those of the words."""
+        return self.token_ids
+
+    def bound(self, encoder: Encoder, prompt: Prompt) -> RatingLevels:
+        """With the words' token ids where the prompt puts them.
 
         Raises:
             ArtQuantError: a word is not exactly one token there.
         """
-        context = encoder.tokenize(prompt.score_context())
         token_ids = []
-        for word in words:
-            ids = encoder.tokenize(f"{prompt.score_context()} {word}")
-            if ids[: len(context)] != context or len(ids) != len(context) + 1:
+        for word in self.words:
+            ids = tokens_after(encoder, prompt, word)
+            if len(ids) != 1:
                 raise ArtQuantError(
-                    f"the rating word {word!r} takes {len(ids) - len(context)} tokens of this tokenizer after "
+                    f"the rating word {word!r} takes {len(ids)} tokens of this tokenizer after "
                     f"{prompt.rating_prefix()!r}, it must be exactly one; choose another word"
                 )
-            token_ids.append(ids[-1])
-        return cls(tuple(words), tuple(float(weight) for weight in weights), tuple(token_ids), **options)
+            token_ids += ids
+        return replace(self, token_ids=tuple(token_ids))
 
-    def answer_word(self, score: float) -> str:
+    def head(self, width: int) -> None:
+        """None: the vocabulary's logits are read."""
+        return None
+
+    def word(self, score: float) -> str:
         """The word that stands for a score in the text answer: the lowest whose weight the score does not exceed.
 
         That is the published rule: bad up to 1, poor up to 3.5, fair up to 5, good up to 7.5, excellent above.
@@ -95,51 +135,83 @@ class RatingLevels:
         weights, words = zip(*sorted(zip(self.weights, self.words, strict=True), reverse=True), strict=True)
         return RatingScale(words, weights).word(score)
 
-    def target_score(self, target: Sequence[float]) -> float:
-        """The score that a target [K] stands for: its expectation."""
-        return sum(share * weight for share, weight in zip(target, self.weights, strict=True))
-
-    def target_moments(self, targets: np.ndarray) -> np.ndarray:
+    def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
         weights = np.array(self.weights)
         mean = targets @ weights
         variance = (targets * (weights - mean[:, None]) ** 2).sum(axis=1)
         return np.stack([mean, np.sqrt(variance)], axis=1)
 
-    def targets(self, scores: np.ndarray) -> np.ndarray:
-        """Ground-truth scores [M] -> distributions over the words [M, K] (ArtQuant, section 3.2)."""
-        return soft_labels(scores, self.weights)
+    def targets(self, truths: Truths) -> np.ndarray:
+        """Distributions over the words [M, K]: known shares, else soft labels of the mean (ArtQuant, section 3.2)."""
+        known = truths.has_shares if truths.shares.shape[1] == self.width else np.zeros(len(truths), dtype=bool)
+        targets = truths.shares.copy() if known.any() else np.zeros((len(truths), self.width))
+        if not known.all():
+            targets[~known] = soft_labels(truths.mean[~known], self.weights)
+        return targets
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """KL(target || predicted) of each sample [M] from logits [M, V] and targets [M, K]."""
-        return distribution_divergence(logits, targets, self._ids(logits), closed_set=self.closed_loss)
+    def losses(self, seen: Seen, known: Known, terms: Sequence[str]) -> dict[str, torch.Tensor]:
+        """KL(target || predicted), by either softmax, and the mass outside the words; each [M]."""
+        ids = self._ids(seen.logits)
+        found = {}
+        if "score_distribution" in terms:
+            found["score_distribution"] = distribution_divergence(seen.logits, known.targets, ids)
+        if "closed_distribution" in terms:
+            found["closed_distribution"] = distribution_divergence(seen.logits, known.targets, ids, closed_set=True)
+        if "in_level" in terms:
+            found["in_level"] = outside_mass(seen.logits, ids)
+        return found
 
     def level_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits [M, V] -> those of the rating words, float32 [M, K]."""
         return logits.index_select(-1, self._ids(logits)).float()
 
-    def score(self, logits: torch.Tensor) -> LevelScores:
-        """Logits [M, V] at the rating position -> scores on the weights' scale."""
-        level_logits = self.level_logits(logits)
+    def read(self, seen: Seen) -> Scores:
+        """Expectation and standard deviation over the words, on the weights' scale."""
+        level_logits = self.level_logits(seen.logits)
         if self.closed_set:
             probs = level_logits.softmax(-1)
         else:
-            probs = (level_logits - logits.float().logsumexp(-1, keepdim=True)).exp()
-        weights = torch.tensor(self.weights, dtype=torch.float32, device=logits.device)
+            probs = (level_logits - seen.logits.float().logsumexp(-1, keepdim=True)).exp()
+        weights = torch.tensor(self.weights, dtype=torch.float32, device=probs.device)
         score = (probs * weights).sum(-1)
         variance = (probs * (weights - score.unsqueeze(-1)) ** 2).sum(-1)
-        return LevelScores(level_logits, probs, score, variance.sqrt())
+        return Scores(score, variance.sqrt(), {"probs": probs, "logits": level_logits}, self.words)
+
+    def with_values(self, values: Sequence[float]) -> RatingLevels:
+        """With other scores for the words, best first."""
+        return replace(self, weights=tuple(float(value) for value in values))
 
     def _ids(self, logits: torch.Tensor) -> torch.Tensor:
         return torch.tensor(self.token_ids, device=logits.device)
 
+    def published(self) -> Mapping[str, Any]:
+        """As DeQA-Score and ArtQuant store it."""
+        return {"level_ids": list(self.token_ids), "score_weight": list(self.weights)}
+
+    @classmethod
+    def from_published(
+        cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
+    ) -> RatingLevels | None:
+        """The reverse of `published`.
+
+        Raises:
+            ArtQuantError: neither the file nor `scores` says what the words stand for.
+        """
+        if not values.get("level_ids"):
+            return None
+        weights = values.get("score_weight") if scores is None else scores
+        if not weights:
+            raise ArtQuantError("config.json has no score_weight; give the rating words' scores (--weights 5,4,3,2,1)")
+        return cls(tuple(decode(token) for token in values["level_ids"]), tuple(map(float, weights)))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
-        return {"kind": "rating_levels"} | {
+        return {"kind": self.kind} | {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RatingLevels:
-        """The reverse of `to_dict`."""
-        return cls(**{name: value for name, value in values.items() if name != "kind"})
+        """The reverse of `to_dict`; `closed_loss` is what earlier cards held beside."""
+        return cls(**{name: value for name, value in values.items() if name not in ("kind", "closed_loss")})

@@ -1,20 +1,18 @@
 """The prompt: one object for training and scoring, stored with the checkpoint.
 
 A prompt that the model is trained with and another that it is scored with is the published code's costliest slip; here
-both come from the same object, and token positions are found by encoding, never by searching for a pattern.
+both come from the same object. What it gives are sentences; each family of networks has its own chat form for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
 
 IMAGE_TOKEN = "<|image|>"
-END_TOKEN = "</s>"
 SUBJECT = "{subject}"
 ATTRIBUTE = "{attribute}"
 
@@ -38,32 +36,20 @@ SCORE_QUESTIONS = (
 )
 
 
-class TextEncoder(Protocol):
-    """What a prompt needs of a processor."""
-
-    def tokenize(self, prompt: str) -> list[int]:
-        """Token ids of a prompt; an image token is one id."""
-
-
 @dataclass(frozen=True)
-class EncodedConversation:
-    """One question with its answer as token ids, image token not yet expanded.
+class Exchange:
+    """One question about one picture with its answer, or the answer's beginning."""
 
-    token_ids[answer_start:] is what is learned; token_ids[rating_index] is the rating word (None: a description).
-    """
-
-    token_ids: list[int]
-    answer_start: int
-    rating_index: int | None = None
+    question: str
+    answer: str = ""  # "": the answer is yet to come
+    complete: bool = False  # the answer ends here; otherwise it goes on
+    system: str = ""  # sentences before the conversation; "": none
+    picture_first: bool = True  # the picture before the question, or after it
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """How a question about a picture is put and how the answer begins.
-
-    The text is `SYSTEM USER: <|image|>\\nQUESTION ASSISTANT: ANSWER</s>`, or with the picture after the question
-    `SYSTEM USER: QUESTION\\n<|image|> ASSISTANT: ANSWER</s>`.
-    """
+    """How a question about a picture is put and how the answer begins."""
 
     name: str
     system: str = ""  # sentences before the conversation; empty for none
@@ -86,11 +72,9 @@ class Prompt:
             if IMAGE_TOKEN in str(value):
                 raise ArtQuantError(f"prompt {self.name!r}: {field.name} must not hold {IMAGE_TOKEN}")
 
-    def context(self, question: str) -> str:
-        """Everything before the answer."""
-        user = f"{IMAGE_TOKEN}\n{question}" if self.image_first else f"{question}\n{IMAGE_TOKEN}"
-        system = f"{self.system} " if self.system else ""
-        return f"{system}USER: {user} ASSISTANT:"
+    def exchange(self, question: str, answer: str = "", complete: bool = False) -> Exchange:
+        """A question put as this prompt puts it, with its answer or the answer's beginning."""
+        return Exchange(question, answer, complete, self.system, self.image_first)
 
     def rating_prefix(self, attribute: str | None = None) -> str:
         """The answer up to the rating word, about the whole or about an attribute (by the data set's name for it)."""
@@ -102,45 +86,15 @@ class Prompt:
         """The whole answer to a scoring question."""
         return f"{self.rating_prefix(attribute)} {word}."
 
-    def score_context(self, attribute: str | None = None) -> str:
-        """The scoring prompt: the next token is the rating word."""
-        question = self.score_question.replace(SUBJECT, self.subject)
-        return f"{self.context(question)} {self.rating_prefix(attribute)}"
+    def scoring(self, attribute: str | None = None) -> Exchange:
+        """The scoring prompt: what comes next is what stands for the score."""
+        return self.exchange(self.score_question.replace(SUBJECT, self.subject), self.rating_prefix(attribute))
 
-    def description_context(self, level: int) -> str:
+    def describing(self, level: int) -> Exchange:
         """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion)."""
         if not 1 <= level <= len(self.description_questions):
             raise ArtQuantError(f"description levels are 1 to {len(self.description_questions)}, got {level}")
-        return self.context(self.description_questions[level - 1].replace(SUBJECT, self.subject))
-
-    def encode_description(self, encoder: TextEncoder, question: str, answer: str) -> EncodedConversation:
-        """Token ids of a description; raises ArtQuantError if question and answer share a token."""
-        context = encoder.tokenize(self.context(question))
-        token_ids = encoder.tokenize(f"{self.context(question)} {answer}{END_TOKEN}")
-        self._check_prefix(token_ids, context, "the answer")
-        return EncodedConversation(token_ids, answer_start=len(context))
-
-    def encode_rating(
-        self, encoder: TextEncoder, question: str, word: str, rating_ids: Sequence[int], attribute: str | None = None
-    ) -> EncodedConversation:
-        """Token ids of a scoring conversation; raises ArtQuantError if the rating word is not where it should be."""
-        encoded = self.encode_description(encoder, question, self.rating_answer(word, attribute))
-        before_rating = encoder.tokenize(f"{self.context(question)} {self.rating_prefix(attribute)}")
-        self._check_prefix(encoded.token_ids, before_rating, "the rating word")
-        rating_index = len(before_rating)
-        if encoded.token_ids[rating_index] not in rating_ids:
-            raise ArtQuantError(
-                f"prompt {self.name!r} does not line up: token {rating_index} should be the rating word {word!r}, but "
-                f"is id {encoded.token_ids[rating_index]}; the rating words have ids {list(rating_ids)}"
-            )
-        return EncodedConversation(encoded.token_ids, encoded.answer_start, rating_index)
-
-    def _check_prefix(self, token_ids: list[int], prefix: list[int], what: str) -> None:
-        if token_ids[: len(prefix)] != prefix or len(token_ids) <= len(prefix):
-            raise ArtQuantError(
-                f"prompt {self.name!r} does not line up: {what} has no token of its own to begin with "
-                f"(token {len(prefix)})"
-            )
+        return self.exchange(self.description_questions[level - 1].replace(SUBJECT, self.subject))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""

@@ -13,15 +13,16 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from artquant.batches.dataset import ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.batches.dataset import ArtDataset, Collator
+from artquant.batches.order import EpochSampler, weighted_indices
 from artquant.batches.pairs import PairSampler
 from artquant.config.run_paths import run_folder
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
 from artquant.data.record_file import RecordFile, RecordSets
 from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
-from artquant.models.checkpoints import LoadedModel
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.models.weights import LoadedModel
+from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore
 from artquant.train.interruption import StopRequest
@@ -104,7 +105,7 @@ def build_trainer(
     arguments: TrainingArguments,
     trained: TrainableNetwork,
     prompt: Prompt,
-    readout: RatingLevels,
+    readout: Readout,
     safeguards: Safeguards,
 ) -> ArtTrainer:
     """Everything that a stage trains with.
@@ -115,16 +116,21 @@ def build_trainer(
     records = open_records(config, stage.data)
     if arguments.process_index == 0:
         safeguards = replace(safeguards, card=describe_stage(config, stage, records.parts))
-    dataset = ArtDataset(records, trained.processor, prompt, readout, stage.max_length, stage.cache_pictures)
+    dataset = ArtDataset(
+        records, trained.processor, prompt, readout, config.levels.weights, stage.max_length, stage.cache_pictures
+    )
     sampler = _sampler(config, stage, records, dataset, arguments.world_size)
-    objective = Objective(readout, stage.loss)
+    try:
+        objective = Objective(readout, stage.loss)
+    except ArtQuantError as error:
+        raise ArtQuantError(f"stage {stage.name}: {error}") from None
     validation = _validation(config, stage, trained, prompt, objective)
     wanted = stage.validation
     trainer = ArtTrainer(
         model=trained.model,
         args=arguments,
         train_dataset=dataset,
-        data_collator=Collator(trained.processor),
+        data_collator=Collator(trained.processor, stage.max_length),
         objective=objective,
         prompt=prompt,
         optimizer_config=stage.optimizer,
@@ -187,9 +193,12 @@ def _validation(
         check_images_exist(scored)
     if wanted.losses:
         records = open_records(config, wanted.losses)
-        held_out = ArtDataset(records, trained.processor, prompt, objective.readout, stage.max_length)
-    model = LoadedModel(trained.network, trained.processor, prompt, objective.readout, quantize=config.model.quantize)
-    return Validation(model, scored, held_out, objective, wanted.batch_size, stage.workers)
+        held_out = ArtDataset(
+            records, trained.processor, prompt, objective.readout, config.levels.weights, stage.max_length
+        )
+    stays = config.model.quantize == "int8"
+    model = LoadedModel(trained.model, trained.processor, trained.family, prompt, objective.readout, stays=stays)
+    return Validation(model, scored, held_out, objective, wanted.batch_size, stage.max_length, stage.workers)
 
 
 def _reporters(arguments: TrainingArguments, history: Path) -> list[TrainerCallback]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import JsonError, read_json, write_json
+from artquant.files.whole_folder import force_to_disk
 
 logger = logging.getLogger(__name__)
 
@@ -121,15 +122,6 @@ def _fault(checkpoint: Path) -> str | None:
     except (JsonError, KeyError, TypeError, AttributeError) as error:
         return f"its manifest cannot be used ({error})"
     return None
-
-
-def force_to_disk(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def not_written(store: CheckpointStore, step: int, error: Exception) -> ArtQuantError:

@@ -1,49 +1,60 @@
-"""What trains: start weights, adapters and frozen parts of a stage."""
+"""What trains: start weights, adapters, new rows and frozen parts of a stage."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
+from safetensors.torch import save_file
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.models.adapters import attach_adapter, is_adapter, save_adapter
-from artquant.models.checkpoints import DTYPES, describe_scale, load_network, save_model
-from artquant.models.model_card import Base, Card, adapter_chain, has_base
-from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
-from artquant.models.mplug_owl2.decoder import Multiway
-from artquant.readouts.rating_levels import RatingLevels
-from artquant.texts.prompt import Prompt
-from artquant.train.checkpointing import force_to_disk
+from artquant.files.whole_folder import whole_folder
+from artquant.models.adapters import attach_adapter, save_adapter, stored_parts
+from artquant.models.family import Family, Part, Parts, Processor, bare_name
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.vocabulary import add_new_words, new_rows
+from artquant.models.weights import READOUT_HEAD, load_network, save_model, stored_head
+from artquant.readouts import Readout
 from artquant.train.weights import whole_size
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 logger = logging.getLogger(__name__)
+
+_BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 
 
 @dataclass(frozen=True)
 class TrainableNetwork:
-    """A network in which exactly the parameters that a stage trains require gradients."""
+    """A network in which exactly the parameters that a stage trains require gradients.
 
-    model: MPLUGOwl2LlamaForCausalLM | PeftModel
-    processor: MPLUGOwl2Processor
-    adapter_over: tuple[Path, ...] = ()  # model folders that the adapter, if there is one, lies over, nearest first
+    over: what the adapter, if there is one, lies over. whole: the parts that are stored beside an adapter.
+    """
 
-    @property
-    def network(self) -> MPLUGOwl2LlamaForCausalLM:
-        """The network inside the adapter wrapper, or itself."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+    model: ScoringNetwork
+    processor: Processor
+    family: Family
+    over: ModelFolder | None = None
+    whole: frozenset[Part] = frozenset()
 
 
-def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: TrainableConfig) -> TrainableNetwork:
+def prepare_network(
+    start: ModelFolder, base: Path, model: ModelConfig, trainable: TrainableConfig, readout: Readout
+) -> TrainableNetwork:
     """Load a stage's start weights and set up what trains.
 
     A stage with LoRA that starts from a LoRA run over the same base with the same settings goes on training that
@@ -52,68 +63,112 @@ def prepare_network(start: Path, base: Path, model: ModelConfig, trainable: Trai
     Args:
         start: model folder to start from.
         base: the run's base model.
+        readout: not yet bound; its new words get rows, its head is made or read.
 
     Raises:
-        CheckpointError: the start cannot be used, or is an adapter whose base is not as it was.
+        ArtQuantError: the start cannot be used, was trained with another readout, or the settings do not fit it.
     """
-    dtype = DTYPES[model.dtype]
-    folders = adapter_chain(start, None if has_base(start) else base)  # raises if a base is not the one trained over
-    over: tuple[Path, ...] = ()
-    if trainable.lora is not None and continues(start, base, trainable.lora):
-        network, processor = _loaded(base, None, dtype, model)
-        adapted, over = attach_adapter(network, start, True, trainable.lora.dropout), (base, *folders[2:])
-        logger.info("going on with the adapter of %s over %s", start, base)
+    words = readout.new_words
+    _require_same_readout(start, readout)
+    if words and trainable.lora is None and "decoder" not in trainable.parts():
+        raise ArtQuantError(
+            f"readout {readout.kind} adds words, whose rows train with lora or decoder; set one of them"
+        )
+    if trainable.lora is not None and start.below is not None and continues(start, base, trainable.lora, words):
+        loaded = load_network(start.below, model)
+        add_new_words(loaded.model, loaded.processor, words)
+        parts = loaded.family.parts(loaded.model)
+        adapted: nn.Module = attach_adapter(loaded.model, start.path, parts, True, trainable.lora.dropout)
+        over = start.below
+        logger.info("going on with the adapter of %s over %s", start.path, over.path)
     else:
-        if model.quantize is not None and is_adapter(start):
+        if model.quantize is not None and start.is_adapter:
             raise ArtQuantError(
-                f"{start}: an adapter with other settings, or over another base, cannot be built on with quantize: "
-                f"{model.quantize}; merge it first (artquant merge {start} --out DIR) and start from that"
+                f"{start.path}: an adapter with other settings, or over another base, cannot be built on with "
+                f"quantize: {model.quantize}; merge it first (artquant export {start.path} --to merged --out DIR) and "
+                "start from that"
             )
-        network, processor = _loaded(start, None if has_base(start) else base, dtype, model)
-        adapted = network
+        loaded = load_network(start, model)
+        add_new_words(loaded.model, loaded.processor, words)
+        parts = loaded.family.parts(loaded.model)
+        adapted, over = loaded.model, None
         if trainable.lora is not None:
-            adapted, over = with_new_adapter(network, trainable.lora), tuple(folders)
-            logger.info("a new adapter over %s", start)
+            rows = new_rows(loaded.model, loaded.processor, words)
+            adapted, over = with_new_adapter(loaded.model, trainable.lora, loaded.family, parts, rows), start
+            logger.info("a new adapter over %s", start.path)
+    network = ScoringNetwork(adapted, parts, stored_head(start.path, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
-        network.gradient_checkpointing_enable()
-    return TrainableNetwork(adapted, processor, over)
+        loaded.model.gradient_checkpointing_enable()
+    whole = {*_BESIDE_ADAPTERS, *(stored_parts(start.path, parts) if start.is_adapter else ())}
+    whole |= {part for part in parts.prefixes if part == "head" and "head" in trainable.parts()}
+    return TrainableNetwork(network, loaded.processor, loaded.family, over, frozenset(whole))
 
 
-def _loaded(folder: Path, base: Path | None, dtype: torch.dtype, model: ModelConfig):
-    network = load_network(folder, base, dtype, model.attention, model.quantize)
-    return network.model, network.processor
+def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
+    """Words that another readout has added are not to be learned anew, or left behind."""
+    stored = None if start.card is None else start.card.readout
+    if stored is not None and stored.new_words and stored.new_words != readout.new_words:
+        raise ArtQuantError(
+            f"{start.path}: was trained with readout {stored.kind} ({len(stored.new_words)} words of its own), this "
+            f"run has {readout.kind} ({len(readout.new_words)}); start from another model, or set readout"
+        )
 
 
-def continues(start: Path, base: Path, lora: LoraConfig) -> bool:
-    """Whether a stage goes on training the adapter that it starts from: same settings, over the same base."""
-    if not is_adapter(start) or is_deepspeed_zero3_enabled():
+def continues(start: ModelFolder, base: Path, lora: LoraConfig, words: Sequence[str] = ()) -> bool:
+    """Whether a stage goes on training the adapter that it starts from: same settings and words, over the same base."""
+    card, over = start.card, start.below
+    if over is None or card is None or card.base is None or is_deepspeed_zero3_enabled():
         return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
-    stored = PeftLoraConfig.from_pretrained(str(start))
-    card = Card.read(start)
-    targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules)
-    wanted = lora.target_modules if isinstance(lora.target_modules, str) else set(lora.target_modules)
-    same = (stored.r, stored.lora_alpha, targets) == (lora.r, lora.alpha, wanted)
-    return same and card is not None and card.base is not None and card.base.folder.resolve() == base.resolve()
+    stored = PeftLoraConfig.from_pretrained(str(start.path))
+    targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules or ())
+    wanted = lora.target_modules
+    if wanted is None:
+        same_targets = targets == over.family.lora_targets(over.family.parts(_skeleton(over)))
+    else:
+        same_targets = targets == (wanted if isinstance(wanted, str) else set(wanted))
+    same = (stored.r, stored.lora_alpha) == (lora.r, lora.alpha) and same_targets
+    return same and card.readout.new_words == tuple(words) and over.path.resolve() == base.resolve()
 
 
-def with_new_adapter(network: MPLUGOwl2LlamaForCausalLM, lora: LoraConfig) -> PeftModel:
-    """Lay a fresh adapter over a network; raises ArtQuantError if its modules are not linear layers of the decoder."""
-    require_targets(network, lora.target_modules)
+def _skeleton(folder: ModelFolder) -> PreTrainedModel:
+    """A network without weights, to look at its names."""
+    with torch.device("meta"):
+        return folder.family.empty(folder.family.config(folder.whole.path, untested=True))
+
+
+def with_new_adapter(
+    network: PreTrainedModel,
+    lora: LoraConfig,
+    family: Family,
+    parts: Parts,
+    rows: Mapping[str, list[int]] | None = None,
+) -> PeftModel:
+    """Lay a fresh adapter over a network.
+
+    Args:
+        rows: of the token table and the head that train beside it, by module name.
+
+    Raises:
+        ArtQuantError: its modules are not linear layers that can be adapted.
+    """
+    targets = family.lora_targets(parts) if lora.target_modules is None else lora.target_modules
+    require_targets(network, targets, family)
     config = PeftLoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft computes with fractions too
         lora_dropout=lora.dropout,
         bias="none",
-        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        trainable_token_indices=dict(rows) if rows else None,
         task_type="CAUSAL_LM",
     )
     uniform = is_deepspeed_zero3_enabled()  # takes one number format only, and keeps float32 copies itself
     return get_peft_model(network, config, autocast_adapter_dtype=not uniform)
 
 
-def require_targets(network: nn.Module, targets: str | Sequence[str]) -> None:
-    """Every target names modules of the network, and all of them are linear layers of the decoder.
+def require_targets(network: nn.Module, targets: str | Sequence[str], family: Family) -> None:
+    """Every target names modules of the network, and all of them can get an adapter.
 
     Args:
         targets: a regular expression over whole module names, or names, each of one module or the end of several.
@@ -130,25 +185,25 @@ def require_targets(network: nn.Module, targets: str | Sequence[str]) -> None:
         if not found:
             raise ArtQuantError(f"lora.target_modules {target!r}: no such module in the network")
         for name in found:
-            if isinstance(modules[name], Multiway):
-                raise ArtQuantError(
-                    f"lora.target_modules {target!r}: {name} has a branch for text and one for pictures; name them "
-                    f"({name.rsplit('.', 1)[-1]}.multiway.0, .multiway.1)"
-                )
-            # Adapted elsewhere, a layer would be neither stored nor read as the published form has it.
-            if not (name.startswith("model.layers.") and isinstance(modules[name], nn.Linear)):
-                raise ArtQuantError(
-                    f"lora.target_modules {target!r}: {name} is no linear layer of the decoder; name those only"
-                )
+            fault = family.target_fault(name, modules[name])
+            if fault is not None:
+                raise ArtQuantError(f"lora.target_modules {target!r}: {fault}")
 
 
-def choose_parameters(network: nn.Module, trainable: TrainableConfig) -> None:
-    """Let the chosen parts and the adapters require gradients, and nothing else."""
-    visual = (network.model.vision_model, network.model.visual_abstractor)
+def choose_parameters(network: ScoringNetwork, trainable: TrainableConfig) -> None:
+    """Let the chosen parts, the adapters and what a readout has added require gradients, and nothing else.
+
+    Raises:
+        ArtQuantError: a part that is to train has no parameters of its own.
+    """
+    chosen: Collection[str] = {*trainable.parts(), "adapters", "new_rows", "readout"}
+    found = set()
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_("lora_" in name or trainable.decoder)
-    for part, wanted in zip(visual, (trainable.vision_encoder, trainable.abstractor), strict=True):
-        part.requires_grad_(wanted)
+        part = network.parts.of(name)
+        found.add(part)
+        parameter.requires_grad_(part in chosen)
+    if trainable.head and "head" not in found:
+        raise ArtQuantError("trainable.head: the output head is the token table; set decoder: true instead")
 
 
 def trainable_in_float32(network: nn.Module) -> None:
@@ -165,31 +220,29 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 
 
 def write_trained_model(
-    folder: Path,
-    trained: TrainableNetwork,
-    state_dict: dict[str, torch.Tensor],
-    prompt: Prompt,
-    readout: RatingLevels,
-    history: dict,
-    dtype: torch.dtype,
-    attributes: Sequence[str] = (),
+    folder: Path, trained: TrainableNetwork, state_dict: dict[str, torch.Tensor], card: Card, dtype: torch.dtype
 ) -> None:
     """Write a stage's result: of a LoRA run the adapter form with its tokenizer, otherwise one whole model.
 
     The folder appears at once, when everything is in it.
+
+    Args:
+        state_dict: the weights by the names that they have inside `ScoringNetwork`.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    if isinstance(trained.model, PeftModel):
-        describe_scale(trained.network.config, trained.processor, prompt, readout)
-        save_adapter(partial, trained.model, state_dict)
-        trained.processor.save_pretrained(partial)
-        Card(prompt, readout, tuple(attributes), history, Base.of(trained.adapter_over)).write(partial)
-    else:
+    head = {name.removeprefix("readout_head."): v for name, v in state_dict.items() if name.startswith("readout_head.")}
+    inner = {name.removeprefix("network."): v for name, v in state_dict.items() if name.startswith("network.")}
+    network, plain = trained.model.network, trained.model.plain
+    with whole_folder(folder) as partial:
+        if isinstance(network, PeftModel):
+            trained.family.note_readout(plain.config, trained.processor, card.prompt, card.readout)
+            save_adapter(partial, network, inner, trained.model.parts, trained.whole)
+            trained.processor.save_pretrained(partial)
+            if head:
+                save_file(head, partial / READOUT_HEAD)
+            card.write(partial)
+            return
         with torch.device("meta"):
-            skeleton = MPLUGOwl2LlamaForCausalLM(trained.network.config)  # the trained one may be wrapped or cut up
+            skeleton = trained.family.empty(plain.config)  # the trained one may be wrapped or cut up
         skeleton.config.dtype = dtype
-        weights = {name: value.to(dtype).contiguous() for name, value in state_dict.items()}
-        save_model(partial, skeleton, trained.processor, prompt, readout, history, weights, attributes)
-    for file in partial.rglob("*"):
-        force_to_disk(file)
-    partial.rename(folder)
+        weights = {bare_name(name): value.to(dtype).contiguous() for name, value in inner.items()}
+        save_model(partial, skeleton, trained.processor, trained.family, card, weights, head)

@@ -1,20 +1,21 @@
 """The training objective: every term by itself, normalised over the whole optimizer step.
 
-A term is a sum over its positions, samples or pairs divided by how many of them the step holds, over all micro-batches
+A term is a sum over its positions, scores or pairs divided by how many of them the step holds, over all micro-batches
 and ranks. So the result does not depend on how a step is split, and a micro-batch may lack a task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
-from artquant.batches.dataset import TASKS
+from artquant.batches.batch import TEXT_TASKS, Batch, Scored
 from artquant.config.schema import LossConfig
-from artquant.readouts import Readout
-from artquant.readouts.losses import ScoreDistribution, outside_mass, pair_ranking_loss, token_cross_entropy
+from artquant.errors import ArtQuantError
+from artquant.readouts import Known, Readout, Seen
+from artquant.readouts.losses import ScoreDistribution, pair_ranking_loss, token_cross_entropy
 
 _SMALLEST_STD = 1e-3  # of a score, so that a preference between two certain ones stays finite
 
@@ -23,73 +24,82 @@ _SMALLEST_STD = 1e-3  # of a score, so that a preference between two certain one
 class Objective:
     """Description and score losses of a batch (ArtQuant, equations 6 to 8), rank loss of its pairs (DeQA-Score).
 
-    weights: of the terms in the total; published are 1.0 for descriptions and 0.05 for both score terms.
+    readout: bound; it has terms of its own. config: weights of the terms in the total.
+
+    Raises:
+        ArtQuantError: the configuration names a term that the readout does not have.
     """
 
     readout: Readout
-    weights: LossConfig
+    config: LossConfig
+    weights: Mapping[str, float] = field(init=False)  # of each term that is computed
+
+    def __post_init__(self) -> None:
+        config, own = self.config, dict(self.readout.loss_weights)
+        unknown = next((name for name in config.score if name not in own), None)
+        if unknown is not None:
+            raise ArtQuantError(f"loss.score.{unknown}: readout {self.readout.kind} has the terms {', '.join(own)}")
+        scores = {name: weight for name, weight in (own | config.score).items() if weight > 0}
+        rank = {"rank": config.rank} if config.rank > 0 else {}
+        texts = {"description": config.description, "score_text": config.score_text}
+        object.__setattr__(self, "weights", texts | scores | rank)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms: of each task, of the mass outside the rating words and the rank loss where wanted."""
-        return (*TASKS, *(term for term in ("in_level", "rank") if self._weight(term) > 0))
+        """Names of the terms: of the texts, of the readout, and the rank loss where wanted."""
+        return tuple(self.weights)
 
-    def _weight(self, term: str) -> float:
-        weights = self.weights
-        return {
-            "description": weights.description,
-            "score_text": weights.score_text,
-            "score_distribution": weights.score_distribution,
-            "in_level": weights.in_level,
-            "rank": weights.rank,
-        }[term]
+    @property
+    def _own_terms(self) -> tuple[str, ...]:
+        return tuple(name for name in self.weights if name not in (*TEXT_TASKS, "rank"))
 
-    def counts(self, batches: Sequence[dict]) -> dict[str, int]:
-        """How many positions, samples or pairs each term sums over, in several micro-batches."""
-        of_tasks = [sum(batch["counts"][index] for batch in batches) for index in range(len(TASKS))]
-        counts = dict(zip(TASKS, of_tasks, strict=True))
-        counts |= {"in_level": counts["score_distribution"], "rank": sum(len(batch["pairs"]) for batch in batches)}
+    def counts(self, batches: Sequence[Batch]) -> dict[str, int]:
+        """How many positions, scores or pairs each term sums over, in several micro-batches."""
+        counts = {task: sum(batch.text.counts[index] for batch in batches) for index, task in enumerate(TEXT_TASKS)}
+        counts |= dict.fromkeys(self._own_terms, sum(len(batch.scored) for batch in batches))
+        counts["rank"] = sum(len(batch.scored.pairs) for batch in batches)
         return {term: counts[term] for term in self.terms}
 
-    def term_sums(self, logits: torch.Tensor, batch: dict) -> dict[str, torch.Tensor]:
+    def term_sums(self, text_logits: torch.Tensor, seen: Seen, batch: Batch) -> dict[str, torch.Tensor]:
         """Sum of each term over this micro-batch, float32 scalars.
 
         Args:
-            logits: [M, V] at the batch's `positions`.
-            batch: see `artquant.batches.dataset`.
+            text_logits: [L, V] at the positions of `batch.text`. seen: at those of `batch.scored`.
         """
-        descriptions, texts, ratings = logits.split(list(batch["counts"]))
-        description_ids, text_ids, _ = batch["token_ids"].split(list(batch["counts"]))
+        lengths = list(batch.text.counts)
+        logits, ids = text_logits.split(lengths), batch.text.token_ids.split(lengths)
         sums = {
-            "description": token_cross_entropy(descriptions, description_ids).sum(),
-            "score_text": token_cross_entropy(texts, text_ids).sum(),
+            task: token_cross_entropy(part, token_ids).sum()
+            for task, part, token_ids in zip(TEXT_TASKS, logits, ids, strict=True)
         }
-        if len(ratings):
-            sums["score_distribution"] = self.readout.loss(ratings, batch["level_probs"]).sum()
-        else:
-            sums["score_distribution"] = ratings.float().sum()  # zero, yet part of the graph
-        if "in_level" in self.terms:
-            token_ids = torch.tensor(self.readout.token_ids, device=logits.device)
-            sums["in_level"] = outside_mass(ratings, token_ids).sum()
-        if "rank" in self.terms:
-            sums["rank"] = self._rank(ratings, batch["truth"], batch["pairs"]).sum()
+        scored = batch.scored
+        if len(scored):
+            found = self.readout.losses(seen, Known(scored.targets, scored.truth), self._own_terms)
+            sums |= {term: found[term].sum() for term in self._own_terms}
+        else:  # zero, yet part of the graph
+            nothing = seen.logits.float().sum() + (0.0 if seen.own is None else seen.own.float().sum())
+            sums |= dict.fromkeys(self._own_terms, nothing)
+        if "rank" in self.weights:
+            sums["rank"] = self._rank(seen, scored).sum()
         return sums
 
-    def _rank(self, ratings: torch.Tensor, truth: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-        """The rank loss of each pair [P] from the logits [R, V] and true scores [R, 2] of the scored samples."""
-        scores = self.readout.score(ratings)
+    def _rank(self, seen: Seen, scored: Scored) -> torch.Tensor:
+        """The rank loss of each pair [P]."""
+        if not len(scored):
+            return seen.logits.float().sum()
+        scores = self.readout.read(seen)
         predicted, true = (
-            tuple(ScoreDistribution(mean[side], std[side].clamp(min=_SMALLEST_STD)) for side in pairs.unbind(1))
-            for mean, std in ((scores.score, scores.std.detach()), truth.unbind(1))
+            tuple(ScoreDistribution(mean[side], std[side].clamp(min=_SMALLEST_STD)) for side in scored.pairs.unbind(1))
+            for mean, std in ((scores.score, scores.std.detach()), scored.truth.unbind(1))
         )
         return pair_ranking_loss(
             predicted,
             true,
-            gaussian_target=self.weights.rank_target == "gaussian",
-            fixed_std=self.weights.rank_deviation == "fixed",
-            binary_loss={"fidelity": "fidelity", "binary": "bce"}[self.weights.rank_kind],
+            gaussian_target=self.config.rank_target == "gaussian",
+            fixed_std=self.config.rank_deviation == "fixed",
+            binary_loss={"fidelity": "fidelity", "binary": "bce"}[self.config.rank_kind],
         )
 
-    def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    def total(self, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Weighted sum of the normalised terms."""
-        return sum(self._weight(term) * value for term, value in terms.items())
+        return torch.stack([self.weights[term] * value for term, value in terms.items()]).sum()

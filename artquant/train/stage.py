@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
-from artquant.models.adapters import is_adapter
-from artquant.models.checkpoints import DTYPES, trained_attributes
-from artquant.models.export import export_model
-from artquant.models.model_card import has_base
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.labels.rating_scale import RatingScale
+from artquant.models.export import MERGED, export_model
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
+from artquant.models.weights import DTYPES
+from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
 from artquant.train.build import build_trainer, stage_safeguards, training_arguments
 from artquant.train.checkpointing import read_manifest
@@ -29,6 +29,7 @@ from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import TrainableNetwork, prepare_network, trainable_in_float32, write_trained_model
 from artquant.train.stages import chosen_stages
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
+from artquant.train.weights import stored_name
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
     if target.is_dir():
         logger.info("stage %s is done: %s", stage.name, target)
         return
-    start = start_folder(config, stage)
-    if uses_zero3(stage) and is_adapter(start):
+    start = ModelFolder.open(start_folder(config, stage), fallback=config.base)
+    if uses_zero3(stage) and start.is_adapter:
         start = merged_start(config, start, folder)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded
@@ -52,23 +53,18 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         )
     if stage.deepspeed is not None:
         _join_ranks(arguments)
-    trained = prepare_network(start, config.base, config.model, stage.trainable)
+    unbound = readout_of(config.readout, RatingScale(config.levels.words, config.levels.weights))
+    trained = prepare_network(start, config.base, config.model, stage.trainable, unbound)
     if config.model.dtype == "bfloat16" and stage.deepspeed is None:
         trainable_in_float32(trained.model)
     prompt = get_prompt(config.prompt, config.subject)
-    readout = RatingLevels.from_encoder(
-        trained.processor,
-        prompt,
-        config.levels.words,
-        config.levels.weights,
-        closed_loss=stage.loss.closed_set,
-    )
+    readout = unbound.bound(trained.processor, prompt)
     with StopRequest() as stop:
         trainer = build_trainer(
             config, stage, arguments, trained, prompt, readout, stage_safeguards(stage, folder, stop)
         )
         _train(trainer, stage)
-    _write_result(config, stage, trainer, trained)
+    _write_result(config, stage, start, trainer, trained)
 
 
 def uses_zero3(stage: StageConfig) -> bool:
@@ -78,7 +74,7 @@ def uses_zero3(stage: StageConfig) -> bool:
     return read_json(stage.deepspeed).get("zero_optimization", {}).get("stage") == 3
 
 
-def merged_start(config: RunConfig, start: Path, folder: Path) -> Path:
+def merged_start(config: RunConfig, start: ModelFolder, folder: Path) -> ModelFolder:
     """The adapter form that a ZeRO-3 stage starts from, as one whole model: the base of the stage's own adapter.
 
     An adapter cannot be read into weights that are cut up. The first rank writes; the others, which cannot talk to it
@@ -86,11 +82,10 @@ def merged_start(config: RunConfig, start: Path, folder: Path) -> Path:
     """
     merged = folder / "start"
     if int(os.environ.get("RANK", "0")) == 0 and not merged.is_dir():
-        base = None if has_base(start) else config.base
-        export_model(start, "merged", merged, base, DTYPES[config.model.dtype])
+        export_model(start, MERGED, merged, DTYPES[config.model.dtype], untested=config.model.untested)
     while not merged.is_dir():
         time.sleep(1)
-    return merged
+    return ModelFolder.open(merged)
 
 
 def _train(trainer: ArtTrainer, stage: StageConfig) -> None:
@@ -116,10 +111,11 @@ def _train(trainer: ArtTrainer, stage: StageConfig) -> None:
         )
 
 
-def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, trained: TrainableNetwork) -> None:
+def _write_result(
+    config: RunConfig, stage: StageConfig, start: ModelFolder, trainer: ArtTrainer, trained: TrainableNetwork
+) -> None:
     """Write the stage's model, from the last weights or the best."""
     target = stage_model(config, stage)
-    start = start_folder(config, stage)
     wrapped = trainer.model_wrapped if trainer.args.deepspeed else trained.model
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
@@ -127,21 +123,15 @@ def _write_result(config: RunConfig, stage: StageConfig, trainer: ArtTrainer, tr
         history |= {name: trainer.safeguards.card[name] for name in ("data", "versions")}
         best = trainer.safeguards.best.last() if stage.validation and stage.validation.keep == "best" else None
         if best is not None:
-            state_dict = state_dict | load_file(best / TRAINABLE_WEIGHTS)
+            names = {stored_name(name): name for name in state_dict}
+            state_dict |= {names[name]: value for name, value in load_file(best / TRAINABLE_WEIGHTS).items()}
             history["steps"] = read_manifest(best)["step"]
             logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
-        attributes = tuple(dict.fromkeys((*trained_attributes(start), *trainer.train_dataset.attributes)))
-        shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
-        write_trained_model(
-            target,
-            trained,
-            state_dict,
-            trainer.prompt,
-            trainer.objective.readout,
-            history,
-            DTYPES[config.model.dtype],
-            attributes,
-        )
+        before = () if start.card is None else start.card.attributes
+        attributes = tuple(dict.fromkeys((*before, *trainer.train_dataset.attributes)))
+        base = None if trained.over is None else trained.over.as_base()
+        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base)
+        write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])
         logger.info("stage %s: model written to %s", stage.name, target)
         _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
@@ -163,12 +153,12 @@ def _report_skipped(stage: StageConfig, folder: Path) -> None:
         file.unlink()
 
 
-def _history(config: RunConfig, stage: StageConfig, start: Path) -> dict:
+def _history(config: RunConfig, stage: StageConfig, start: ModelFolder) -> dict:
     """Where a stage's model comes from."""
     return {
         "run": config.run,
         "stage": stage.name,
-        "start": str(start),
+        "start": str(start.path),
         "base": str(config.base),
         "seed": config.seed,
     }

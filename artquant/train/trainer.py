@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,29 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
-from artquant.batches.dataset import EpochSampler
+from artquant.batches.batch import Batch, Fault
+from artquant.batches.order import EpochSampler
 from artquant.config.schema import OptimizerConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import JsonError, append_json_lines
+from artquant.models.family import Part
+from artquant.readouts import Seen
 from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
 from artquant.train.objective import Objective
 from artquant.train.progress import ProgressLines, Throughput
 from artquant.train.validation import EarlyStopping, Validation
-from artquant.train.weights import trainable_tensors, whole_size
+from artquant.train.weights import stored_name, trainable_tensors, whole_size
 
 logger = logging.getLogger(__name__)
 
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's weights: only what trains
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError)  # of a full disk, by whichever writer meets it
-PARTS = {"vision_encoder": "model.vision_model.", "abstractor": "model.visual_abstractor."}
+_RATES: Mapping[Part, str] = {  # whose rate a part has, by its name in the configuration
+    **{"vision": "vision", "projector": "projector", "decoder": "decoder", "head": "head"},
+    **{"adapters": "adapter", "new_rows": "new", "readout": "new"},
+}
 
 
 class _StepEvents(TrainerCallback):
@@ -84,7 +90,7 @@ class ArtTrainer(Trainer):
     """Differs from transformers' trainer in this alone:
 
     - the loss is `Objective`'s, each term normalised over the whole optimizer step and logged by itself;
-    - vision encoder, abstractor and adapters may have learning rates of their own;
+    - each part of the network may have a learning rate of its own;
     - the order of the data is `EpochSampler`'s or `PairSampler`'s;
     - of the weights, checkpoints hold the trainable ones (DeepSpeed adds files of its own); they are whole or absent;
     - validation is `Validation`'s;
@@ -138,19 +144,19 @@ class ArtTrainer(Trainer):
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
-    ) -> tuple[list[dict], dict[str, int]]:
+    ) -> tuple[list[Batch], dict[str, int]]:
         """The micro-batches of one optimizer step and how much of each term they hold over all ranks."""
         batches = []
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
             if batch is None:
                 break
-            if "fault" in batch:
-                self._stop(batch["fault"])
-            self._note_unreadable(batch.pop("errors"))
-            self.throughput.count(len(batch["sources"]), batch["attention_mask"].sum())
+            if isinstance(batch, Fault):
+                self._stop(batch.message)
+            self._note_unreadable(batch.unreadable)
+            self.throughput.count(len(batch.sources), batch.inputs["attention_mask"].sum())
             batches.append(batch)
-        self._step_sources = [source for batch in batches for source in batch["sources"]]
+        self._step_sources = [source for batch in batches for source in batch.sources]
         self._before_step = (self._tr_loss.clone(), dict(self._term_totals), dict(self._term_steps))
         counts = [*self.objective.counts(batches).values(), int(self.safeguards.stop.received)]
         if self.args.world_size > 1:
@@ -161,21 +167,24 @@ class ArtTrainer(Trainer):
             self._term_steps[term] = self._term_steps.get(term, 0) + (count > 0)
         return batches, step_counts
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """Not estimated: `Throughput` measures."""
+        return 0
+
+    def _prepare_inputs(self, inputs: Batch) -> Batch:
+        """On this rank's device, in the number formats that they have."""
+        return inputs.to(self.args.device)
+
+    def compute_loss(self, model, inputs: Batch, return_outputs=False, num_items_in_batch=None):
         """This micro-batch's share of the step's loss; ranks are averaged afterwards, hence the factor."""
         counts = num_items_in_batch or self.objective.counts([inputs])
         ranks = self.args.world_size if num_items_in_batch else 1
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            pixel_values=inputs["pixel_values"],
-            logits_positions=inputs["positions"],
-            use_cache=False,
-        )
-        sums = self.objective.term_sums(outputs.logits, inputs)
+        outputs = model(inputs.text.positions, inputs.scored.positions, **inputs.inputs)
+        text_logits = outputs.pop("text_logits")
+        sums = self.objective.term_sums(text_logits, Seen(**outputs), inputs)
         terms = {term: value * ranks / max(counts[term], 1) for term, value in sums.items()}
         loss = self.objective.total(terms)
-        self._check_finite(loss, inputs["sources"])
+        self._check_finite(loss, inputs.sources)
         for term, value in terms.items():
             self._term_totals[term] = self._term_totals.get(term, 0.0) + value.detach()
         return (loss, outputs) if return_outputs else loss
@@ -279,13 +288,13 @@ class ArtTrainer(Trainer):
         return self.optimizer
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Trainable parameters by part (vision encoder, abstractor, the rest) and weight decay."""
-        rates = self._rates()
+        """Trainable parameters by part and weight decay."""
+        rates, parts = self._rates(), self.model.parts
         decayed = set(self.get_decay_parameter_names(network))
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[Part, bool], list[nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((_part(name), name in decayed), []).append(parameter)
+                groups.setdefault((parts.of(name), name in decayed), []).append(parameter)
         return [
             {
                 "params": parameters,
@@ -296,22 +305,17 @@ class ArtTrainer(Trainer):
             for (part, decay), parameters in groups.items()
         ]
 
-    def _rates(self) -> dict[str, float]:
-        config = self.optimizer_config
-        own = {
-            "vision_encoder": config.vision_learning_rate,
-            "abstractor": config.abstractor_learning_rate,
-            "adapters": config.adapter_learning_rate,
-            "decoder": None,
-        }
-        return {part: rate or config.learning_rate for part, rate in own.items()}
+    def _rates(self) -> dict[Part, float]:
+        config, own = self.optimizer_config, self.optimizer_config.own_rates()
+        return {part: own[name] or config.learning_rate for part, name in _RATES.items()}
 
-    def rates_by_part(self) -> dict[str, tuple[int, float]]:
+    def rates_by_part(self) -> dict[Part, tuple[int, float]]:
         """Of each part that trains: its number of parameters and its peak learning rate."""
-        counts: dict[str, int] = {}
+        counts: dict[Part, int] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                counts[_part(name)] = counts.get(_part(name), 0) + whole_size(parameter)
+                part = self.model.parts.of(name)
+                counts[part] = counts.get(part, 0) + whole_size(parameter)
         return {part: (count, self._rates()[part]) for part, count in counts.items()}
 
     def _get_output_dir(self, trial) -> str:
@@ -366,7 +370,7 @@ class ArtTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_WEIGHTS
         network = self.model if model is None else model
-        parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        parameters = {stored_name(name): value for name, value in network.named_parameters() if value.requires_grad}
         tensors = load_file(file)
         if set(tensors) != set(parameters):
             odd = sorted(set(tensors) ^ set(parameters))[0]
@@ -374,13 +378,6 @@ class ArtTrainer(Trainer):
         with torch.no_grad():
             for name, value in tensors.items():
                 parameters[name].copy_(value)
-
-
-def _part(name: str) -> str:
-    """Which part of the network a parameter belongs to."""
-    if "lora_" in name:
-        return "adapters"
-    return next((part for part, prefix in PARTS.items() if prefix in name), "decoder")
 
 
 def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> None:

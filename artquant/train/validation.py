@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from artquant.batches.batch import Fault
 from artquant.batches.dataset import Collator
 from artquant.data.images import load_image
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import LoadedModel
+from artquant.models.family import Processor
+from artquant.models.weights import LoadedModel
+from artquant.readouts import Seen
 from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
@@ -29,17 +29,17 @@ Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all
 class _Pictures(Dataset):
     """Prepared pictures of records."""
 
-    def __init__(self, records: Sequence[ImageRecord], image_processor: Any):
+    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
         self.records = records
-        self.image_processor = image_processor
+        self.processor = processor
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> Any:
         record = self.records[index]
         image = load_image(record.image, record=f"{record.source} id {record.id!r}")
-        return self.image_processor(image)["pixel_values"][0]
+        return self.processor.picture(image)
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Validation:
         scored: pictures with their human scores; empty: none.
         held_out: training records that are not trained on, encoded; None: none.
         objective: the training objective, whose terms are reported.
-        batch_size: pictures or records per forward pass and rank.
+        batch_size: pictures or records per forward pass and rank. max_length: of a record, in positions.
         workers: processes that read pictures.
     """
 
@@ -60,6 +60,7 @@ class Validation:
     held_out: Dataset | None
     objective: Objective
     batch_size: int
+    max_length: int
     workers: int = 0
 
     def run(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
@@ -71,11 +72,11 @@ class Validation:
         Raises:
             ArtQuantError: a picture cannot be read.
         """
-        network = self.model.model
+        network = self.model.network
         training = network.training
         network.eval()
         try:
-            with torch.no_grad(), _whole_head(network):
+            with torch.no_grad(), network.precisely():
                 figures = self._correlations(rank, ranks, device, gather) if self.scored else {}
                 if self.held_out is not None:
                     figures |= self._losses(rank, ranks, device, gather)
@@ -84,11 +85,11 @@ class Validation:
         return figures
 
     def _correlations(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
-        pictures = _Pictures(self.scored, self.model.processor.image_processor)
+        pictures = _Pictures(self.scored, self.model.processor)
         scorer = Scorer(self.model, device)
         mine: dict[int, float] = {}
-        for indices, batch in self._batches(pictures, torch.stack, rank, ranks):
-            found = scorer.score_pixels(batch)
+        for indices, batch in self._batches(pictures, list, rank, ranks):
+            found = scorer.score_pictures(batch)
             mine.update({index: score.score for index, score in zip(indices, found, strict=False)})
         scores = {index: score for part in gather(mine) for index, score in part.items()}
         predicted = np.array([scores[index] for index in range(len(self.scored))])
@@ -100,20 +101,16 @@ class Validation:
 
     def _losses(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
         sums, counts = dict.fromkeys(self.objective.terms, 0.0), dict.fromkeys(self.objective.terms, 0)
-        for indices, batch in self._batches(self.held_out, Collator(self.model.processor), rank, ranks):
-            if "fault" in batch or batch["errors"]:
-                raise ArtQuantError(batch.get("fault") or batch["errors"][0])
-            moved = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
-            logits = self.model.model(
-                input_ids=moved["input_ids"],
-                attention_mask=moved["attention_mask"],
-                pixel_values=moved["pixel_values"].to(self.model.model.dtype),
-                logits_positions=moved["positions"],
-                use_cache=False,
-            ).logits
+        collate = Collator(self.model.processor, self.max_length)
+        for indices, batch in self._batches(self.held_out, collate, rank, ranks):
+            if isinstance(batch, Fault) or batch.unreadable:
+                raise ArtQuantError(batch.message if isinstance(batch, Fault) else batch.unreadable[0])
+            moved = batch.to(device)
+            outputs = self.model.network(moved.text.positions, moved.scored.positions, **moved.inputs)
+            text_logits = outputs.pop("text_logits")
             if indices:  # a batch without indices only keeps the ranks together
                 found = self.objective.counts([batch])
-                for term, value in self.objective.term_sums(logits, batch | moved).items():
+                for term, value in self.objective.term_sums(text_logits, Seen(**outputs), moved).items():
                     sums[term] += float(value)
                     counts[term] += found[term]
         parts = gather((sums, counts))
@@ -138,15 +135,6 @@ class Validation:
             generator=torch.Generator(),  # its own: training's random numbers are not to depend on validation
         )
         return zip([*batches, *[[]] * fillers], loader, strict=True)
-
-
-def _whole_head(network: nn.Module) -> AbstractContextManager:
-    """Scoring reads the head's weight itself; under ZeRO-3 it has to be put together first."""
-    if not is_deepspeed_zero3_enabled():
-        return nullcontext()
-    from deepspeed import zero
-
-    return zero.GatheredParameters([network.get_output_embeddings().weight])
 
 
 class EarlyStopping:

@@ -14,14 +14,14 @@ def trainable_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     """
     if not is_deepspeed_zero3_enabled():
         trainable = ((name, value) for name, value in network.named_parameters() if value.requires_grad)
-        return {name: value.detach().contiguous() for name, value in trainable}
+        return {stored_name(name): value.detach().contiguous() for name, value in trainable}
     from deepspeed import zero
 
     tensors = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             with zero.GatheredParameters([parameter]):
-                tensors[name] = parameter.detach().cpu().clone()
+                tensors[stored_name(name)] = parameter.detach().cpu().clone()
     return tensors
 
 
@@ -32,3 +32,8 @@ def whole_size(parameter: nn.Parameter) -> int:
     from deepspeed.runtime.zero.partition_parameters import is_zero_param
 
     return parameter.ds_numel if is_zero_param(parameter) else parameter.numel()  # a new adapter is still whole
+
+
+def stored_name(name: str) -> str:
+    """A parameter's name in checkpoints: without that of the module around the network."""
+    return name.removeprefix("network.")

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of `artquant prepare`."""
+"""Fixtures of the unit tests."""
 
 import json
 
@@ -25,3 +25,18 @@ def prepared(tmp_path):
 def prepared_file(tmp_path):
     """A file of the prepared folder."""
     return lambda name: json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def auto_model(tmp_path_factory):
+    """Gives a small network of the generic family by its model type; each is made once, and only read."""
+    from auto_models import make
+
+    models = {}
+
+    def get(kind):
+        if kind not in models:
+            models[kind] = make(kind, tmp_path_factory.mktemp("auto") / kind)
+        return models[kind]
+
+    return get

@@ -1,11 +1,10 @@
 """mPLUG-Owl2, the network of ArtQuant (arXiv 2311.04257), known to transformers' Auto classes as `mplug_owl2`."""
 
-from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN, IMAGE_TOKEN_ID, MPLUGOwl2Config
+from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM, MPLUGOwl2LlamaModel
 from artquant.models.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 
 __all__ = [
-    "IMAGE_TOKEN",
     "IMAGE_TOKEN_ID",
     "MPLUGOwl2Config",
     "MPLUGOwl2ImageProcessor",

@@ -11,7 +11,6 @@ from typing import Any
 
 from transformers import LlamaConfig
 
-IMAGE_TOKEN = "<|image|>"
 IMAGE_TOKEN_ID = -200  # outside every vocabulary, as in the published code
 SCALES = ("low", "mid", "high")
 

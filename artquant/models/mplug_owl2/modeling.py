@@ -206,7 +206,6 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        logits_positions: torch.LongTensor | None = None,
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """Logits over the vocabulary where they are asked for.
@@ -216,10 +215,9 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
                 `MPLUGOwl2LlamaModel.forward`.
             labels: [B, T], -100 where nothing is to be predicted; gives the mean next-token cross-entropy.
             logits_to_keep: logits for the last so many positions (0: for all), or for the positions of a 1-D tensor.
-            logits_positions: [M] flat indices b * T + t; the logits are then [M, V]. Cannot be joined with `labels`.
 
         Returns:
-            `loss` (with labels), `logits` [B, T', V] or [M, V], `past_key_values`.
+            `loss` (with labels), `logits` [B, T', V], `past_key_values`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -232,11 +230,7 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state
-        if logits_positions is not None:
-            if labels is not None:
-                raise ValueError("labels need logits at every position: give either labels or logits_positions")
-            hidden_states = hidden_states.flatten(0, 1).index_select(0, logits_positions)
-        elif isinstance(logits_to_keep, torch.Tensor):
+        if isinstance(logits_to_keep, torch.Tensor):
             hidden_states = hidden_states[:, logits_to_keep]
         elif logits_to_keep:
             hidden_states = hidden_states[:, -logits_to_keep:]

@@ -5,6 +5,7 @@ Shape legend: I pictures, S pixels of a side, B prompts, T merged positions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,15 @@ import numpy as np
 import torch
 from PIL import Image
 from sentencepiece import SentencePieceProcessor
-from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AddedToken, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.processing_utils import ImagesKwargs
 
 from artquant.errors import ArtQuantError
-from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN, IMAGE_TOKEN_ID, SCALES, MPLUGOwl2Config
+from artquant.models.family import NetworkInputs, Row
+from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, SCALES, MPLUGOwl2Config
+from artquant.texts.prompt import IMAGE_TOKEN, Exchange
 
 TOKENIZER_MODEL = "tokenizer.model"
 
@@ -112,7 +115,8 @@ class MPLUGOwl2Processor(ProcessorMixin):
 
     Text is tokenised piece by piece around the image token, the beginning-of-text token only once, as in the published
     code: the pieces' ids are not those of the text as a whole. The image token then takes `image_sequence_length`
-    positions, all of id -200.
+    positions, all of id -200. Words that were added to the vocabulary stand for themselves; white space on both sides
+    of them is swallowed, and what follows begins without a word mark (`legacy: false`).
     """
 
     image_token = IMAGE_TOKEN
@@ -131,6 +135,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
             raise ArtQuantError(f"{vocabulary}: no such file; the sentencepiece model belongs into the model folder")
         # sentencepiece itself: the tokenizers library splits runs of spaces differently from the published code.
         self.sentencepiece = SentencePieceProcessor(model_file=str(vocabulary))
+        self._added = self._added_words()
         self.image_sequence_length = image_sequence_length
 
     @classmethod
@@ -156,19 +161,83 @@ class MPLUGOwl2Processor(ProcessorMixin):
         pad = self.tokenizer.pad_token_id
         return self.tokenizer.unk_token_id if pad is None else pad
 
-    def tokenize(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, the beginning-of-text token first and one -200 for each image token.
+    @property
+    def picture_positions(self) -> int:
+        """Positions that a picture takes, whatever its size."""
+        return self.image_sequence_length
+
+    @property
+    def longest(self) -> int | None:
+        """Positions that the network can take, as the tokenizer says."""
+        return int(self.tokenizer.model_max_length)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens, added words included."""
+        return max(self.sentencepiece.vocab_size(), *(found + 1 for found in self._added.values()), 0)
+
+    def text(self, exchange: Exchange) -> str:
+        """`SYSTEM USER: <|image|>\nQUESTION ASSISTANT: ANSWER</s>`, or the picture on a line behind the question."""
+        question = exchange.question
+        user = f"{IMAGE_TOKEN}\n{question}" if exchange.picture_first else f"{question}\n{IMAGE_TOKEN}"
+        system = f"{exchange.system} " if exchange.system else ""
+        answer = f" {exchange.answer}" if exchange.answer else ""
+        return f"{system}USER: {user} ASSISTANT:{answer}{self.tokenizer.eos_token if exchange.complete else ''}"
+
+    def picture(self, image: Image.Image) -> torch.Tensor:
+        """An RGB picture as the network takes it: [3, S, S], with views [views, 3, S, S]."""
+        return self.image_processor(image)["pixel_values"][0]
+
+    def inputs(
+        self, rows: Sequence[Row], pictures: Sequence[torch.Tensor], padding_side: str = "right"
+    ) -> NetworkInputs:
+        """Rows with one prepared picture each -> `input_ids`, `attention_mask` [B, T], `pixel_values` [B, 3, S, S]."""
+        padded = self.pad([self.expand(row.token_ids) for row in rows], padding_side)
+        return NetworkInputs(padded | {"pixel_values": torch.stack(list(pictures))})
+
+    def add_words(self, words: Sequence[str]) -> None:
+        """Make words single tokens, at the vocabulary's end and in this order; those that are there already stay."""
+        self.tokenizer.add_tokens([AddedToken(word, lstrip=True, rstrip=True, normalized=False) for word in words])
+        self._added = self._added_words()
+
+    def word_id(self, word: str) -> int | None:
+        """The id of an added word; None: there is none."""
+        return self._added.get(word)
+
+    def _added_words(self) -> dict[str, int]:
+        """Words beyond the sentencepiece model."""
+        size = self.sentencepiece.vocab_size()
+        return {word: token for word, token in self.tokenizer.get_added_vocab().items() if token >= size}
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, the beginning-of-text token first and one -200 for each image token.
 
         A closing `</s>` is the end-of-text token; anywhere else it is plain text.
         """
         end = self.tokenizer.eos_token
-        pieces = prompt.removesuffix(end).split(IMAGE_TOKEN)
+        pieces = text.removesuffix(end).split(IMAGE_TOKEN)
         ids = [self.tokenizer.bos_token_id]
         for index, piece in enumerate(pieces):
             if index:
                 ids.append(IMAGE_TOKEN_ID)
-            ids += self.sentencepiece.encode(piece)
-        return [*ids, self.tokenizer.eos_token_id] if prompt.endswith(end) else ids
+            ids += self._encode(piece)
+        return [*ids, self.tokenizer.eos_token_id] if text.endswith(end) else ids
+
+    def _encode(self, piece: str) -> list[int]:
+        """Token ids of a text between image tokens; added words are cut out first."""
+        if not self._added:
+            return self.sentencepiece.encode(piece)
+        cut = re.split("|".join(rf"\s*({re.escape(word)})\s*" for word in self._added), piece)
+        parts = [part for part in cut if part is not None]
+        ids = self.sentencepiece.encode(parts[0])
+        for part in parts[1:]:
+            ids += [self._added[part]] if part in self._added else self._without_mark(part)
+        return ids
+
+    def _without_mark(self, text: str) -> list[int]:
+        """Token ids of a text that goes on in the middle of a line, without a word mark before it."""
+        begin = self.sentencepiece.id_to_piece(self.sentencepiece.unk_id())
+        return self.sentencepiece.encode(begin + text)[len(self.sentencepiece.encode(begin)) :] if text else []
 
     def expand(self, ids: Sequence[int]) -> list[int]:
         """Repeat each -200 for every position that a picture takes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,12 +12,13 @@ import torch
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.models.checkpoints import DTYPES
+from artquant.files.whole_folder import whole_folder
+from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.readouts import readout_of
 from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ def prompt_texts() -> Iterator[str]:
         for name in PROMPTS:
             prompt = get_prompt(name, subject)
             for question in (*SCORE_QUESTIONS, *prompt.description_questions):
-                yield prompt.context(question.replace(SUBJECT, subject)).replace(IMAGE_TOKEN, "")
+                system = f"{prompt.system} " if prompt.system else ""
+                asked = question.replace(SUBJECT, subject)
+                yield f"{system}USER: {f'{chr(10)}{asked}' if prompt.image_first else f'{asked}{chr(10)}'} ASSISTANT:"
 
 
 def rating_texts(words: Iterable[str]) -> Iterator[str]:
@@ -150,25 +152,19 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         ArtQuantError: the folder holds something already, the texts cannot be used, or a rating word did not become one
             token of the vocabulary.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ArtQuantError(f"{out}: is not empty; name a new folder or delete it")
-    partial = out.with_name(out.name + ".partial")  # the folder appears when everything is in it
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    tokenizer = train_tokenizer(record_texts(config.texts), config.vocabulary_size, words)
-    (partial / TOKENIZER_MODEL).write_bytes(tokenizer)
-    write_json(partial / "tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": config.max_positions})
-    views = [config.image_size // 4, config.image_size // 2, config.image_size] if config.multi_image else None
-    MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
-    torch.manual_seed(config.seed)
-    network = network_config(config)
-    model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
-    model.save_pretrained(partial)
-    processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
-    processor.save_pretrained(partial)
-    # Each rating word must be one token: better found here than by the training.
-    RatingLevels.from_encoder(processor, get_prompt("artquant"), words, range(len(words), 0, -1))
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    with whole_folder(out) as partial:
+        tokenizer = train_tokenizer(record_texts(config.texts), config.vocabulary_size, words)
+        (partial / TOKENIZER_MODEL).write_bytes(tokenizer)
+        write_json(partial / "tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": config.max_positions})
+        views = [config.image_size // 4, config.image_size // 2, config.image_size] if config.multi_image else None
+        MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
+        torch.manual_seed(config.seed)
+        network = network_config(config)
+        model = MPLUGOwl2LlamaForCausalLM(network).to(torch.bfloat16 if config.dtype == "bfloat16" else torch.float32)
+        model.save_pretrained(partial)
+        processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
+        processor.save_pretrained(partial)
+        # Each rating word must be one token: better found here than by the training.
+        scale = RatingScale(tuple(words), tuple(range(len(words), 0, -1)))
+        readout_of({}, scale).bound(processor, get_prompt("artquant"))
     return model

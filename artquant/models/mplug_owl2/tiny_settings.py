@@ -67,7 +67,8 @@ def require_transformer(**settings: int) -> None:
 class DemoModelConfig:
     """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
 
-    texts: tuple[Path, ...]  # files whose texts train the tokenizer
+    model_type: Literal["mplug_owl2"] = "mplug_owl2"  # which family of networks
+    texts: tuple[Path, ...] = field(kw_only=True)  # files whose texts train the tokenizer
     vocabulary_size: int = 1000  # tokens
     image_size: int = 112  # pixels a side
     patch_size: int = 14  # pixels a side

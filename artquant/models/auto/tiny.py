@@ -1,0 +1,300 @@
+"""Small networks of every tested model type, with drawn weights and a tokenizer of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+from artquant.config.schema import require, require_at_least, require_positive
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json, write_json
+from artquant.models.auto.processing import AutoChatProcessor, load_processor
+from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+    "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BEGIN, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Form:
+    """Special tokens of a model type.
+
+    picture: what stands for one in the chat form. named: those that the processor asks for by name. others: the rest.
+    """
+
+    picture: str
+    named: Mapping[str, str]
+    others: tuple[str, ...] = ()
+
+
+_QWEN = Form(
+    "<|vision_start|><|image_pad|><|vision_end|>",
+    {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
+    ("<|vision_start|>", "<|vision_end|>"),
+)
+_INTERN = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+_GEMMA = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+_IMAGE = {"image_token": "<image>"}
+_OVIS = ("<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
+_TILES = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
+FORMS = {
+    "llava": Form("<image>\n", _IMAGE),
+    "internvl": Form("<IMG_CONTEXT>\n", _INTERN | {"video_token": "<video>"}),
+    "gemma3": Form("<start_of_image>", _GEMMA),
+    "idefics3": Form("<image>", _IMAGE, ("<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *_TILES)),
+    "ovis2": Form("<image>\n", _IMAGE, ("<IMG_ATOM>", *_OVIS)),
+    "qwen2_5_vl": _QWEN,
+    "qwen3_vl": _QWEN,
+    "qwen3_5": _QWEN,
+}
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """One of the two halves of a small network."""
+
+    hidden: int = 64  # channels
+    layers: int = 2  # transformer layers
+    heads: int = 4  # attention heads
+    mlp: int = 128  # channels inside the MLP
+
+    def __post_init__(self) -> None:
+        require_at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        whole = self.hidden % (8 * self.heads) == 0
+        require(whole, "hidden", f"must be a multiple of 8 times heads (8 x {self.heads}), got {self.hidden}")
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    """A small network with drawn weights and its tokenizer, for ``artquant init-model --config``."""
+
+    texts: tuple[Path, ...] = ()  # JSON lists of training records whose texts train the tokenizer
+    model_type: str = "internvl"  # of transformers; one of those that the tests cover
+    vocabulary_size: int = 1000  # tokens, special ones included
+    image_size: int = 112  # pixels a side; where pictures keep their shape, the largest area is its square
+    patch_size: int = 14  # pixels a side
+    tiles: int = 1  # most tiles that a picture is cut into (internvl, ovis2)
+    vision: Transformer = field(default_factory=lambda: Transformer(96, 4, 4, 384))  # vision encoder
+    text: Transformer = field(default_factory=lambda: Transformer(128, 3, 4, 256))  # language decoder
+    max_positions: int = 512  # longest sequence, those of the picture included
+    seed: int = 0  # of the drawn weights
+    initializer_range: float = 0.08  # standard deviation of the drawn weights; narrow networks learn faster with more
+    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the written weights
+
+    def __post_init__(self) -> None:
+        require(self.model_type in FORMS, "model_type", f"must be one of {', '.join(FORMS)}, got {self.model_type!r}")
+        require_at_least(1, image_size=self.image_size, patch_size=self.patch_size, tiles=self.tiles)
+        whole = self.image_size % (2 * self.patch_size) == 0
+        require(
+            whole, "image_size", f"must be a multiple of twice patch_size ({self.patch_size}), got {self.image_size}"
+        )
+        require_at_least(400, vocabulary_size=self.vocabulary_size)  # 256 bytes, special tokens and some words
+        require_positive(initializer_range=self.initializer_range)
+        require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+
+
+def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTrainedModel:
+    """Write a model folder: tokenizer trained on the texts, image processor, chat template, drawn weights.
+
+    Raises:
+        ArtQuantError: the folder holds something already, the texts cannot be used, or a rating word did not become one
+            token of the vocabulary.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ArtQuantError(f"{out}: is not empty; name a new folder or delete it")
+    partial = out.with_name(out.name + ".partial")  # the folder appears when everything is in it
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tokenizer = _tokenizer(settings, words)
+    tokenizer.save_pretrained(partial)
+    write_json(partial / "processor_config.json", _processor_facts(settings))
+    config = network_config(settings, tokenizer)
+    torch.manual_seed(settings.seed)
+    model = AutoModelForImageTextToText.from_config(config).to(DTYPES[settings.dtype])
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # Gemma's projector, which would show no picture
+            torch.nn.init.normal_(parameter, std=settings.initializer_range)
+    model.save_pretrained(partial)
+    processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
+    processor.save_pretrained(partial)
+    _check_words(processor, words)
+    if out.exists():
+        out.rmdir()
+    partial.rename(out)
+    return model
+
+
+def _texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]:
+    """Every turn of the records, then questions and answers of every prompt: with them rating words become tokens."""
+    count = 0
+    for file in files:
+        records = read_json(file)
+        try:
+            turns = [
+                turn["value"].replace(IMAGE_TOKEN, "").strip() for record in records for turn in record["conversations"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
+        count += len(turns)
+        yield from turns
+    prompts = list(PROMPTS.values())
+    questions = {question for prompt in prompts for question in (*SCORE_QUESTIONS, *prompt.description_questions)}
+    lines = [question.replace(SUBJECT, "painting") for question in sorted(questions)]
+    lines += [f"{prompt.rating_prefix()} {word}." for prompt in prompts for word in words] * 4
+    yield from lines * max(10, count // 50)
+
+
+def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
+    form = FORMS[settings.model_type]
+    special = list(dict.fromkeys((PAD, BEGIN, END, *form.others, *form.named.values())))
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(_texts(settings.texts, words), trainer)
+    made = FastTokenizer(
+        tokenizer_object=inner,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens=dict(form.named),
+        model_max_length=settings.max_positions,
+    )
+    made.chat_template = TEMPLATE.replace("PICTURE", form.picture)
+    return made
+
+
+def _processor_facts(settings: TinySettings) -> dict[str, Any]:
+    """`processor_config.json` as transformers writes it."""
+    kind, side, patch = settings.model_type, settings.image_size, settings.patch_size
+    square = {"height": side, "width": side}
+    image: dict[str, Any] = {"size": square}
+    count = (side // patch) ** 2
+    if kind == "llava":
+        image |= {"size": {"shortest_edge": side}, "crop_size": square}
+        facts = {"patch_size": patch, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
+    elif kind == "idefics3":
+        image |= {"size": {"longest_edge": 2 * side}, "max_image_size": {"longest_edge": side}}
+        facts = {"image_seq_len": count // 4}
+    elif kind in ("internvl", "ovis2"):
+        image |= {"crop_to_patches": settings.tiles > 1, "min_patches": 1, "max_patches": settings.tiles}
+        facts = {"image_seq_length": count // 4 if kind == "internvl" else count}
+    elif kind == "gemma3":
+        facts = {"image_seq_length": count // 4}
+    else:
+        image |= {"size": {"shortest_edge": (2 * patch) ** 2, "longest_edge": side**2}, "patch_size": patch}
+        facts = {}
+    name = IMAGE_PROCESSOR_MAPPING_NAMES[kind]["pil"]
+    image["image_processor_type"] = name.removesuffix("Pil")
+    return facts | {"image_processor": image, "processor_class": PROCESSOR_MAPPING_NAMES[kind]}
+
+
+def network_config(settings: TinySettings, tokenizer: FastTokenizer) -> PretrainedConfig:
+    """The network's configuration in transformers' form."""
+    kind, vision, text = settings.model_type, settings.vision, settings.text
+    drawn = {"initializer_range": settings.initializer_range}
+    sees: dict[str, Any] = drawn | {
+        "hidden_size": vision.hidden,
+        "intermediate_size": vision.mlp,
+        "num_hidden_layers": vision.layers,
+        "num_attention_heads": vision.heads,
+        "image_size": settings.image_size,
+        "patch_size": settings.patch_size,
+    }
+    reads: dict[str, Any] = drawn | {
+        "hidden_size": text.hidden,
+        "intermediate_size": text.mlp,
+        "num_hidden_layers": text.layers,
+        "num_attention_heads": text.heads,
+        "num_key_value_heads": text.heads,
+        "head_dim": text.hidden // text.heads,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": settings.max_positions,
+        "tie_word_embeddings": True,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    own = _own(settings, tokenizer, sees, reads)
+    return AutoConfig.for_model(kind, **drawn, tie_word_embeddings=True, vision_config=sees, text_config=reads, **own)
+
+
+def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: dict) -> dict[str, Any]:
+    """What only this model type has; its halves are changed in place."""
+    kind, count = settings.model_type, (settings.image_size // settings.patch_size) ** 2
+    ids = tokenizer.convert_tokens_to_ids
+    if kind == "llava":
+        sees["model_type"] = "clip_vision_model"
+        return {"image_token_index": ids("<image>"), "image_seq_length": count}
+    if kind == "internvl":
+        for name in ("image_size", "patch_size"):
+            sees[name] = [sees[name]] * 2
+        return {"image_token_id": ids("<IMG_CONTEXT>"), "image_seq_length": count // 4}
+    if kind == "gemma3":
+        sees["vision_use_head"] = False
+        reads["query_pre_attn_scalar"] = reads["head_dim"]
+        return {f"{name}_index": ids(token) for name, token in _GEMMA.items()} | {"mm_tokens_per_image": count // 4}
+    if kind == "idefics3":
+        return {"image_token_id": ids("<image>"), "scale_factor": 2}
+    if kind == "ovis2":
+        sees["vocab_size"] = 64  # visual words
+        return {
+            "image_token_id": ids("<IMG_ATOM>"),
+            "visual_indicator_token_ids": ids(list(_OVIS)),
+            "hidden_size": reads["hidden_size"],
+            "vocab_size": reads["vocab_size"],
+        }
+    share = 0.25 if kind == "qwen3_5" else 1.0
+    pairs = int(reads["head_dim"] * share) // 2  # of channels that turn, in three sections
+    reads["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": share,
+        "mrope_section": [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3],
+    }
+    del sees["image_size"]
+    sees |= {"depth": sees.pop("num_hidden_layers"), "num_heads": sees.pop("num_attention_heads")}
+    sees |= {"out_hidden_size": reads["hidden_size"], "temporal_patch_size": 2, "spatial_merge_size": 2}
+    if kind == "qwen2_5_vl":
+        sees |= {"fullatt_block_indexes": [settings.vision.layers - 1], "window_size": 4 * settings.patch_size}
+    else:
+        sees["num_position_embeddings"] = count
+        reads["rope_parameters"]["mrope_interleaved"] = True
+    if kind == "qwen3_vl":
+        sees["deepstack_visual_indexes"] = [0]
+    if kind == "qwen3_5":
+        reads["layer_types"] = ["linear_attention"] * (settings.text.layers - 1) + ["full_attention"]
+        linear = {"num_key_heads": 2, "num_value_heads": 2, "key_head_dim": 16, "value_head_dim": 16}
+        reads |= {f"linear_{name}": value for name, value in linear.items()}
+    return {f"{name}_token_id": ids(f"<|{name}_pad|>") for name in ("image", "video")} | {
+        f"vision_{name}_token_id": ids(f"<|vision_{name}|>") for name in ("start", "end")
+    }
+
+
+def _check_words(processor: AutoChatProcessor, words: Sequence[str]) -> None:
+    """Each rating word must be one token behind the prefix: better found here than by the training."""
+    before = PROMPTS["artquant"].rating_prefix()
+    prefix = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], before)))
+    for word in words:
+        ids = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], f"{before} {word}")))
+        if len(ids) != len(prefix) + 1 or ids[:-1] != prefix:
+            raise ArtQuantError(f"{word!r} did not become one token; raise vocabulary_size, or choose a shorter word")

@@ -1,0 +1,135 @@
+"""A model folder, opened once: its family, its card, and what it lies over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json
+from artquant.models.families import family_of
+from artquant.models.family import CheckpointError, Family
+from artquant.models.fingerprint import fingerprint
+from artquant.models.model_card import Base, Card
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a folder is, known without reading its weights.
+
+    below: the model that an adapter (a LoRA run) lies over; None: a whole model, or it was not looked for.
+    named_base: the folder that its user named as base; of a whole model it may hold the processor.
+    """
+
+    path: Path
+    family: Family
+    card: Card | None
+    is_adapter: bool
+    below: ModelFolder | None = None
+    named_base: Path | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        base: Path | str | None = None,
+        fallback: Path | None = None,
+        allow_other_base: bool = False,
+        alone: bool = False,
+    ) -> ModelFolder:
+        """Open a folder and, of an adapter, what it lies over.
+
+        Args:
+            base: where the base is, if not where the card says. Where an adapter lies over others, of the one that it
+                fits: by its fingerprint, else of the lowest.
+            fallback: where the base is, if neither `base` nor the card says.
+            allow_other_base: put an adapter over a base that it was not trained over.
+            alone: do not look for what lies below.
+
+        Raises:
+            CheckpointError: not a model folder; or a base is not known, is not there, or is another one than the
+                adapter was trained over.
+        """
+        path, base = Path(path), None if base is None else Path(base)
+        opened = cls._read(path, base)
+        if base is None and (opened.card is None or opened.card.base is None):
+            base = fallback
+            opened = cls(path, opened.family, opened.card, opened.is_adapter, None, base)
+        if not opened.is_adapter or alone:
+            return opened
+        known = None if opened.card is None else opened.card.base
+        return opened._over(base, known, allow_other_base)
+
+    @classmethod
+    def _read(cls, path: Path, base: Path | None) -> ModelFolder:
+        config_file = path / "config.json"
+        if not config_file.is_file():
+            raise CheckpointError(
+                f"{path}: not a model folder (no config.json); name a folder with config.json and weights"
+            )
+        try:
+            model_type = read_json(config_file).get("model_type")
+        except (ArtQuantError, AttributeError) as error:
+            raise CheckpointError(f"{config_file}: not a JSON object ({error}); copy the file again") from error
+        return cls(path, family_of(str(model_type)), Card.read(path), (path / ADAPTER_CONFIG).is_file(), None, base)
+
+    def _over(self, base: Path | None, known: Base | None, allow_other: bool) -> ModelFolder:
+        """This adapter with what it lies over. known: what a card says of that."""
+        if base is not None and _fits_here(base, known):
+            chosen, base = base, None
+        elif known is not None:
+            chosen = known.folder
+        else:
+            raise CheckpointError(
+                f"{self.path}: holds a LoRA run over a base model; name the base model's folder (--base DIR)"
+            )
+        if not (chosen / "config.json").is_file():
+            raise CheckpointError(
+                f"{self.path}: lies over the base model {chosen}, which is not there; name its folder (--base DIR)"
+            )
+        below = ModelFolder._read(chosen, None)
+        if known is not None and not allow_other and below.fingerprint != known.fingerprint:
+            raise CheckpointError(
+                f"{self.path}: was trained over another base than {chosen} holds (SHA-256 {known.fingerprint[:16]}..., "
+                f"found {below.fingerprint[:16]}...); name the right one (--base DIR), or go on all the same "
+                "(--allow-other-base)"
+            )
+        if below.is_adapter:
+            deeper = known.base if known is not None else None
+            own = None if below.card is None else below.card.base
+            below = below._over(base, own or deeper, allow_other)
+        return ModelFolder(self.path, self.family, self.card, True, below, self.named_base)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Which weights it holds; see `artquant.models.fingerprint`."""
+        return fingerprint(self.path)
+
+    def chain(self) -> tuple[ModelFolder, ...]:
+        """The folders that the weights are put together from: this one, what it lies over, ..., a whole model."""
+        return (self,) if self.below is None else (self, *self.below.chain())
+
+    @property
+    def adapters(self) -> Iterator[ModelFolder]:
+        """The adapters among them, the lowest first."""
+        return reversed([folder for folder in self.chain() if folder.is_adapter])
+
+    @property
+    def whole(self) -> ModelFolder:
+        """The whole model at the bottom."""
+        return self.chain()[-1]
+
+    def as_base(self) -> Base:
+        """As an adapter's card names what the adapter lies over."""
+        return Base(self.path, self.fingerprint, None if self.below is None else self.below.as_base())
+
+
+def _fits_here(named: Path, known: Base | None) -> bool:
+    """Whether a named base is meant for this adapter, not for one that it lies over."""
+    if known is None or not (known.folder / ADAPTER_CONFIG).is_file():
+        return True
+    return fingerprint(named) == known.fingerprint

@@ -1,0 +1,168 @@
+"""mPLUG-Owl2 as a family of networks: what the rest of the code asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from artquant.config.schema import Loading
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json
+from artquant.models.adapters import complain
+from artquant.models.family import CheckpointError, Form, NetworkInputs, Parts
+from artquant.models.mplug_owl2 import published, tiny
+from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, MPLUGOwl2Config
+from artquant.models.mplug_owl2.decoder import Multiway
+from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
+from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.quantize import quantization_config
+from artquant.readouts import Readout
+from artquant.texts.prompt import Prompt
+
+_PARTS = Parts(
+    {"vision": ("model.vision_model",), "projector": ("model.visual_abstractor",), "head": ("lm_head",)}, rest="decoder"
+)
+# The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
+_PUBLISHED = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "pad_token_id": 0,
+}
+
+
+class MPLUGOwl2Family:
+    """The network of ArtQuant, DeQA-Score and Q-Align."""
+
+    model_types: tuple[str, ...] = (MPLUGOwl2Config.model_type,)
+    forms: Mapping[str, Form] = {
+        "full": Form("all weights, for the published code", whole=True),
+        "lora": Form("a LoRA run, for the published code", whole=False),
+    }
+    packs = True
+    TinySettings: ClassVar[type] = DemoModelConfig
+
+    def config(self, folder: Path, untested: bool = False) -> MPLUGOwl2Config:
+        """The configuration in a folder; raises CheckpointError if it cannot be used."""
+        file = folder / "config.json"
+        try:
+            return MPLUGOwl2Config(**read_json(file))
+        except (TypeError, ValueError, ArtQuantError) as error:
+            raise CheckpointError(f"{file}: not a usable mPLUG-Owl2 configuration ({error})") from error
+
+    def published_config(self) -> MPLUGOwl2Config:
+        """The published 7B model's."""
+        return MPLUGOwl2Config(**_PUBLISHED)
+
+    def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> MPLUGOwl2LlamaForCausalLM:
+        """The network with a folder's weights; raises CheckpointError that names the file or tensor at fault."""
+        dtype = torch.bfloat16 if loading.dtype == "bfloat16" else torch.float32
+        options: dict[str, Any] = {}
+        if loading.quantize is not None:
+            untouched = [name for part in ("vision", "projector", "head") for name in _PARTS.modules(part)]
+            options["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
+        try:
+            model, info = MPLUGOwl2LlamaForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=loading.attention,
+                output_loading_info=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # reported below, by name
+                **options,
+            )
+        except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
+            raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())}") from error
+        complain(folder, "is missing", info["missing_keys"])
+        complain(folder, "is not known", info["unexpected_keys"])
+        complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
+        return model
+
+    def empty(self, config: PretrainedConfig) -> MPLUGOwl2LlamaForCausalLM:
+        """The network on the current device."""
+        return MPLUGOwl2LlamaForCausalLM(config)
+
+    def processor(self, folder: Path, config: PretrainedConfig) -> MPLUGOwl2Processor:
+        """Tokenizer and preprocessor of a folder; raises CheckpointError if one cannot be read."""
+        try:
+            return MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
+        except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {reason}") from error
+
+    def holds_processor(self, folder: Path) -> bool:
+        """By the sentencepiece model."""
+        return (folder / TOKENIZER_MODEL).is_file()
+
+    def parts(self, network: nn.Module) -> Parts:
+        """Always the same names."""
+        return _PARTS
+
+    def lora_targets(self, parts: Parts) -> str:
+        """As published: queries and the image branch of the values, in every decoder layer."""
+        return r".*\.self_attn\.(q_proj|v_proj\.multiway\.1)"
+
+    def target_fault(self, name: str, module: nn.Module) -> str | None:
+        """Adapted elsewhere, a layer would be neither stored nor read as the published form has it."""
+        if isinstance(module, Multiway):
+            branch = name.rsplit(".", 1)[-1]
+            return f"{name} has a branch for text and one for pictures; name them ({branch}.multiway.0, .multiway.1)"
+        if name.startswith("model.layers.") and isinstance(module, nn.Linear):
+            return None
+        return f"{name} is no linear layer of the decoder; name those only"
+
+    def published_card(
+        self, folder: Path, processor: MPLUGOwl2Processor, values: Sequence[float] | None
+    ) -> tuple[Prompt, Readout]:
+        """From `config.json`."""
+        return published.read_scale(folder, processor, values)
+
+    def note_readout(
+        self, config: PretrainedConfig, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout
+    ) -> None:
+        """What the published code reads scores by, in its configuration."""
+        published.note_scale(config, processor, prompt, readout)
+
+    def write_full(
+        self, model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
+    ) -> None:
+        """The published full form."""
+        published.write_full(model, processor, out, dtype, weights_format)
+
+    def write_lora(self, source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
+        """The published LoRA form."""
+        published.write_lora(source, out, dtype, weights_format)
+
+    def picture_positions(self, config: PretrainedConfig, length: int) -> int:
+        """As many for every picture."""
+        return config.image_sequence_length
+
+    def example(self, config: PretrainedConfig, samples: int, length: int) -> NetworkInputs:
+        """Pictures first; their values do not matter."""
+        image = config.image_sequence_length
+        side = config.vision.image_size
+        views = (3,) if config.multi_image else ()
+        input_ids = torch.zeros(samples, length, dtype=torch.int64)
+        input_ids[:, :image] = IMAGE_TOKEN_ID
+        return NetworkInputs(
+            {
+                "input_ids": input_ids,
+                "attention_mask": torch.ones(samples, length, dtype=torch.int64),
+                "pixel_values": torch.zeros(samples, *views, 3, side, side),
+            }
+        )
+
+    def write_tiny(self, settings: DemoModelConfig, out: Path, words: Sequence[str]) -> PreTrainedModel:
+        """A small base model with drawn weights; see `artquant.models.mplug_owl2.tiny`."""
+        return tiny.initialise_model(settings, out, words)

@@ -1,0 +1,162 @@
+"""What the published mPLUG-Owl2 code reads and writes: the rating scale in `config.json`, full and LoRA form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from artquant.files.json_files import read_json, write_json
+from artquant.models.adapters import read_tensors
+from artquant.models.family import CheckpointError
+from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2Processor
+from artquant.readouts import Readout, published_readout
+from artquant.texts.prompt import SUBJECT, Prompt, get_prompt
+
+_SHARD = "5GB"  # largest weights file
+# What the published adapter configurations hold; current releases of peft write more, which older ones need not know.
+_ADAPTER_KEYS = (
+    *("auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights"),
+    *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r"),
+    *("revision", "target_modules", "task_type"),
+)
+# What our configurations hold beside the published fields: where the base lay, and how it was held in training.
+_OURS = ("_name_or_path", "quantization_config")
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+def read_scale(folder: Path, processor: MPLUGOwl2Processor, scores: Sequence[float] | None) -> tuple[Prompt, Readout]:
+    """Prompt and readout of a published checkpoint, from its `config.json`.
+
+    Args:
+        scores: of its rating words, instead of those that it names.
+
+    Raises:
+        CheckpointError: it does not say how scores are read.
+    """
+    file = folder / "config.json"
+    values = read_json(file)
+    readout = published_readout(values, lambda token: processor.decode([token]).strip(), scores)
+    if readout is None:
+        raise CheckpointError(f"{file}: has no level_ids, so it does not say how scores are read")
+    if not values.get("level_prefix"):
+        raise CheckpointError(f"{file}: has no level_prefix, so it does not say how scores are read")
+    prompt = get_prompt("published-score")
+    prefix = processor.decode(values["level_prefix"]).strip()
+    before, after = prompt.answer_prefix.split(SUBJECT)
+    if not (prefix.startswith(before) and prefix.endswith(after)):
+        raise CheckpointError(f"{file}: level_prefix is {prefix!r}, expected {prompt.answer_prefix!r}")
+    prompt = replace(prompt, subject=prefix[len(before) : -len(after)])
+    return prompt, readout.bound(processor, prompt)
+
+
+def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout) -> None:
+    """Note in the network's configuration what the published code reads scores by, where it knows the readout."""
+    known = readout.published()
+    if known is None:
+        return
+    for name, value in known.items():
+        setattr(config, name, value)
+    config.level_prefix = processor.sentencepiece.encode(prompt.rating_prefix())
+
+
+def write_full(
+    model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
+) -> None:
+    """The published full form: weights, configuration, tokenizer, preprocessor; no card of ours."""
+    model.config.dtype = dtype
+    if weights_format == "safetensors":
+        model.save_pretrained(out)
+    else:
+        _write_pickles(model.to(dtype).state_dict(), out)
+        model.config.architectures = [type(model).__name__]
+        model.generation_config.save_pretrained(out)
+        model.config.save_pretrained(out)
+    _publish_config(out / "config.json", out)
+    _write_processor(processor, out)
+
+
+def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
+    """The published LoRA form of a LoRA run. dtype: of the tensors; None: as they are stored."""
+    for stem in ("adapter_model", "non_lora_trainables"):
+        if stem == "non_lora_trainables" and not any(source.glob(f"{stem}.*")):
+            continue
+        tensors = read_tensors(source, stem)[1]
+        if dtype is not None:
+            tensors = {name: value.to(dtype) for name, value in tensors.items()}
+        if weights_format == "bin":
+            torch.save(tensors, out / f"{stem}.bin")
+        else:
+            save_file(tensors, out / f"{stem}.safetensors")
+    _publish_config(source / "config.json", out)
+    stored = read_json(source / "adapter_config.json")
+    published = {key: stored.get(key) for key in _ADAPTER_KEYS}
+    write_json(out / "adapter_config.json", published | {"base_model_name_or_path": "", "inference_mode": True})
+
+
+def _publish_config(file: Path, out: Path) -> None:
+    """A network's configuration for the published code: without what says how and where we loaded it."""
+    values = read_json(file)
+    kept = {key: value for key, value in values.items() if key not in _OURS}
+    write_json(out / "config.json", kept | {"use_cache": True})
+
+
+def _write_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
+    """Tokenizer and preprocessor as the base model is published with; current releases write them otherwise.
+
+    Without a word on `legacy`, the published code's release of transformers would take its older rules.
+    """
+    tokenizer, images = processor.tokenizer, processor.image_processor
+    (out / TOKENIZER_MODEL).write_bytes(processor.sentencepiece.serialized_model_proto())
+    tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name in _SPECIAL_TOKENS}
+    write_json(out / "special_tokens_map.json", tokens)
+    write_json(
+        out / "tokenizer_config.json",
+        tokens
+        | {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "clean_up_tokenization_spaces": False,
+            "legacy": False,
+            "model_max_length": tokenizer.model_max_length,
+            "padding_side": "right",
+            "sp_model_kwargs": {},
+            "tokenizer_class": "LlamaTokenizer",
+        },
+    )
+    views = {} if images.view_sizes is None else {"view_sizes": images.view_sizes}
+    write_json(
+        out / "preprocessor_config.json",
+        {
+            "crop_size": images.crop_size,
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_resize": True,
+            "feature_extractor_type": "CLIPFeatureExtractor",
+            "image_mean": images.image_mean,
+            "image_std": images.image_std,
+            "resample": images.resample,
+            "size": images.size,
+            **views,
+        },
+    )
+
+
+def _write_pickles(tensors: dict[str, torch.Tensor], out: Path) -> None:
+    """Weights as the base model is published: pickled shards with an index."""
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    split = split_torch_state_dict_into_shards(
+        tensors, filename_pattern="pytorch_model{suffix}.bin", max_shard_size=_SHARD
+    )
+    for name, keys in split.filename_to_tensors.items():
+        torch.save({key: tensors[key] for key in keys}, out / name)
+    if split.is_sharded:
+        write_json(
+            out / "pytorch_model.bin.index.json", {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        )

@@ -1,0 +1,110 @@
+"""The one forward: of training, validation, the plan and scoring.
+
+A module around the network, because transformers' classes give logits at the same positions of every row only, the
+hooks of DistributedDataParallel and DeepSpeed sit on the wrapped module's forward, and a readout's own head needs a
+place to be counted and stored.
+
+Shape legend: B rows, T positions, L positions whose token is learned, M scores, D hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from artquant.models.family import NetworkInputs, Parts
+from artquant.readouts import Seen
+
+
+class ScoringNetwork(nn.Module):
+    """A network, perhaps inside an adapter, with what a readout adds to it.
+
+    Args:
+        network: the plain network or peft's wrapping of it.
+        parts: which of its parameters are whose.
+        readout_head: the readout's own head on hidden states, if it has one.
+    """
+
+    def __init__(self, network: nn.Module, parts: Parts, readout_head: nn.Module | None = None):
+        super().__init__()
+        self.network = network
+        self.parts = parts
+        self.readout_head = readout_head
+        self._scoring_head: list[nn.Module] = []  # in float32; a list, so that it is no part of this module
+
+    @property
+    def plain(self) -> PreTrainedModel:
+        """The network inside the adapter's wrapping, or itself."""
+        from peft import PeftModel  # takes seconds, and only adapters need it
+
+        return self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The network's configuration, which DeepSpeed looks at."""
+        return self.plain.config
+
+    def forward(
+        self, text_positions: torch.Tensor, score_positions: torch.Tensor, **inputs: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """One pass.
+
+        Args:
+            text_positions, score_positions: [L], [M] flat indices b * T + t of positions that predict.
+            inputs: what the network takes (`NetworkInputs`).
+
+        Returns:
+            `text_logits` [L, V], `logits` [M, V], `hidden` [M, D] and, where the readout has a head, `own` [M, ...].
+        """
+        plain = self.plain
+        inputs = {name: value.to(plain.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+        states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
+        hidden = states.index_select(0, score_positions)
+        if self._scoring_head:
+            # In bfloat16 logits would be rounded to steps of up to 0.1.
+            with torch.autocast(hidden.device.type, enabled=False):
+                hidden = hidden.float()
+                logits = self._scoring_head[0](hidden)
+            text_logits = plain.get_output_embeddings()(states.index_select(0, text_positions))
+        else:
+            both = plain.get_output_embeddings()(states.index_select(0, torch.cat([text_positions, score_positions])))
+            text_logits, logits = both.split([len(text_positions), len(score_positions)])
+        outputs = {"text_logits": text_logits, "logits": logits, "hidden": hidden}
+        if self.readout_head is not None:
+            outputs["own"] = self.readout_head(hidden.float())
+        return outputs
+
+    @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
+    def see(self, inputs: NetworkInputs, positions: torch.Tensor) -> Seen:
+        """What is to be read at flat positions [M]."""
+        outputs = self(positions[:0], positions, **inputs)
+        del outputs["text_logits"]
+        return Seen(**outputs)
+
+    def precise(self) -> None:
+        """Compute the logits at the scores in float32 from now on, with the head as it is now."""
+        head = self.plain.get_output_embeddings()
+        whole: object = nullcontext()
+        if is_deepspeed_zero3_enabled():
+            from deepspeed import zero
+
+            whole = zero.GatheredParameters(list(head.parameters()))
+        with whole:
+            in_float32 = all(value.dtype == torch.float32 for value in head.parameters())
+            # Under ZeRO-3 the head itself is put together when it is called.
+            self._scoring_head = [head if in_float32 else copy.deepcopy(head).float().requires_grad_(False)]
+
+    @contextmanager
+    def precisely(self) -> Iterator[None]:
+        """`precise`, for a while."""
+        self.precise()
+        try:
+            yield
+        finally:
+            self._scoring_head = []

@@ -1,0 +1,149 @@
+"""Loading and saving models, whatever their family and form.
+
+Pickles are read with weights-only loading: nothing in a checkpoint is executed. A tensor that is missing or not known
+is an error that names it. Adapters themselves are read in `artquant.models.adapters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from artquant.config.schema import Loading
+from artquant.models.adapters import attach_adapter
+from artquant.models.family import CheckpointError, Family, Processor
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.vocabulary import add_new_words
+from artquant.readouts import Readout
+from artquant.texts.prompt import Prompt, get_prompt
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+READOUT_HEAD = "readout_head.safetensors"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its processor."""
+
+    model: PreTrainedModel
+    processor: Processor
+    family: Family
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Everything that scoring and describing need."""
+
+    network: ScoringNetwork
+    processor: Processor
+    family: Family
+    prompt: Prompt
+    readout: Readout
+    attributes: tuple[str, ...] = ()  # that it was trained to score
+    stays: bool = False  # 8-bit weights stay where the library has put them
+
+
+def load_network(folder: ModelFolder, loading: Loading) -> Network:
+    """Network and processor of a model folder; adapters are merged into their base.
+
+    With `quantize` an adapter stays beside the base's narrow weights, unmerged.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, a tensor is missing or unexpected.
+    """
+    whole, adapters = folder.whole, list(folder.adapters)
+    if loading.quantize is not None and len(adapters) > 1:
+        raise CheckpointError(
+            f"{folder.path}: lies over another LoRA run, so its base cannot be held in {loading.quantize}; "
+            f"merge it first (artquant export {folder.path} --to merged --out DIR)"
+        )
+    config = whole.family.config(whole.path, loading.untested)
+    model = whole.family.load(whole.path, config, loading)
+    processor = whole.family.processor(_processor_holder(folder), config)
+    for adapter in adapters:
+        if adapter.card is not None:
+            add_new_words(model, processor, adapter.card.readout.new_words)
+        adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
+        model = adapted.get_base_model() if loading.quantize else adapted.merge_and_unload()
+    return Network(model, processor, whole.family)
+
+
+def _processor_holder(folder: ModelFolder) -> Path:
+    """Where the processor lies: in the folder itself, in what it lies over, or in the named base."""
+    places = [one.path for one in folder.chain()] + ([] if folder.named_base is None else [folder.named_base])
+    found = next((place for place in places if folder.family.holds_processor(place)), None)
+    if found is None:
+        raise CheckpointError(
+            f"{folder.path}: holds no tokenizer; name the base model's folder, which has one (--base DIR)"
+        )
+    return found
+
+
+def load_model(
+    folder: ModelFolder, loading: Loading, prompt: str | None = None, values: Sequence[float] | None = None
+) -> LoadedModel:
+    """A trained model, ready to score.
+
+    Args:
+        prompt: name of the prompt; default is the one stored with the model, for published models their own.
+        values: the rating words' scores, best first; default are those stored with the model.
+
+    Raises:
+        ArtQuantError: see `load_network`; or the folder does not say how its scores are read.
+    """
+    loaded = load_network(folder, loading)
+    card = folder.card
+    if card is None:
+        card = Card(*loaded.family.published_card(folder.path, loaded.processor, values))
+    readout = card.readout if values is None else card.readout.with_values(values)
+    chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
+    parts = loaded.family.parts(loaded.model)
+    network = ScoringNetwork(loaded.model, parts, stored_head(folder.path, readout, loaded.model))
+    stays = loading.quantize == "int8"
+    return LoadedModel(network.eval(), loaded.processor, loaded.family, chosen, readout, card.attributes, stays)
+
+
+def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Module | None:
+    """The readout's own head, with the weights that lie in a folder (where there are none: new ones)."""
+    head = readout.head(model.config.get_text_config().hidden_size)
+    file = folder / READOUT_HEAD
+    if head is not None and file.is_file():
+        try:
+            head.load_state_dict(load_file(file))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{file}: is not of readout {readout.kind}: {' '.join(str(error).split())}"
+            ) from error
+    return head
+
+
+def save_model(
+    folder: Path,
+    model: PreTrainedModel,
+    processor: Processor,
+    family: Family,
+    card: Card,
+    state_dict: dict[str, torch.Tensor] | None = None,
+    readout_head: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write one self-describing folder that `load_model` and `from_pretrained` take.
+
+    Args:
+        model: the whole network, without adapters.
+        state_dict: the weights, where they are not in the model (ZeRO-3).
+        readout_head: those of the readout's own head.
+    """
+    family.note_readout(model.config, processor, card.prompt, card.readout)
+    model.save_pretrained(folder, state_dict=state_dict)
+    processor.save_pretrained(folder)
+    if readout_head:
+        save_file(readout_head, folder / READOUT_HEAD)
+    card.write(Path(folder))

@@ -1,0 +1,214 @@
+"""Score tokens: a position token in the text, N tokens beside it whose values are regressed (ROC4MLLM, section 3).
+
+One word of the answer, `[SCORE]`, says where a score stands. The logits that predict it are also read over N further
+tokens, which never occur in a text: their softmax is a distribution over N equidistant values, its expectation the
+score. So what is said and what is measured do not share words.
+
+Shape legend: M scores, N score tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from artquant.config.schema import ConfigError
+from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RatingScale
+from artquant.labels.soft_labels import soft_labels
+from artquant.labels.truth import Truths
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, tokens_after
+from artquant.texts.prompt import Prompt
+
+_LARGEST = 1000  # score tokens
+
+
+@dataclass(frozen=True)
+class ScoreTokensSettings:
+    """Settings of `readout: {kind: score_tokens}`."""
+
+    tokens: int = 10  # N
+    low: float | None = None  # value of the first token; null: the lowest of `levels`
+    high: float | None = None  # value of the last token; null: the highest of `levels`
+    sigma: float | None = None  # of targets made from a mean, in score units; null: a ninth of the range
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.tokens <= _LARGEST:
+            raise ConfigError("tokens", f"must be from 2 to {_LARGEST}, got {self.tokens}")
+        if self.sigma is not None and not self.sigma > 0:
+            raise ConfigError("sigma", f"must be above 0, got {self.sigma}")
+
+
+@dataclass(frozen=True)
+class ScoreTokens:
+    """N tokens for values from low to high, ends included; ids are empty until it is bound."""
+
+    kind: ClassVar[str] = "score_tokens"
+    Settings: ClassVar[type] = ScoreTokensSettings
+    learns_word: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+
+    tokens: int
+    low: float
+    high: float
+    sigma: float
+    position_word: str = "[SCORE]"
+    word_pattern: str = "[IMG{}]"
+    position_id: int | None = None
+    token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", tuple(self.token_ids))
+        if self.token_ids and len(set(self.token_ids)) != self.tokens:
+            raise ArtQuantError(f"{self.tokens} score tokens need as many ids, got {list(self.token_ids)}")
+
+    @classmethod
+    def from_settings(cls, settings: ScoreTokensSettings, scale: RatingScale) -> ScoreTokens:
+        """Over the scale, or over the range that the settings name.
+
+        Raises:
+            ConfigError: the range is empty, or scores of the scale leave it.
+        """
+        low = scale.low if settings.low is None else settings.low
+        high = scale.high if settings.high is None else settings.high
+        if not low < high:
+            raise ConfigError("high", f"must be above low, got {low:g} to {high:g}")
+        if low > scale.low or high < scale.high:
+            raise ConfigError(
+                "low" if low > scale.low else "high",
+                f"scores of {scale.low:g} to {scale.high:g} (levels) leave the range of the tokens, {low:g} to "
+                f"{high:g}; widen it",
+            )
+        return cls(settings.tokens, float(low), float(high), settings.sigma or (high - low) / 9)
+
+    @property
+    def values(self) -> np.ndarray:
+        """[N]: the score of each token."""
+        return np.linspace(self.low, self.high, self.tokens)
+
+    @property
+    def new_words(self) -> tuple[str, ...]:
+        """The position token, then the score tokens."""
+        return (self.position_word, *(self.word_pattern.format(index) for index in range(self.tokens)))
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Smooth L1 of the score (paper: 1), cross-entropy and earth mover's distance of the distribution."""
+        return {"score_l1": 1.0, "score_ce": 0.0, "score_emd": 0.0}
+
+    @property
+    def width(self) -> int:
+        """N."""
+        return self.tokens
+
+    @property
+    def place_ids(self) -> tuple[int, ...]:
+        """The position token's."""
+        return () if self.position_id is None else (self.position_id,)
+
+    def bound(self, encoder: Encoder, prompt: Prompt) -> ScoreTokens:
+        """With the ids of its words.
+
+        Raises:
+            ArtQuantError: a word is not in the vocabulary, or the position token does not stand alone in the answer.
+        """
+        ids = [encoder.word_id(word) for word in self.new_words]
+        missing = [word for word, found in zip(self.new_words, ids, strict=True) if found is None]
+        known = [found for found in ids if found is not None and found < encoder.vocabulary_size]
+        if missing or len(known) < len(ids):
+            raise ArtQuantError(
+                f"{self.tokens} score tokens do not fit this vocabulary, which has no "
+                f"{', '.join(missing) or 'rows for them'}; name as many tokens as the model was trained with"
+            )
+        if tokens_after(encoder, prompt, self.position_word) != known[:1]:
+            raise ArtQuantError(f"{self.position_word} is not one token of its own after {prompt.rating_prefix()!r}")
+        return replace(self, position_id=known[0], token_ids=tuple(known[1:]))
+
+    def head(self, width: int) -> None:
+        """None: the rows of the vocabulary's head are its own."""
+        return None
+
+    def word(self, score: float) -> str:
+        """The position token, whatever the score."""
+        return self.position_word
+
+    def targets(self, truths: Truths) -> np.ndarray:
+        """Distributions over the tokens [M, N]: known shares, each split between the two tokens around its value, else
+        a Gaussian around the mean."""
+        targets = np.zeros((len(truths), self.tokens))
+        shared = truths.has_shares
+        if shared.any():
+            split = soft_labels(truths.values, self.values, "two-level")
+            shares = truths.shares[shared]
+            targets[shared] = shares / shares.sum(axis=1, keepdims=True) @ split
+        if not shared.all():
+            targets[~shared] = soft_labels(truths.mean[~shared], self.values, sigma=self.sigma)
+        return targets
+
+    def moments(self, targets: np.ndarray) -> np.ndarray:
+        """Mean and standard deviation of the scores that targets [M, N] stand for: [M, 2]."""
+        mean = targets @ self.values
+        variance = (targets * (self.values - mean[:, None]) ** 2).sum(axis=1)
+        return np.stack([mean, np.sqrt(variance)], axis=1)
+
+    def losses(self, seen: Seen, known: Known, terms: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Each [M], over the score tokens alone (ROC4MLLM, equation 6).
+
+        The earth mover's distance is each sample's own. The published code takes one root over the whole batch, which
+        then depends on how a step is split.
+        """
+        log_probs = self._logits(seen).log_softmax(-1)
+        targets, found = known.targets.float(), {}
+        if "score_l1" in terms:
+            score = (log_probs.exp() * self._values(seen)).sum(-1)
+            found["score_l1"] = F.smooth_l1_loss(score, known.truth[:, 0].float(), reduction="none")
+        if "score_ce" in terms:
+            found["score_ce"] = -(targets * log_probs).sum(-1)
+        if "score_emd" in terms:
+            apart = (log_probs.exp() - targets).cumsum(-1)
+            found["score_emd"] = torch.linalg.vector_norm(apart, dim=-1) / self.tokens**0.5
+        return found
+
+    def read(self, seen: Seen) -> Scores:
+        """Expectation and standard deviation over the tokens' values."""
+        logits, values = self._logits(seen), self._values(seen)
+        probs = logits.softmax(-1)
+        score = (probs * values).sum(-1)
+        variance = (probs * (values - score.unsqueeze(-1)) ** 2).sum(-1)
+        labels = tuple(f"{value:g}" for value in self.values)
+        return Scores(score, variance.sqrt(), {"probs": probs, "logits": logits}, labels)
+
+    def _logits(self, seen: Seen) -> torch.Tensor:
+        return seen.logits.index_select(-1, torch.tensor(self.token_ids, device=seen.logits.device)).float()
+
+    def _values(self, seen: Seen) -> torch.Tensor:
+        return torch.tensor(self.values, dtype=torch.float32, device=seen.logits.device)
+
+    def with_values(self, values: Sequence[float]) -> ScoreTokens:
+        """Refused: the values belong to what was learned."""
+        raise ArtQuantError(f"readout {self.kind} has no rating words whose scores could be changed; leave weights out")
+
+    def published(self) -> None:
+        """None: ROC4MLLM's own folders are not written."""
+        return None
+
+    @classmethod
+    def from_published(
+        cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
+    ) -> None:
+        """None: ROC4MLLM's own folders are not read."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"kind": self.kind} | asdict(self) | {"token_ids": list(self.token_ids)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ScoreTokens:
+        """The reverse of `to_dict`."""
+        return cls(**{name: value for name, value in values.items() if name != "kind"})

@@ -1,8 +1,24 @@
 """From mean scores (or standard deviations, or votes) to distributions over the rating words of any scale.
 
 Legend: N = number of scores, K = number of rating words, C = number of values that a rater could choose. Levels are the
-rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing here needs torch; scipy is loaded only
-by the two published methods.
+rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing here needs torch.
+
+| method | probabilities | expectation |
+| --- | --- | --- |
+| `gaussian` | discretised Gaussian of given sigma, mu solved (ArtQuant, section 3.2) | the score |
+| `published` | discretised Gaussian as the published notebook finds it, sigma free | near the score |
+| `known-std` | Gaussian of given mean and std, corrected linearly (DeQA-Score, section 3.2) | near the score |
+| `votes` | histogram of the votes; a vote between two levels is split between them | the votes' mean |
+| `two-level` | the two levels around the score | the score |
+| `one-hot` | the nearest level (of two, the one listed first) | the nearest level |
+
+Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table says
+"the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level). `published`
+meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in [-10, 10], so it
+suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to 8 % of the scale
+(where std is large and the score near an end). It is corrected here in two points where the published rule gives no
+distribution to learn from (sums above 1, Gaussians turned over);
+`artquant.labels.published_labels.known_std_soft_labels` leaves those.
 """
 
 from __future__ import annotations
@@ -43,24 +59,7 @@ def soft_labels(
     density: str = "pdf",
     clamp: bool = False,
 ) -> np.ndarray:
-    """Distributions over the rating words for mean scores.
-
-    | method | probabilities | expectation |
-    | --- | --- | --- |
-    | `gaussian` | discretised Gaussian of given sigma, mu solved (ArtQuant, section 3.2) | the score |
-    | `published` | discretised Gaussian as the published notebook finds it, sigma free | near the score |
-    | `known-std` | Gaussian of given mean and std, corrected linearly (DeQA-Score, section 3.2) | near the score |
-    | `votes` | histogram of the votes; a vote between two levels is split between them | the votes' mean |
-    | `two-level` | the two levels around the score | the score |
-    | `one-hot` | the nearest level (of two, the one listed first) | the nearest level |
-
-    Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table
-    says "the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level).
-    `published` meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in
-    [-10, 10], so it suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to
-    8 % of the scale (where std is large and the score near an end). It is corrected here in two points where the
-    published rule gives no distribution to learn from (sums above 1, Gaussians turned over);
-    `artquant.labels.published_labels.known_std_soft_labels` leaves those.
+    """Distributions over the rating words for mean scores, by one of the methods above.
 
     Args:
         scores: [N] mean scores, within [min(levels), max(levels)]. With `votes` they may be None (the votes' mean), and

@@ -1,7 +1,7 @@
 """The house: imports run one way, files and functions stay short, families and readouts are named at home."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,14 @@ ROOMS = (
 MOST_LINES = 400  # of a file
 LONGEST_FUNCTION = 60  # lines
 
-# Names that belong to one backbone, and where they may stand.
+# Of one backbone: may stand in its folder and in the table of families.
 FAMILY_NAMES = ("mplug", "internvl")
 FAMILIES = PACKAGE / "models" / "families.py"
-# Names of readouts, and of what one of them reads; where these may stand.
+# Of readouts: may stand in their room.
 READOUT_NAMES = ("ratinglevels", "rating_levels", "scoretokens", "score_tokens")
-WORD_NAMES = ("rating_words", "ratingscale", "apdd_scale")
-READOUT_ROOMS = ("readouts",)
-WORD_ROOMS = ("readouts", "labels", "config", "data", "evaluate", "check", "prepare", "demo", "cli", "texts")
+# Of the scale: may stand where it is made, and where texts are made or searched with it.
+RATING_WORDS = ("excellent", "good", "fair", "poor", "bad")
+WORD_ROOMS = ("labels", "prepare", "demo")
 
 
 def room_of(file: Path) -> str:
@@ -52,8 +52,8 @@ def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, rest.split(".")[0]
 
 
-def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and text of every name, module, keyword and short text in code; docstrings and comments are no code."""
+def names(tree: ast.Module, texts_only: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and text of every name, module, keyword and text in code; docstrings and comments are no code."""
     explaining = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -61,23 +61,26 @@ def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if isinstance(node.body[0], ast.Expr)
     }
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            found = [alias.name for alias in node.names] + [str(getattr(node, "module", ""))]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explaining:
+        found: list[str] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explaining:
             found = [node.value]
+        elif texts_only:
+            continue
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found = [alias.name for alias in node.names] + [str(getattr(node, "module", ""))]
         else:
             found = [str(getattr(node, field)) for field in ("id", "attr", "name", "arg") if hasattr(node, field)]
         for name in found:
             yield getattr(node, "lineno", 0), name
 
 
-def strangers(words: tuple[str, ...], files: list[Path]) -> list[str]:
-    """Where one of the words stands in files that are not its home."""
+def strangers(files: list[Path], is_strange: Callable[[str], bool], texts_only: bool = False) -> list[str]:
+    """Where strange names stand in files."""
     return [
         f"{file.relative_to(REPOSITORY)} line {line}: {name[:60]!r}"
         for file in files
-        for line, name in names(tree_of(file))
-        if any(word in name.lower() for word in words)
+        for line, name in names(tree_of(file), texts_only)
+        if is_strange(name.lower())
     ]
 
 
@@ -112,18 +115,16 @@ def test_files_and_functions_are_short(file):
 
 
 def test_families_are_named_at_home():
-    homes = {folder.name for folder in (PACKAGE / "models").iterdir() if folder.is_dir()}
-    away = [
-        file
-        for file in FILES
-        if file != FAMILIES and not (room_of(file) == "models" and file.relative_to(PACKAGE).parts[1] in homes)
-    ]
-    assert strangers(FAMILY_NAMES, away) == []
+    folders = {folder.name for folder in (PACKAGE / "models").iterdir() if folder.is_dir()}
+    away = [file for file in FILES if file != FAMILIES and not folders & set(file.relative_to(PACKAGE).parts[1:2])]
+    assert strangers(away, lambda name: any(word in name for word in FAMILY_NAMES)) == []
 
 
 def test_readouts_are_named_at_home():
-    assert strangers(READOUT_NAMES, [file for file in FILES if room_of(file) not in READOUT_ROOMS]) == []
+    away = [file for file in FILES if room_of(file) != "readouts"]
+    assert strangers(away, lambda name: any(word in name for word in READOUT_NAMES)) == []
 
 
 def test_rating_words_are_named_at_home():
-    assert strangers(WORD_NAMES, [file for file in FILES if room_of(file) not in WORD_ROOMS]) == []
+    away = [file for file in FILES if room_of(file) not in WORD_ROOMS]
+    assert strangers(away, lambda name: name in RATING_WORDS, texts_only=True) == []

@@ -19,7 +19,7 @@ from artquant.data.records import (
     parse_training_record,
     read_image_records,
 )
-from artquant.files.json_files import JsonError
+from artquant.files.json_files import FileUnreadable, JsonError
 from artquant.files.json_stream import iterate_json
 from artquant.labels.rating_scale import RatingScale
 
@@ -60,7 +60,7 @@ class Reader:
                 if entry is not None:
                     yield entry
         except JsonError as error:
-            kind = "json" if self.source.path.is_file() and not _unreadable(self.source.path) else "file"
+            kind = "file" if isinstance(error, FileUnreadable) else "json"
             self._report(kind, str(error).removeprefix(self.name).lstrip(": "))
             return
         if self.count == 0:
@@ -109,11 +109,3 @@ class Reader:
 
     def _report(self, kind: str, message: str, number: int | None = None, identity: str | None = None) -> None:
         self.findings.append(Finding(kind, message, self.name, number, identity))
-
-
-def _unreadable(path: Path) -> bool:
-    try:
-        with path.open("rb"):
-            return False
-    except OSError:
-        return True

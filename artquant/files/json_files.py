@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
+from artquant.files.whole_folder import force_to_disk
 
 # A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
@@ -17,6 +19,10 @@ _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
 
 class JsonError(ArtQuantError):
     """A JSON file that cannot be read or written; the message names file and line."""
+
+
+class FileUnreadable(JsonError):
+    """A file that cannot be opened or read."""
 
 
 def read_text(path: Path | str) -> str:
@@ -29,7 +35,7 @@ def read_text(path: Path | str) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
     return decoded(data, path)
 
 
@@ -109,16 +115,13 @@ def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
     """
     path = Path(path)
     lines = "".join(_dump(path, value) + "\n" for value in values).encode("utf-8")
-
-    def append() -> None:
+    with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:
             _close_last_line(stream)
             stream.write(lines)
             stream.flush()
             os.fsync(stream.fileno())
-
-    _written(path, append)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -127,27 +130,33 @@ def write_text(path: Path | str, text: str) -> None:
     Raises:
         JsonError: The file cannot be written.
     """
-    # A link is written through, not replaced.
-    path = Path(os.path.realpath(path))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with whole_file(path) as part:
+        part.write_bytes(text.encode("utf-8"))
 
-    def write() -> None:
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """A file to write, beside the path; it takes the path's place, on the disk, when the block ends without an error.
+
+    Raises:
+        JsonError: The file cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link is written through, not replaced
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as stream:
-                stream.write(text.encode("utf-8"))
-                stream.flush()
-                os.fsync(stream.fileno())
+            yield part
+            force_to_disk(part)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 
-    _written(path, write)
 
-
-def _written(path: Path, write: Callable[[], None]) -> None:
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
     try:
-        write()
+        yield
     except OSError as error:
         raise JsonError(f"{path}: cannot be written: {error.strerror}; check the folder and the free space") from None
 

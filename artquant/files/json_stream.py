@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from artquant.files.json_files import DECODER, JSON_FAULTS, JsonError, decoded, parse_json
+from artquant.files.json_files import DECODER, JSON_FAULTS, FileUnreadable, JsonError, decoded, parse_json
 
 _BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -34,7 +34,7 @@ def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple
         with path.open("rb") as stream:
             yield from json_values(stream, path, faulty_lines)
     except OSError as error:
-        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
 
 
 def iterate_records(path: Path | str) -> Iterator[tuple[str, Any]]:

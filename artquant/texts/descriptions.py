@@ -18,24 +18,10 @@ from artquant.texts.questions import Questions
 PARTS = ("perception", "cognition", "emotion")
 
 
-def comment_record(
-    image: str,
-    comment: str,
-    *,
-    seed: int = 0,
-    subject: str = "painting",
-    questions: Questions | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """A person's comment on a picture as a description record with the id `IMAGE#comment`.
+def comment_record(image: str, comment: str, seed: int = 0, subject: str = "painting") -> dict[str, Any]:
+    """A person's comment on a picture, taken as it is, as a description record with the id `IMAGE#comment`.
 
-    Args:
-        image: The picture's name.
-        comment: The text, taken as it is.
-        seed: Of the draw of the question, which depends on the seed and the picture's name alone.
-        subject: The noun in the question.
-        questions: Wordings to draw from; None is the built-in ones.
-        extra: More keys of the record: gt_score, std, attributes, categories.
+    The question is drawn from the seed and the picture's name alone; `subject` is the noun in it.
 
     Raises:
         ArtQuantError: The comment is empty or holds the image token.
@@ -44,8 +30,8 @@ def comment_record(
         raise ArtQuantError(f"image {image!r}: the comment is empty; leave the picture out")
     if IMAGE_TOKEN in comment:
         raise ArtQuantError(f"image {image!r}: the comment holds {IMAGE_TOKEN}; take it out")
-    question = (questions or Questions()).for_comment(image, seed, subject)
-    return description_record(f"{image}#comment", image, question, comment, extra or {})
+    question = Questions().for_comment(image, seed, subject)
+    return description_record(f"{image}#comment", image, question, comment, {})
 
 
 def description_record(

@@ -90,10 +90,10 @@ def test_a_picture_twice_is_refused(tmp_path):
 
 
 def test_comments_are_description_records(tmp_path):
-    record = comment_record("a.png", "Nice red.", seed=3, extra={"gt_score": 5.0})
+    record = comment_record("a.png", "Nice red.", seed=3)
     write_json(tmp_path / "comments.json", [record])
     [read] = RecordFile(tmp_path / "comments.json", tmp_path)
-    assert (read.id, read.task, read.answer, read.gt_score) == ("a.png#comment", "description", "Nice red.", 5.0)
+    assert (read.id, read.task, read.answer) == ("a.png#comment", "description", "Nice red.")
     assert "level_probs" not in record and read.level is None
     pairs = [(f"{i}.png", f"Comment {i}") for i in range(50)]
     records = [comment_record(image, comment, seed=1) for image, comment in pairs]

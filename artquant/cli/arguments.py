@@ -20,20 +20,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (
-        _demo_data,
-        _init_model,
-        _prepare,
-        _check,
-        _plan,
-        _train,
-        _infer,
-        _score,
-        _describe,
-        _descriptions,
-        _export,
-        _eval,
-    ):
+    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe)
+    for add in (*making, *running, _descriptions, _export, _eval):
         add(commands)
     return parser
 

@@ -4,7 +4,7 @@
     OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
     OUT/meta/attributes.json                               training pictures: a score record per attribute
     OUT/meta/test.json                                     held-out pictures
-    OUT/meta/annotations.json                              every picture: split, plan, attributes, colours
+    OUT/meta/annotations.json                              every picture: split, plan, attributes
     OUT/meta/demo_data.json                                what the set was made from; written first
 
 Picture i depends on the seed and i alone, so a run on any number of processes writes the same bytes, and an interrupted
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
 from artquant.demo.descriptions import describe, draw_questions
-from artquant.demo.drawing import draw, palette_of
+from artquant.demo.drawing import draw
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
@@ -70,7 +70,6 @@ class Picture:
     texts: tuple[str, str, str]
     questions: tuple[str, str, str]
     score_question: str
-    palette: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -91,11 +90,7 @@ def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np
     ratings = rate(values, biases, rng)
     texts, questions = describe(plan, values, rng), draw_questions(rng)
     score_question = str(rng.choice(SCORE_QUESTIONS)).replace(SUBJECT, "painting")
-    # The palette is the first thing that painting draws, so it can be read from a generator in the same state.
-    before = rng.bit_generator.state
-    palette = palette_of(plan, values, rng)
-    rng.bit_generator.state = before
-    return Picture(index, plan, values, ratings, texts, questions, score_question, palette), rng
+    return Picture(index, plan, values, ratings, texts, questions, score_question), rng
 
 
 def write_demo_data(
@@ -269,7 +264,6 @@ def _annotation(picture: Picture, split: str) -> dict[str, Any]:
         "light_from": "right" if plan.side > 0 else "left",
         "width": plan.width,
         "height": plan.height,
-        "palette": picture.palette,
         "raters": picture.ratings.raters,
         "true_attributes": {name: round(float(v), 4) for name, v in zip(ATTRIBUTES, true, strict=True)},
         "true_total": round(float(total(true)), 4),

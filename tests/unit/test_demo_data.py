@@ -173,15 +173,8 @@ def test_annotations(demo):
     for record in read(demo, "annotations.json"):
         true = np.array([record["true_attributes"][name] for name in ATTRIBUTES])
         assert record["true_total"] == pytest.approx(float(total(true)), abs=2e-4)
-        assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in record["palette"].values())
         assert record["composition"] in COMPOSITIONS and record["mood"] in MOODS and 6 <= record["raters"] <= 10
         assert Image.open(demo / "images" / record["image"]).size == (record["width"], record["height"])
-
-
-def test_palette_in_the_annotations_is_the_painted_one():
-    index, biases = 4, panel_biases(SEED)
-    picture, rng = make_picture(SEED, index, biases)
-    assert Canvas(picture.plan, Style.from_values(picture.values), rng).palette.hexadecimal() == picture.palette
 
 
 def test_no_text_names_a_rating(pictures):

@@ -44,12 +44,9 @@ def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
     Raises:
         ArtQuantError: There are no rating words, or one is empty.
     """
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters become two
-        lowered = "".join(letter.lower()[0] for letter in text)
     found = []
     for pattern in leak_patterns(tuple(words)):
-        for match in pattern.search(text, lowered):
+        for match in pattern.search(text):
             leaked = match.group()
             found.append(Leak(pattern.kind, leaked.strip(), match.start() + len(leaked) - len(leaked.lstrip())))
     found.sort(key=lambda leak: (leak.start, -len(leak.text)))

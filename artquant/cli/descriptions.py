@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from artquant.texts.description_levels import LevelsReport
+    from artquant.texts.descriptions import LevelsReport
 
 EXCERPT = 30  # characters shown on either side of a leak
 
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from artquant.texts.description_levels import split_descriptions
+    from artquant.texts.descriptions import split_descriptions
     from artquant.texts.questions import read_questions
 
     report = split_descriptions(

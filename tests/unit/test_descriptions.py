@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from artquant.data.record_file import RecordFile
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.texts.description_levels import read_structured, split_descriptions
-from artquant.texts.descriptions import comment_record
+from artquant.texts.descriptions import comment_record, read_structured, split_descriptions
 from artquant.texts.questions import Questions, read_questions
 
 LEVELS = tuple(f"descriptions_level_{level}.json" for level in (1, 2, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def _init_model(arguments: argparse.Namespace) -> int:
 
     model_type = read_key(arguments.config, arguments.overrides, "model_type")
     family = family_of(DEFAULT if model_type is None else str(model_type))
-    config = load_config(arguments.config, arguments.overrides, family.TinySettings)
+    config: Any = load_config(arguments.config, arguments.overrides, family.TinySettings)
     disable_progress_bar()  # of writing
     model = family.write_tiny(config, arguments.out, RATING_WORDS)
     tokens = model.get_input_embeddings().num_embeddings

@@ -97,12 +97,12 @@ def write_json(path: Path | str, value: Any) -> None:
     Raises:
         JsonError: The value is no JSON (NaN and Infinity included) or the file cannot be written.
     """
-    write_text(path, _dump(path, value, indent=1) + "\n")
+    write_text(path, json_text(path, value, indent=1) + "\n")
 
 
 def write_json_lines(path: Path | str, values: Iterable[Any]) -> None:
     """Write a JSON-lines file, one value a line, in one step; errors as :func:`write_json`."""
-    write_text(path, "".join(_dump(path, value) + "\n" for value in values))
+    write_text(path, "".join(json_text(path, value) + "\n" for value in values))
 
 
 def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
@@ -114,7 +114,7 @@ def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
         JsonError: As :func:`write_json`.
     """
     path = Path(path)
-    lines = "".join(_dump(path, value) + "\n" for value in values).encode("utf-8")
+    lines = "".join(json_text(path, value) + "\n" for value in values).encode("utf-8")
     with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:
@@ -161,7 +161,12 @@ def _errors_named(path: Path) -> Iterator[None]:
         raise JsonError(f"{path}: cannot be written: {error.strerror}; check the folder and the free space") from None
 
 
-def _dump(path: Path | str, value: Any, indent: int | None = None) -> str:
+def json_text(path: Path | str, value: Any, indent: int | None = None) -> str:
+    """A value as it is to be written to the path.
+
+    Raises:
+        JsonError: The value is no JSON (NaN, Infinity and half characters included).
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
         text.encode("utf-8")

@@ -107,7 +107,7 @@ def state():
 before = state()
 import artquant
 import artquant.infer
-import artquant.models.checkpoints
+import artquant.models.weights
 import artquant.models.mplug_owl2
 import artquant.train.stage
 print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])

@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh train.sh [CONFIG] [key=value ...] [--ranks N] - train a run's stages; run again, it goes on where it stopped.
 #
-# On a machine with GPUs one process per GPU is started, by DeepSpeed where the stage names a DeepSpeed file.
+# On a machine with GPUs one process per GPU is started (torchrun; with --hostfile DeepSpeed's launcher).
 set -eu
 cd "$(dirname "$0")"
 . scripts/environment.sh

@@ -75,19 +75,10 @@ CASES = {
 }
 
 
-def prepare(folder: Path, case: Case) -> Path:
-    """Pictures, records, a base model and the run's YAML; returns the latter."""
-    import yaml
+def _records(folder: Path, case: Case, words: list[str]) -> list[dict[str, Any]]:
+    """Descriptions to be trained on, whose pictures are written into the folder."""
     from PIL import Image
 
-    from artquant.config.load import load_config
-    from artquant.labels.rating_scale import APDD_SCALE
-    from artquant.models.mplug_owl2.tiny import initialise_model
-    from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
-
-    draw = random.Random(0)
-    syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
-    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(6000)]
     count = case.batch * case.accumulation * case.ranks * 2
     records = []
     for index in range(count):
@@ -97,7 +88,22 @@ def prepare(folder: Path, case: Case) -> Path:
         conversations = [{"from": speaker, "value": value} for speaker, value in turns]
         record = {"id": f"{index}", "image": f"{index}.png", "task_type": "description"}
         records.append(record | {"conversations": conversations})
-    (folder / "records.json").write_text(json.dumps(records))
+    return records
+
+
+def prepare(folder: Path, case: Case) -> Path:
+    """Pictures, records, a base model and the run's YAML; returns the latter."""
+    import yaml
+
+    from artquant.config.load import load_config
+    from artquant.labels.rating_scale import APDD_SCALE
+    from artquant.models.mplug_owl2.tiny import initialise_model
+    from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+
+    draw = random.Random(0)
+    syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(6000)]
+    (folder / "records.json").write_text(json.dumps(_records(folder, case, words)))
     corpus = [{"conversations": [{"from": "gpt", "value": " ".join(draw.choices(words, k=40))}]} for _ in range(800)]
     (folder / "corpus.json").write_text(json.dumps(corpus))
     size = SIZES[case.size]

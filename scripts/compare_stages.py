@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from artquant.config.load import load_config
 from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
-from artquant.evaluate.join import join_by_id, read_predictions, read_truth
+from artquant.evaluate.join import join_files
 from artquant.evaluate.metrics import evaluate_scores
 
 EPOCHS = (1, 2, 6)  # the last is the demo's
@@ -47,7 +47,7 @@ def scored_by(config: Path, run: str, start: Path, epochs: int) -> tuple[np.ndar
     for step in (["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]):
         subprocess.run([*command, *step, *settings], check=True, stdout=sys.stderr)
     resolved = load_config(config)
-    joined = join_by_id(read_predictions(resolved.output / run / PREDICTIONS), read_truth(Path(resolved.infer.records)))
+    joined = join_files(resolved.output / run / PREDICTIONS, Path(resolved.infer.records))
     order = np.argsort(joined.ids)
     return joined.predicted[order], joined.truth[order]
 

@@ -86,7 +86,7 @@ class ArtDataset(Dataset):
     def _made_targets(self) -> np.ndarray:
         """The readout's target of each score record [N, K]; NaN in the rows of descriptions."""
         targets = np.full((len(self.columns), self._readout.width), np.nan)
-        scored = np.flatnonzero(self.columns.scores)
+        scored = np.flatnonzero(self.columns.is_scored)
         if scored.size:
             try:
                 targets[scored] = self._readout.targets(self._known[scored])
@@ -99,7 +99,7 @@ class ArtDataset(Dataset):
     def _known_scores(self) -> np.ndarray:
         """Mean and standard deviation of each record's true score [N, 2]: its own, else those of its target."""
         own = np.stack([self._known.means(), self.columns.std], axis=1)
-        own[~self.columns.scores] = np.nan
+        own[~self.columns.is_scored] = np.nan
         return np.where(np.isnan(own), self._readout.moments(self._targets), own)
 
     def _check_target(self, index: int) -> None:

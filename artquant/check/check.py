@@ -8,18 +8,26 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
+from artquant.check.duplicates import groups_of_copies
 from artquant.check.findings import Finding, in_order
-from artquant.check.names import SimilarNames
 from artquant.check.picture_uses import Uses
+from artquant.check.pictures import THUMBNAIL_SIDE, Remark, inspect_pictures
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
-from artquant.check.sources import Plan
+from artquant.check.similar_names import SimilarNames
+from artquant.check.sources import Inputs
 from artquant.check.texts import DescriptionChecks
+from artquant.data.images import PictureHeader
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
+
+if TYPE_CHECKING:
+    from artquant.check.tokens import TokenChecks
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -84,39 +92,41 @@ class Report:
         return dict(Counter(found.kind for found in self.findings))
 
 
-def run_check(plan: Plan, options: Options) -> Report:
-    """Look at everything that a plan names.
+def run_check(inputs: Inputs, options: Options) -> Report:
+    """Look at everything that the inputs name.
 
     Raises:
         ArtQuantError: The check itself cannot go on (the processes that read pictures cannot run).
     """
     started = time.perf_counter()
-    findings = list(plan.findings)
+    findings = list(inputs.findings)
     not_checked: list[str] = []
     uses = Uses()
-    files = _check_records(plan, options, uses, findings, not_checked)
+    files = _check_records(inputs, options, uses, findings, not_checked)
     findings += uses.in_both()
     summary = PictureSummary(named=len(uses.of))
     if options.pictures:
-        _check_pictures(plan, options, uses, findings, summary)
+        _check_pictures(inputs, options, uses, findings, summary)
         if not options.duplicates:
             not_checked.append("copies of pictures (--no-duplicates)")
     else:
         not_checked.append("pictures and their copies (--no-pictures)")
     seconds = time.perf_counter() - started
-    return Report(plan.name, files, summary, tuple(in_order(findings)), tuple(not_checked), seconds)
+    return Report(inputs.name, files, summary, tuple(in_order(findings)), tuple(not_checked), seconds)
 
 
 def _check_records(
-    plan: Plan, options: Options, uses: Uses, findings: list[Finding], not_checked: list[str]
+    inputs: Inputs, options: Options, uses: Uses, findings: list[Finding], not_checked: list[str]
 ) -> tuple[FileSummary, ...]:
-    tokens = _token_checks(plan, not_checked)
-    scores, descriptions = ScoreChecks(plan.scale, plan.prompt), DescriptionChecks(plan.scale)
-    checks = [scores, descriptions] if tokens is None else [scores, descriptions, tokens]
+    tokens = _token_checks(inputs, not_checked)
+    scores, descriptions = ScoreChecks(inputs.scale, inputs.prompt), DescriptionChecks(inputs.scale)
+    checks: list[ScoreChecks | DescriptionChecks | TokenChecks] = [scores, descriptions]
+    if tokens is not None:
+        checks.append(tokens)
     readers: list[Reader] = []
     with tqdm(desc="records", unit=" records", leave=False, disable=not options.progress) as bar:
-        for source in plan.sources:
-            reader = Reader(source, plan.scale, findings, uses)
+        for source in inputs.sources:
+            reader = Reader(source, inputs.scale, findings, uses)
             for entry in reader.entries():
                 for check in checks:
                     findings += check.add(entry)
@@ -138,40 +148,39 @@ def _check_records(
     )
 
 
-def _token_checks(plan: Plan, not_checked: list[str]):
+def _token_checks(inputs: Inputs, not_checked: list[str]) -> TokenChecks | None:
     """The checks that need the base model's tokenizer; None, with the reason noted, where there is none."""
-    if not any(source.max_lengths for source in plan.sources):
-        if plan.base is None:
+    if not any(source.max_lengths for source in inputs.sources):
+        if inputs.base is None:
             not_checked.append("lengths in tokens (they need a configuration)")
         return None
-    if plan.base is None or not plan.base.is_dir():
-        not_checked.append(f"lengths in tokens (no base model in {plan.base}; see ModelZoo/README.md)")
+    if inputs.base is None or not inputs.base.is_dir():
+        not_checked.append(f"lengths in tokens (no base model in {inputs.base}; see ModelZoo/README.md)")
         return None
     from artquant.check.tokens import token_checks
 
     try:
-        return token_checks(plan)
+        return token_checks(inputs)
     except ArtQuantError as error:
         not_checked.append(f"lengths in tokens ({error})")
         return None
 
 
-def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Finding], summary: PictureSummary) -> None:
-    import numpy as np
-
-    from artquant.check.duplicates import groups_of_copies
-    from artquant.check.pictures import THUMBNAIL_SIDE, inspect_pictures
-
+def _check_pictures(
+    inputs: Inputs, options: Options, uses: Uses, findings: list[Finding], summary: PictureSummary
+) -> None:
     pictures = list(uses.of)
-    coarse = _coarse_side(plan) if options.coarse_side is None else options.coarse_side
+    coarse = _coarse_side(inputs) if options.coarse_side is None else options.coarse_side
     names = SimilarNames()
-    usable, digests, thumbnails = array("l"), [], bytearray()
+    usable, thumbnails = array("l"), bytearray()
+    digests: list[bytes] = []
     with tqdm(total=len(pictures), desc="pictures", unit=" pictures", leave=False, disable=not options.progress) as bar:
         paths = [Path(picture) for picture in pictures]
-        for index, facts in inspect_pictures(paths, options.workers, bar.update):
+        for index, facts in inspect_pictures(paths, options.workers):
+            bar.update()
             picture = pictures[index]
-            if facts.problem is not None:
-                findings.append(_problem(uses, picture, *facts.problem, names))
+            if isinstance(facts, Remark):
+                findings.append(_problem(uses, picture, facts, names))
                 continue
             findings += [uses.about(picture, *remark) for remark in facts.remarks]
             _summarise(summary, facts.header)
@@ -191,12 +200,13 @@ def _check_pictures(plan: Plan, options: Options, uses: Uses, findings: list[Fin
         findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
 
 
-def _problem(uses: Uses, picture: str, kind: str, message: str, names: SimilarNames) -> Finding:
-    similar = names.of(Path(picture)) if kind == "picture-missing" else None
-    return uses.about(picture, kind, message if similar is None else f"{message}; there is {similar!r}")
+def _problem(uses: Uses, picture: str, problem: Remark, names: SimilarNames) -> Finding:
+    similar = names.of(Path(picture)) if problem.kind == "picture-missing" else None
+    hint = "" if similar is None else f"; there is {similar!r}"
+    return uses.about(picture, problem.kind, problem.message + hint)
 
 
-def _summarise(summary: PictureSummary, header) -> None:
+def _summarise(summary: PictureSummary, header: PictureHeader) -> None:
     side = max(header.width, header.height)
     low, high = summary.longer_side or (side, side)
     summary.longer_side = (min(low, side), max(high, side))
@@ -204,12 +214,12 @@ def _summarise(summary: PictureSummary, header) -> None:
     summary.formats[header.format] += 1
 
 
-def _coarse_side(plan: Plan) -> int:
+def _coarse_side(inputs: Inputs) -> int:
     """Half the side that the base model sees: below it a picture is enlarged more than twice. 0: not known."""
-    if plan.base is None or not (plan.base / PREPROCESSOR).is_file():
+    if inputs.base is None or not (inputs.base / PREPROCESSOR).is_file():
         return 0
     try:
-        size = read_json(plan.base / PREPROCESSOR).get("size")
+        size = read_json(inputs.base / PREPROCESSOR).get("size")
     except (ArtQuantError, AttributeError):
         return 0
     sides = list(_sides(size))

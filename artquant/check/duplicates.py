@@ -93,22 +93,10 @@ def _close_pairs(hashes: np.ndarray, bucket: np.ndarray) -> Iterator[tuple[np.nd
     step = max(1, _ROWS // max(1, len(hashes)))
     for start in range(0, len(hashes) - 1, step):
         rows = hashes[start : start + step, None]
-        distance = _bit_counts(rows ^ hashes[None, start:])
-        left, right = np.nonzero(distance <= HAMMING_DISTANCE)
+        left, right = np.nonzero(np.bitwise_count(rows ^ hashes[None, start:]) <= HAMMING_DISTANCE)
         ahead = right > left  # both counted from `start`
         if ahead.any():
             yield bucket[start + left[ahead]], bucket[start + right[ahead]]
-
-
-def _bit_counts(values: np.ndarray) -> np.ndarray:
-    """Number of ones of each uint64, in place (numpy has a function for it from 2.0 on)."""
-    values -= (values >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    values[...] = (values & np.uint64(0x3333333333333333)) + ((values >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    values += values >> np.uint64(4)
-    values &= np.uint64(0x0F0F0F0F0F0F0F0F)
-    values *= np.uint64(0x0101010101010101)
-    values >>= np.uint64(56)
-    return values
 
 
 def _join_same(leader: np.ndarray, thumbnails: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:

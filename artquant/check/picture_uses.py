@@ -74,7 +74,9 @@ class Uses:
     def _has(self, picture: str, split: str) -> bool:
         return split in self.of[picture].by_split
 
-    def _leak(self, split: str, index: int, training: Sequence[int], pictures, digests) -> Finding:
+    def _leak(
+        self, split: str, index: int, training: Sequence[int], pictures: Sequence[str], digests: Sequence[bytes]
+    ) -> Finding:
         same = [other for other in training if digests[other] == digests[index]]
         other = (same or training)[0]
         place = self.of[pictures[other]].by_split["training"]
@@ -85,7 +87,9 @@ class Uses:
         where = self.of[pictures[index]].by_split[split]
         return Finding("leak-copy" if same else "leak-near-copy", message, *where, picture=pictures[index])
 
-    def _within(self, split: str, indices: Sequence[int], pictures, digests) -> Iterator[Finding]:
+    def _within(
+        self, split: str, indices: Sequence[int], pictures: Sequence[str], digests: Sequence[bytes]
+    ) -> Iterator[Finding]:
         for number, index in enumerate(indices[1:], start=1):
             same = [other for other in indices[:number] if digests[other] == digests[index]]
             other = (same or indices)[0]

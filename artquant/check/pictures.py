@@ -10,10 +10,11 @@ import hashlib
 import multiprocessing
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -36,18 +37,28 @@ _CRASHES = 3  # ends of a process in a row after which the machine is to blame, 
 _SAME_FORMAT = {"MPO": "JPEG"}  # Pillow's name for JPEG files with further pictures
 
 
+class Remark(NamedTuple):
+    """Something about a picture file."""
+
+    kind: str  # of finding
+    message: str
+
+
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of a picture file after one look."""
+    """What is known after one look of a picture file that can be used."""
 
-    problem: tuple[str, str] | None = None  # kind of finding and message, if it cannot be used
-    remarks: tuple[tuple[str, str], ...] = ()  # of a picture that can: kinds and messages
-    header: PictureHeader | None = None
-    digest: bytes = b""  # SHA-256 of the file; empty if there is a problem
-    thumbnail: bytes = b""  # THUMBNAIL_SIDE x THUMBNAIL_SIDE RGB, the picture squeezed into a square
+    remarks: tuple[Remark, ...]
+    header: PictureHeader
+    digest: bytes  # SHA-256 of the file
+    thumbnail: bytes  # THUMBNAIL_SIDE x THUMBNAIL_SIDE RGB, the picture squeezed into a square
 
 
-def inspect_picture(path: Path) -> PictureFacts:
+Look: TypeAlias = "PictureFacts | Remark"  # a remark alone: why the picture cannot be used
+Inspect: TypeAlias = "Callable[[Path], Look]"
+
+
+def inspect_picture(path: Path) -> Look:
     """Read one picture in full; never raises for anything that is wrong with the file."""
     header = None
     try:
@@ -56,12 +67,12 @@ def inspect_picture(path: Path) -> PictureFacts:
         digest = _digest(path)
     except ImageError as error:
         message = str(error).removeprefix(f"cannot read picture {' '.join(str(path).split())}: ")
-        return PictureFacts((_problem_kind(path, header), message), header=header)
+        return Remark(_problem_kind(path, header), message)
     except OSError as error:  # it changes while it is looked at
-        return PictureFacts(("picture-unreadable", f"{error.strerror}; check the file"), header=header)
+        return Remark("picture-unreadable", f"{error.strerror}; check the file")
     side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     thumbnail = image.resize(side, Image.Resampling.BOX).tobytes()
-    return PictureFacts(None, tuple(_remarks(path, header)), header, digest, thumbnail)
+    return PictureFacts(tuple(_remarks(path, header)), header, digest, thumbnail)
 
 
 def _digest(path: Path) -> bytes:
@@ -95,30 +106,24 @@ def _problem_kind(path: Path, header: PictureHeader | None) -> str:
         return "picture-unreadable"
 
 
-def _remarks(path: Path, header: PictureHeader) -> Iterator[tuple[str, str]]:
+def _remarks(path: Path, header: PictureHeader) -> Iterator[Remark]:
     if header.animated:
-        yield "picture-animated", f"the {header.format} file has several frames or pages; only the first is used"
+        message = f"the {header.format} file has several frames or pages; only the first is used"
+        yield Remark("picture-animated", message)
     said = Image.registered_extensions().get(path.suffix.lower())
     found = _SAME_FORMAT.get(header.format, header.format)
     if said is not None and _SAME_FORMAT.get(said, said) != found:
-        yield (
-            "picture-suffix",
-            f"named {path.suffix}, but it is {found}; rename it (it is read all the same)",
-        )
+        yield Remark("picture-suffix", f"named {path.suffix}, but it is {found}; rename it (it is read all the same)")
 
 
 def inspect_pictures(
-    paths: Sequence[Path],
-    workers: int,
-    done: Callable[[int], None] = lambda count: None,
-    inspect: Callable[[Path], PictureFacts] = inspect_picture,
-) -> Iterator[tuple[int, PictureFacts]]:
+    paths: Sequence[Path], workers: int, inspect: Inspect = inspect_picture
+) -> Iterator[tuple[int, Look]]:
     """Look at pictures in several processes; yields index and facts in the order in which they are ready.
 
     Args:
         paths: Picture files.
         workers: Number of processes; 0: this one, in which a crash of a decoder ends everything.
-        done: Called with the number of pictures finished since the last call.
         inspect: What is done with each; to be importable by the processes.
 
     Raises:
@@ -127,21 +132,18 @@ def inspect_pictures(
     if workers == 0:
         for index, path in enumerate(paths):
             yield index, inspect(path)
-            done(1)
         return
     chunks = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
     left: list[int] = []
     for indices, facts in _in_processes(paths, chunks, workers, inspect):
         if facts is None:
             left += indices
-            continue
-        yield from zip(indices, facts, strict=True)
-        done(len(indices))
-    if left:
-        yield from _one_by_one(paths, sorted(left), done, inspect)
+        else:
+            yield from zip(indices, facts, strict=True)
+    yield from _one_by_one(paths, sorted(left), inspect)
 
 
-def _inspect_some(inspect: Callable[[Path], PictureFacts], paths: list[Path]) -> list[PictureFacts]:
+def _inspect_some(inspect: Inspect, paths: list[Path]) -> list[Look]:
     return [inspect(path) for path in paths]
 
 
@@ -150,33 +152,29 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _in_processes(paths, chunks: Sequence[range], workers: int, inspect) -> Iterator[tuple[range, list | None]]:
+def _in_processes(
+    paths: Sequence[Path], chunks: Sequence[range], workers: int, inspect: Inspect
+) -> Iterator[tuple[range, list[Look] | None]]:
     """Each chunk with its facts; with None if a process ended before the chunk was finished."""
-    with _pool(max(1, min(workers, len(chunks)))) as pool:
-        waiting = list(reversed(chunks))
-        running: dict = {}
-        broken = False
-        while waiting or running:
-            while waiting and len(running) < 3 * workers and not broken:
-                chunk = waiting.pop()
-                try:
-                    running[pool.submit(_inspect_some, inspect, [paths[index] for index in chunk])] = chunk
-                except BrokenProcessPool:
-                    broken = True
-                    waiting.append(chunk)
-            if broken and not running:
-                yield from ((chunk, None) for chunk in waiting)
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                chunk = running.pop(future)
-                try:
-                    yield chunk, future.result()
-                except BrokenProcessPool:
-                    broken = True
-                    yield chunk, None
+    pool = _pool(max(1, min(workers, len(chunks))))
+    running: dict[Future[list[Look]], range] = {}
+    try:
+        for chunk in chunks:
+            try:
+                running[pool.submit(_inspect_some, inspect, [paths[index] for index in chunk])] = chunk
+            except BrokenProcessPool:
+                yield chunk, None
+        for future in as_completed(list(running)):
+            chunk = running.pop(future)
+            try:
+                yield chunk, future.result()
+            except BrokenProcessPool:
+                yield chunk, None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _one_by_one(paths, indices: Sequence[int], done, inspect) -> Iterator[tuple[int, PictureFacts]]:
+def _one_by_one(paths: Sequence[Path], indices: Sequence[int], inspect: Inspect) -> Iterator[tuple[int, Look]]:
     """After a crash: each picture alone, so that the one to blame is known."""
     crashes = 0
     pool = _pool(1)
@@ -196,9 +194,8 @@ def _one_by_one(paths, indices: Sequence[int], done, inspect) -> Iterator[tuple[
                 message = (
                     "the process that read it ended (a fault in the decoder, or no memory); convert it or leave it out"
                 )
-                facts = PictureFacts(("picture-crash", message))
+                facts = Remark("picture-crash", message)
             yield index, facts
-            done(1)
     finally:
         pool.shutdown()
 

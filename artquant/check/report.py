@@ -49,7 +49,7 @@ def as_text(report: Report, strict: bool = False, examples: int | None = EXAMPLE
 
 
 def _files(files: tuple[FileSummary, ...]) -> list[str]:
-    rows = [("file", "split", "records", "pictures", "scores", "tokens at most")]
+    rows: list[tuple[str, ...]] = [("file", "split", "records", "pictures", "scores", "tokens at most")]
     for file in files:
         scores = "" if file.scores is None else f"{file.scores[0]:g} to {file.scores[1]:g}"
         tokens = "" if file.longest is None else f"{file.longest:,}"

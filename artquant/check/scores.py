@@ -110,15 +110,14 @@ class ScoreChecks:
     def _distribution(self, entry: Entry, record: TrainingRecord) -> Iterator[Finding]:
         if record.level_probs is None or record.gt_score is None:
             return
-        pairs = list(zip(record.level_probs, self.scale.values, strict=True))
-        expectation = sum(prob * value for prob, value in pairs)
+        expectation = float(self.scale.expectation(record.level_probs))
         if abs(expectation - record.gt_score) <= EXPECTATION_TOLERANCE * self.width:
             return
         if self._is_one_hot(record.level_probs, record.gt_score):
             return
         message = (
             f'"level_probs" give {expectation:.3f}, "gt_score" is {record.gt_score:g}; compute the distribution again '
-            "(artquant labels) or correct the score"
+            "(artquant prepare generic does) or correct the score"
         )
         yield entry.finding("distribution", message)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from artquant.check.findings import Finding
-from artquant.config.schema import LevelsConfig, RunConfig
+from artquant.config.schema import RunConfig
 from artquant.data.records import ImageRecord, TrainingRecord
-from artquant.labels.rating_scale import RatingScale
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.texts.prompt import Prompt, get_prompt
 
 Split = Literal["training", "validation", "test", "to score"]
@@ -29,7 +29,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Inputs:
     """Everything that a check looks at."""
 
     name: str  # for the heading
@@ -67,7 +67,7 @@ class Entry:
         return Finding(kind, message, *self.place, picture=self.picture)
 
 
-def plan_from_config(name: str, config: RunConfig) -> Plan:
+def inputs_from_config(name: str, config: RunConfig) -> Inputs:
     """What a run's configuration trains on, scores and evaluates with."""
     merged: dict[tuple, Source] = {}
 
@@ -92,18 +92,19 @@ def plan_from_config(name: str, config: RunConfig) -> Plan:
         add(Source(truth, folder, "test", False))
     scale = RatingScale(config.levels.words, config.levels.weights)
     prompt = get_prompt(config.prompt, config.subject)
-    return Plan(name, tuple(merged.values()), scale, prompt, config.base, config.readout, tuple(_missing_files(config)))
+    return Inputs(
+        name, tuple(merged.values()), scale, prompt, config.base, config.readout, tuple(_missing_files(config))
+    )
 
 
-def plan_from_files(
-    training: Sequence[Path], test: Sequence[Path], images: Path | None, levels: LevelsConfig | None = None
-) -> Plan:
+def inputs_from_files(
+    training: Sequence[Path], test: Sequence[Path], images: Path | None, scale: RatingScale = APDD_SCALE
+) -> Inputs:
     """Training records and lists of held-out pictures, without a configuration."""
-    levels = levels or LevelsConfig()
     sources = [Source(path, images, "training", True) for path in dict.fromkeys(training)]
     sources += [Source(path, images, "test", False) for path in dict.fromkeys(test)]
     name = ", ".join(str(source.path) for source in sources) if len(sources) < 3 else f"{len(sources)} files"
-    return Plan(name, tuple(sources), RatingScale(levels.words, levels.weights), get_prompt("artquant"))
+    return Inputs(name, tuple(sources), scale, get_prompt("artquant"))
 
 
 def _missing_files(config: RunConfig) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from artquant.batches.samples import encode_record
 from artquant.check.findings import Finding
-from artquant.check.sources import Entry, Plan
+from artquant.check.sources import Entry, Inputs
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
@@ -16,18 +16,18 @@ from artquant.readouts import Readout, readout_of
 from artquant.texts.prompt import Prompt
 
 
-def token_checks(plan: Plan) -> TokenChecks:
-    """With the tokenizer of the plan's base model.
+def token_checks(inputs: Inputs) -> TokenChecks:
+    """With the tokenizer of the base model.
 
     Raises:
         ArtQuantError: The model folder cannot be used, or the rating words are not single tokens there.
     """
-    opened = ModelFolder.open(plan.base, alone=True)
+    opened = ModelFolder.open(inputs.base, alone=True)
     config = opened.family.config(opened.path, untested=True)
     processor = opened.family.processor(opened.path, config)
-    readout = readout_of(plan.readout, plan.scale)
+    readout = readout_of(inputs.readout, inputs.scale)
     processor.add_words(readout.new_words)
-    return TokenChecks(processor, plan.prompt, readout.bound(processor, plan.prompt), plan.scale)
+    return TokenChecks(processor, inputs.prompt, readout.bound(processor, inputs.prompt), inputs.scale)
 
 
 class TokenChecks:

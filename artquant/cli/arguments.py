@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from artquant.config.schema import Loading
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:
@@ -18,26 +20,13 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (
-        _demo_data,
-        _init_model,
-        _prepare,
-        _check,
-        _plan,
-        _train,
-        _infer,
-        _score,
-        _describe,
-        _descriptions,
-        _export,
-        _merge,
-        _eval,
-    ):
+    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe)
+    for add in (*making, *running, _descriptions, _export, _eval):
         add(commands)
     return parser
 
 
-def _command(commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     command.set_defaults(module=module)
     return command
@@ -48,113 +37,108 @@ def _config(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
 
 
-def _demo_data(commands) -> None:
+def _demo_data(commands: Commands) -> None:
     command = _command(commands, "demo-data", "data", "draw pictures with scores and descriptions")
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
-    command.add_argument("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
-    command.add_argument("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
-    command.add_argument("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
+    add = command.add_argument
+    add("--out", type=Path, required=True, help="folder to write")
+    add("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
+    add("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
+    add("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
 
 
-def _init_model(commands) -> None:
+def _init_model(commands: Commands) -> None:
     command = _command(commands, "init-model", "data", "write a small base model with random weights")
     _config(command, required=True)
     command.add_argument("--out", type=Path, required=True, help="model folder to write")
 
 
-def _prepare(commands) -> None:
+def _prepare(commands: Commands) -> None:
     command = _command(commands, "prepare", "prepare", "turn published annotation files into training and test files")
-    command.add_argument(
-        "name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md"
-    )
-    command.add_argument("files", nargs="*", type=Path, metavar="FILE", help="annotation files; apdd: or their folder")
-    command.add_argument("--out", type=Path, required=True, help="folder to write, normally dataset/NAME/meta")
+    add = command.add_argument
+    add("name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md")
+    add("files", nargs="*", type=Path, metavar="FILE", help="annotation files; apdd: or their folder")
+    add("--out", type=Path, required=True, help="folder to write, normally dataset/NAME/meta")
     for split in ("train", "validation", "test"):
         help = f"annotation file of the {split} pictures (may be repeated)"
-        command.add_argument(f"--{split}", type=Path, action="append", default=[], metavar="FILE", help=help)
-    command.add_argument("--split", choices=("train", "validation", "test"), help="of the FILEs (default: as they say)")
-    command.add_argument("--test-fraction", type=float, help="share of the pictures held out, where files say no split")
-    command.add_argument("--seed", type=int, default=0, help="of that draw and of the questions (default %(default)s)")
-    command.add_argument("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
-    command.add_argument("--skip-missing", action="store_true", help="leave out pictures that are not there")
-    command.add_argument("--overwrite", action="store_true", help="also replace files that this command did not write")
-    command.add_argument("--encoding", help="of the files (default: UTF-8; CSV that is no UTF-8: Latin-1)")
+        add(f"--{split}", type=Path, action="append", default=[], metavar="FILE", help=help)
+    add("--split", choices=("train", "validation", "test"), help="of the FILEs (default: as they say)")
+    add("--test-fraction", type=float, help="share of the pictures held out, where files say no split")
+    add("--seed", type=int, default=0, help="of that draw and of the questions (default %(default)s)")
+    add("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
+    add("--skip-missing", action="store_true", help="leave out pictures that are not there")
+    add("--overwrite", action="store_true", help="also replace files that this command did not write")
+    add("--encoding", help="of the files (default: UTF-8; CSV that is no UTF-8: Latin-1)")
     _scale(command)
     _columns(command)
 
 
 def _scale(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--range", type=_numbers, metavar="LO,HI", help="lowest and highest score of the data set")
-    command.add_argument(
+    add = command.add_argument
+    add("--range", type=_numbers, metavar="LO,HI", help="lowest and highest score of the data set")
+    add(
         "--levels",
         type=_numbers,
         metavar="V,V,...",
         help="scores of the rating words, best first (default: evenly over the range; apdd: 10,7.5,5,3.5,1)",
     )
-    command.add_argument("--words", type=_names, metavar="W,W,...", help="rating words (default excellent, ..., bad)")
+    add("--words", type=_names, metavar="W,W,...", help="rating words (default excellent, ..., bad)")
     fit = command.add_mutually_exclusive_group()
     fit.add_argument("--rescale", action="store_true", help="map the range linearly onto that of the levels")
     fit.add_argument("--clamp", action="store_true", help="move scores outside the levels to the nearest end")
-    command.add_argument(
-        "--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ..."
-    )
-    command.add_argument("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
-    command.add_argument("--subject", default="painting", help="noun in questions and answers (default %(default)s)")
+    add("--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ...")
+    add("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
+    add("--subject", default="painting", help="noun in questions and answers (default %(default)s)")
 
 
 def _columns(command: argparse.ArgumentParser) -> None:
-    columns = command.add_argument_group("columns (CSV) or keys (JSON)")
+    add = command.add_argument_group("columns (CSV) or keys (JSON)").add_argument
     for name in ("image", "score", "std", "comment", "split"):
-        columns.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
-    columns.add_argument("--attribute-columns", type=_names, metavar="A,B,...", help="columns of attribute scores")
-    columns.add_argument(
-        "--category-columns", type=_names, metavar="KIND=A,...", help="columns of form, style, subject, ..."
-    )
-    columns.add_argument(
-        "--vote-columns", type=_names, metavar="A,B,...", help="columns that count votes, lowest first"
-    )
-    columns.add_argument(
-        "--vote-values", type=_numbers, metavar="V,V,...", help="their values (default: evenly over the range)"
-    )
-    columns.add_argument("--image-suffix", metavar="TEXT", help="added to image names (ava: .jpg)")
+        add(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
+    add("--attribute-columns", type=_names, metavar="A,B,...", help="columns of attribute scores")
+    add("--category-columns", type=_names, metavar="KIND=A,...", help="columns of form, style, subject, ...")
+    add("--vote-columns", type=_names, metavar="A,B,...", help="columns that count votes, lowest first")
+    add("--vote-values", type=_numbers, metavar="V,V,...", help="their values (default: evenly over the range)")
+    add("--image-suffix", metavar="TEXT", help="added to image names (ava: .jpg)")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def _check(commands) -> None:
+def _check(commands: Commands) -> None:
     command = _command(commands, "check", "check", "look for broken records and pictures before a run")
-    command.add_argument("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
-    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-    command.add_argument("--records", type=Path, action="append", default=[], help="training records (repeatable)")
-    command.add_argument("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
-    command.add_argument("--images", type=Path, help="folder of the pictures (default: the records file's)")
-    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
-    command.add_argument("--workers", type=int, help="processes that read pictures (default: one per core)")
-    command.add_argument("--no-pictures", action="store_true", help="do not open the pictures")
-    command.add_argument("--no-duplicates", action="store_true", help="do not look for copies among the pictures")
-    command.add_argument(
+    add = command.add_argument
+    add("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
+    add("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    add("--records", type=Path, action="append", default=[], help="training records (repeatable)")
+    add("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
+    add("--images", type=Path, help="folder of the pictures (default: the records file's)")
+    add("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+    add("--workers", type=int, help="processes that read pictures (default: one per core)")
+    add("--no-pictures", action="store_true", help="do not open the pictures")
+    add("--no-duplicates", action="store_true", help="do not look for copies among the pictures")
+    add(
         "--small-side",
         type=int,
         metavar="PIXELS",
         help="warn if a picture's longer side is less (default: half of what the base model sees; 0: never)",
     )
-    command.add_argument("--strict", action="store_true", help="warnings count as errors in the exit status")
-    command.add_argument("--all", action="store_true", help="show every finding, not five of a kind")
-    command.add_argument("--json", action="store_true", help="print everything as JSON instead of a summary")
+    add("--strict", action="store_true", help="warnings count as errors in the exit status")
+    add("--all", action="store_true", help="show every finding, not five of a kind")
+    add("--json", action="store_true", help="print everything as JSON instead of a summary")
 
 
-def _plan(commands) -> None:
+def _plan(commands: Commands) -> None:
     command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
+    add = command.add_argument
     _config(command, required=True)
-    command.add_argument("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
-    command.add_argument("--memory", required=True, metavar="SIZE", help="of each GPU, such as 24GiB")
-    command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
-    command.add_argument("--length", type=int, help="positions of the longest sample (default: max_length)")
-    command.add_argument("--learned", type=int, help="of its positions (default: all but picture and prompt)")
-    command.add_argument("--json", action="store_true", help="as JSON, sizes in bytes")
+    add("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
+    add("--memory", required=True, metavar="SIZE", help="of each GPU, such as 24GiB")
+    add("--stage", action="append", default=[], help="only this stage (may be repeated)")
+    add("--length", type=int, help="positions of the longest sample (default: max_length)")
+    add("--learned", type=int, help="of its positions (default: all but picture and prompt)")
+    add("--json", action="store_true", help="as JSON, sizes in bytes")
 
 
 def _train(commands) -> None:
@@ -248,29 +232,19 @@ def _describe(commands) -> None:
     command.add_argument("--max-new-tokens", type=int, default=512, help="longest description (default %(default)s)")
 
 
-def _descriptions(commands) -> None:
-    command = _command(commands, "descriptions", "descriptions", "split, join, count and check descriptions")
+def _descriptions(commands: Commands) -> None:
+    command = _command(commands, "descriptions", "descriptions", "split and check descriptions")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
-    separator = 'what stands between the parts; \\n and \\t are newline and tab (default "%(default)s")'
 
     split = actions.add_parser("split", help="structured records to descriptions_level_{1,2,3}.json")
     split.add_argument("structured", type=Path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
     split.add_argument("--out", type=Path, required=True, help="folder to write")
-    split.add_argument("--separator", default=" ", help=separator)
+    split.add_argument(
+        "--separator", default=" ", help='between the parts; \\n and \\t are newline and tab (default "%(default)s")'
+    )
     split.add_argument("--seed", type=int, default=0, help="of the draw of the questions (default %(default)s)")
     split.add_argument("--subject", default="painting", help="the noun in the questions (default %(default)s)")
     split.add_argument("--questions", type=Path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
-
-    join = actions.add_parser("join", help="level files to structured records")
-    join.add_argument("levels", nargs="+", type=Path, metavar="LEVEL", help="files of level 1, 2 and 3 in this order")
-    join.add_argument("--out", type=Path, required=True, help="file to write (.jsonl: JSON lines)")
-    join.add_argument("--separator", default=" ", help=separator)
-
-    stats = actions.add_parser("stats", help="lengths, duplicates, empty texts")
-    stats.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
-    stats.add_argument("--model", type=Path, metavar="DIR", help="count tokens with this model folder's tokenizer")
-    stats.add_argument("--max-length", type=int, metavar="TOKENS", help="also the share of texts longer than this")
-    stats.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     leaks = actions.add_parser("leaks", help="texts that give the score away; exit status 1 if there are any")
     leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
@@ -278,46 +252,36 @@ def _descriptions(commands) -> None:
     leaks.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _export(commands) -> None:
+def _export(commands: Commands) -> None:
     command = _command(commands, "export", "export", "write a trained model in another form")
-    _exported(command)
-    command.add_argument(
+    add = command.add_argument
+    add("model", type=Path, metavar="DIR", help="model folder")
+    add("--out", type=Path, required=True, help="folder to write")
+    add(
         "--to",
         choices=("merged", "lora", "full"),
         required=True,
         help="merged: one model of ours; lora, full: as published, for the published code",
     )
-    command.add_argument("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
+    add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
+    add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
+    add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
+    add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
 
 
-def _merge(commands) -> None:
-    command = _command(commands, "merge", "export", "merge a LoRA run into its base: one model")
-    _exported(command)
-    command.set_defaults(format=None)
-
-
-def _exported(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, metavar="DIR", help="model folder")
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
-    command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
-    command.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)"
-    )
-
-
-def _eval(commands) -> None:
+def _eval(commands: Commands) -> None:
     command = _command(commands, "eval", "evaluate", "compare predictions with human scores")
+    add = command.add_argument
     _config(command, required=False)
-    command.add_argument("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
-    command.add_argument("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
-    command.add_argument("--out", type=Path, help="folder for metrics.json and plots")
-    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
-    command.add_argument("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores")
-    command.add_argument("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
-    command.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
-    command.add_argument("--logistic", action="store_true", help="also after the four-parameter logistic fit")
-    command.add_argument("--allow-missing", action="store_true", help="pictures without a prediction are left out")
-    command.add_argument("--allow-extra", action="store_true", help="predictions without a truth are left out")
-    command.add_argument("--no-plot", action="store_true", help="no scatter plots")
-    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
+    add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
+    add("--out", type=Path, help="folder for metrics.json and plots")
+    add("--weights", type=_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
+    add("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores (default: of the configuration)")
+    add("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
+    add("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    add("--logistic", action="store_true", help="also after the four-parameter logistic fit")
+    add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
+    add("--allow-extra", action="store_true", help="predictions without a truth are left out")
+    add("--no-plot", action="store_true", help="no scatter plots")
+    add("--json", action="store_true", help="print JSON instead of a table")

@@ -6,8 +6,12 @@ import argparse
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from artquant.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    from artquant.check.sources import Inputs
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         coarse_side=arguments.small_side,
         progress=not arguments.quiet,
     )
-    report = run_check(_plan(arguments), options)
+    report = run_check(_inputs(arguments), options)
     if arguments.json:
         print(json.dumps(as_dict(report, arguments.strict), indent=1))
     else:
@@ -40,10 +44,10 @@ def _workers(wanted: int | None) -> int:
     return wanted
 
 
-def _plan(arguments: argparse.Namespace):
-    from artquant.check.sources import plan_from_config, plan_from_files
+def _inputs(arguments: argparse.Namespace) -> Inputs:
+    from artquant.check.sources import inputs_from_config, inputs_from_files
     from artquant.config.load import load_config
-    from artquant.config.schema import LevelsConfig
+    from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale
 
     listed = [*arguments.records, *arguments.test]
     if (arguments.config is None) == (not listed):
@@ -52,6 +56,6 @@ def _plan(arguments: argparse.Namespace):
         for name in ("images", "weights"):
             if vars(arguments)[name] is not None:
                 raise ArtQuantError(f"--{name} goes with --records and --test; the configuration says it by itself")
-        return plan_from_config(str(arguments.config), load_config(arguments.config, arguments.overrides))
-    levels = LevelsConfig() if arguments.weights is None else LevelsConfig(weights=tuple(arguments.weights))
-    return plan_from_files(arguments.records, arguments.test, arguments.images, levels)
+        return inputs_from_config(str(arguments.config), load_config(arguments.config, arguments.overrides))
+    scale = APDD_SCALE if arguments.weights is None else RatingScale(RATING_WORDS, tuple(arguments.weights))
+    return inputs_from_files(arguments.records, arguments.test, arguments.images, scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
         progress=not arguments.quiet,
     )
     words = ", ".join(f"{count} {word}" for word, count in summary.words.items())
-    drawn = "was complete already" if summary.complete_before else f"{summary.drawn} drawn"
+    drawn = f"{summary.drawn} drawn" if summary.drawn else "was complete already"
     print(f"{summary.out}: {summary.training} training and {summary.test} test pictures ({drawn}): {words}")
     return 0
 
@@ -31,14 +32,14 @@ def _init_model(arguments: argparse.Namespace) -> int:
     from transformers.utils.logging import disable_progress_bar
 
     from artquant.config.load import load_config, read_key
-    from artquant.config.schema import LevelsConfig
+    from artquant.labels.rating_scale import RATING_WORDS
     from artquant.models.families import DEFAULT, family_of
 
     model_type = read_key(arguments.config, arguments.overrides, "model_type")
     family = family_of(DEFAULT if model_type is None else str(model_type))
-    config = load_config(arguments.config, arguments.overrides, family.TinySettings)
+    config: Any = load_config(arguments.config, arguments.overrides, family.TinySettings)
     disable_progress_bar()  # of writing
-    model = family.write_tiny(config, arguments.out, LevelsConfig().words)
+    model = family.write_tiny(config, arguments.out, RATING_WORDS)
     tokens = model.get_input_embeddings().num_embeddings
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {tokens} tokens")
     return 0

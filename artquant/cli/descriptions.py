@@ -1,22 +1,25 @@
-"""`artquant descriptions split|join|stats|leaks`."""
+"""`artquant descriptions split|leaks`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artquant.texts.descriptions import LevelsReport
 
 EXCERPT = 30  # characters shown on either side of a leak
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands on descriptions; status 1 where leaks are found."""
-    actions = {"split": _split, "join": _join, "stats": _stats, "leaks": _leaks}
-    return actions[arguments.action](arguments)
+    return _split(arguments) if arguments.action == "split" else _leaks(arguments)
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from artquant.texts.description_levels import split_descriptions
+    from artquant.texts.descriptions import split_descriptions
     from artquant.texts.questions import read_questions
 
     report = split_descriptions(
@@ -31,15 +34,7 @@ def _split(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _join(arguments: argparse.Namespace) -> int:
-    from artquant.texts.description_levels import join_descriptions
-
-    report = join_descriptions(arguments.levels, arguments.out, _unescaped(arguments.separator))
-    print(f"{arguments.out}: {_levels(report)}")
-    return 0
-
-
-def _levels(report) -> str:
+def _levels(report: LevelsReport) -> str:
     names = {1: "perception", 2: "cognition", 3: "emotion"}
     levels = [
         f"{count} of level {level}"
@@ -51,45 +46,6 @@ def _levels(report) -> str:
 
 def _unescaped(separator: str) -> str:
     return separator.replace("\\n", "\n").replace("\\t", "\t")
-
-
-def _stats(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from artquant.texts.description_stats import text_statistics
-
-    count_tokens = _token_counter(arguments.model) if arguments.model else None
-    rows = {}
-    for path in arguments.files:
-        texts = [text for _, _, _, text in _texts(path)]
-        rows[str(path)] = text_statistics(texts, count_tokens, arguments.max_length)
-    if arguments.json:
-        print(json.dumps({path: asdict(row) for path, row in rows.items()}, indent=1, ensure_ascii=False))
-        return 0
-    for path, row in rows.items():
-        print(f"{path}: {row.count} texts, {row.empty} empty, {row.duplicates} duplicates")
-        print(f"  {'':10} {'min':>7} {'median':>8} {'mean':>8} {'95 %':>8} {'max':>7}")
-        for name, lengths in (("words", row.words), ("characters", row.characters), ("tokens", row.tokens)):
-            if lengths is not None:
-                print(
-                    f"  {name:10} {lengths.min:7d} {lengths.median:8.1f} {lengths.mean:8.1f} {lengths.p95:8.1f} "
-                    f"{lengths.max:7d}"
-                )
-        if row.over_max_length is not None:
-            print(f"  {row.over_max_length:.2%} over {arguments.max_length} tokens")
-    return 0
-
-
-def _token_counter(model: Path):
-    from artquant.errors import ArtQuantError
-    from artquant.models.mplug_owl2 import MPLUGOwl2Processor
-
-    try:
-        processor = MPLUGOwl2Processor.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ArtQuantError(f"{model}: the tokenizer cannot be loaded: {reason}; name a model folder") from None
-    return lambda text: len(processor.tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def _leaks(arguments: argparse.Namespace) -> int:
@@ -118,15 +74,12 @@ def _leaks(arguments: argparse.Namespace) -> int:
 def _texts(path: Path) -> list[tuple[int, str, str, str]]:
     """Record number, id, part and text of every description in a file."""
     from artquant.errors import ArtQuantError
-    from artquant.texts.description_levels import read_items
+    from artquant.files.json_stream import iterate_records
     from artquant.texts.descriptions import description_texts
 
     found = []
-    for number, item in enumerate(read_items(path), start=1):
-        try:
-            texts = description_texts(item)
-        except ArtQuantError as error:
-            raise ArtQuantError(f"{path} record {number}: {error}") from None
+    for number, (source, item) in enumerate(iterate_records(path), start=1):
+        texts = description_texts(item, source)
         identity = str(item.get("id") or item.get("image") or number)
         found += [(number, identity, part, text) for part, text in texts]
     if not found:

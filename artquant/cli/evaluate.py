@@ -5,63 +5,77 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RATING_WORDS, RatingScale
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate pairs of predictions and truth, given or those of a run's configuration."""
     from artquant.evaluate.report import as_record, format_table, run_evaluation
 
-    pairs, out, bootstrap, logistic, weights = _settings(arguments)
+    settings = _settings(arguments)
     evaluations = run_evaluation(
-        pairs,
-        out,
-        weights=weights,
-        logistic=logistic,
+        **settings,
         allow_missing=arguments.allow_missing,
         allow_extra=arguments.allow_extra,
-        score_range=_range(arguments.score_range),
-        bootstrap=bootstrap,
         seed=arguments.seed,
-        plot=out is not None and not arguments.no_plot,
+        plot=not arguments.no_plot,
     )
     if arguments.json:
         print(json.dumps([as_record(evaluation) for evaluation in evaluations], indent=1))
     else:
         print(format_table(evaluations))
-        if out is not None:
-            print(f"written to {out}")
+        if settings["out"] is not None:
+            print(f"written to {settings['out']}")
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is evaluated and how: from the configuration where there is one, the command line first."""
+    if len(arguments.predictions) != len(arguments.truth):
+        raise ArtQuantError(
+            f"give as many --truth as --predictions: {len(arguments.truth)} and {len(arguments.predictions)}"
+        )
+    settings: dict[str, Any] = {
+        "pairs": list(zip(arguments.predictions, arguments.truth, strict=True)),
+        "out": arguments.out,
+        "score_range": _range(arguments.score_range),
+        "bootstrap": 1000 if arguments.bootstrap is None else arguments.bootstrap,
+        "logistic": arguments.logistic,
+    }
+    words: tuple[str, ...] = RATING_WORDS
+    if arguments.config is not None:
+        words = _add_configured(settings, arguments)
+    if not settings["pairs"]:
+        raise ArtQuantError("give --config, or --predictions and --truth")
+    if arguments.weights is not None:
+        settings["scale"] = RatingScale(words, tuple(arguments.weights))
+    return settings
+
+
+def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Add to the settings what the configuration says and the command line does not; its rating words."""
+    from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
+
+    config = load_config(arguments.config, arguments.overrides)
+    folder, levels = run_folder(config), RatingScale(config.levels.words, config.levels.weights)
+    settings["pairs"] = settings["pairs"] or [
+        (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
+    ]
+    settings["out"] = arguments.out or folder / EVALUATION
+    settings["score_range"] = settings["score_range"] or (levels.low, levels.high)
+    settings["logistic"] = arguments.logistic or config.evaluate.logistic
+    if arguments.bootstrap is None:
+        settings["bootstrap"] = config.evaluate.bootstrap
+    return levels.words
 
 
 def _range(values: list[float] | None) -> tuple[float, float] | None:
     if values is None:
         return None
-    if len(values) != 2 or values[0] >= values[1]:
+    if len(values) != 2 or not values[0] < values[1]:
         raise ArtQuantError(f"--score-range takes two rising numbers, got {values}")
     return values[0], values[1]
-
-
-def _settings(arguments: argparse.Namespace):
-    pairs = list(zip(arguments.predictions, arguments.truth, strict=False))
-    if len(arguments.predictions) != len(arguments.truth):
-        raise ArtQuantError(
-            f"give as many --truth as --predictions: {len(arguments.truth)} and {len(arguments.predictions)}"
-        )
-    bootstrap = 1000 if arguments.bootstrap is None else arguments.bootstrap
-    if arguments.config is None:
-        if not pairs:
-            raise ArtQuantError("give --config, or --predictions and --truth")
-        return pairs, arguments.out, bootstrap, arguments.logistic, arguments.weights
-    from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
-
-    config = load_config(arguments.config, arguments.overrides)
-    folder = run_folder(config)
-    pairs = pairs or [(folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))]
-    if arguments.bootstrap is None:
-        bootstrap = config.evaluate.bootstrap
-    logistic = arguments.logistic or config.evaluate.logistic
-    weights = arguments.weights or dict(zip(config.levels.words, config.levels.weights, strict=True))
-    return pairs, arguments.out or folder / EVALUATION, bootstrap, logistic, weights

@@ -1,4 +1,4 @@
-"""`artquant export` and `artquant merge`: a trained model in another form."""
+"""`artquant export`: a trained model in another form."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.models.whole import DTYPES
 
     disable_progress_bar()
-    form = "merged" if arguments.command == "merge" else arguments.to
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
     folder = ModelFolder.open(
-        arguments.model, arguments.base, allow_other_base=arguments.allow_other_base, alone=form == "lora"
+        arguments.model, arguments.base, allow_other_base=arguments.allow_other_base, alone=arguments.to == "lora"
     )
-    written = export_model(folder, form, arguments.out, dtype, arguments.format)
+    written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format)
     width = max(len(file.name) for file in written)
     for file in written:
         print(f"{file.name.ljust(width)}  {_size(file.size):>10}")
-    print(f"{arguments.out}: {form} form, {_size(sum(file.size for file in written))}")
-    if form != "merged":
+    print(f"{arguments.out}: {arguments.to} form, {_size(sum(file.size for file in written))}")
+    if arguments.to != "merged":
         print("the published code asks with its own prompts: scores may differ from those of the model's own")
     return 0
 

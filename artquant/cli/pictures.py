@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading
 from artquant.data.images import ImageError, load_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from artquant.infer.scorer import Score, Scorer
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
-def _score(scorer, path, image, arguments: argparse.Namespace) -> None:
+def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:
     from artquant.infer.score_files import as_record
 
     [result] = scorer([image], attributes=arguments.attribute)
@@ -57,12 +64,12 @@ def _score(scorer, path, image, arguments: argparse.Namespace) -> None:
     sys.stdout.flush()
 
 
-def _line(result, what: str) -> str:
+def _line(result: Score, what: str) -> str:
     words = "  ".join(f"{word} {share:.2f}" for word, share in result.probs.items())
     return f"{result.score:6.3f} +- {result.std:.3f}  {what}  ({words})"
 
 
-def _describe(scorer, path, image, arguments: argparse.Namespace) -> None:
+def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:
     [text] = scorer.describe([image], arguments.level, arguments.max_new_tokens)
     if arguments.json:
         print(json.dumps({"image": str(path), "level": arguments.level, "description": text}), flush=True)

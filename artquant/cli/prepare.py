@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
+    from artquant.prepare.annotation import Split
     from artquant.prepare.columns import Columns
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Import annotation files into a prepared folder and print what a configuration says about it."""
     from artquant.labels.rating_scale import RATING_WORDS
+    from artquant.prepare.annotation import SPLITS
     from artquant.prepare.importers import IMPORTERS
     from artquant.prepare.prepare import Settings, prepare
 
@@ -44,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
     )
-    named = {"train": arguments.train, "validation": arguments.validation, "test": arguments.test}
-    files = [(path, split) for split, paths in named.items() for path in paths]
+    files: list[tuple[Path, Split | None]] = [(path, split) for split in SPLITS for path in vars(arguments)[split]]
     files += [(path, arguments.split) for path in arguments.files]
     card = prepare(arguments.name, files, arguments.out, settings, arguments.command_line)
     print("\n".join(_summary(card, arguments.out)))
@@ -105,7 +106,8 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     """The lines of a configuration that go with the prepared folder."""
     import yaml
 
-    from artquant.config.schema import LevelsConfig, RunConfig
+    from artquant.config.schema import RunConfig
+    from artquant.labels.rating_scale import APDD_SCALE
 
     def flow(value: Any) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
@@ -113,9 +115,9 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     def entry(name: str) -> dict[str, str]:
         return {"records": str(out / name), "images": str(images)}
 
-    scale, files, levels = card["scale"], card["files"], LevelsConfig()
+    scale, files = card["scale"], card["files"]
     lines = ["In a configuration (then: artquant check CONFIG.yaml):"]
-    if tuple(scale["words"]) != levels.words or tuple(scale["values"]) != levels.weights:
+    if (tuple(scale["words"]), tuple(scale["values"])) != (APDD_SCALE.words, APDD_SCALE.values):
         lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
     if card["subject"] != RunConfig.subject:
         lines.append("  " + flow({"subject": card["subject"]})[1:-1])

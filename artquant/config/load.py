@@ -114,7 +114,7 @@ def save_config(config: Any, path: Path | str) -> None:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, except that a key that is there twice is an error."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Checked here, before merge keys (<<) are expanded into keys that may well be there twice.
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()

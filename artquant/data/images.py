@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -290,14 +290,11 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split()) or type(text).__name__
 
 
-def _without_size_warning(name: str | None) -> AbstractContextManager[object]:
-    if name not in _WARNS_IN_DECODER:
-        return nullcontext()
-    return _ignore_size_warning()
-
-
 @contextmanager
-def _ignore_size_warning() -> Iterator[None]:
+def _without_size_warning(name: str | None) -> Iterator[None]:
+    if name not in _WARNS_IN_DECODER:
+        yield
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import overload
 
 import numpy as np
 
-from artquant.data.records import MissingPictures, RecordError, TrainingRecord, parse_training_record
+from artquant.data.fields import RecordError
+from artquant.data.records import MissingPictures, TrainingRecord, parse_training_record
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
 
@@ -32,7 +34,7 @@ class RecordColumns:
     score: np.ndarray  # [N] float64, NaN: none
     std: np.ndarray  # [N] float64, of the score; NaN: none
     level_probs: np.ndarray  # [N, K] float64, rows of NaN: none
-    scores: np.ndarray  # [N] bool: a score record; otherwise a description
+    is_scored: np.ndarray  # [N] bool: a score record; otherwise a description
     text_bytes: np.ndarray  # [N] int32, question and answer in UTF-8
     pictures: np.ndarray  # [N] int64, the same number for the same picture: eight bytes of a hash of its path
     attribute: np.ndarray  # [N] int32, place in `attributes`; -1: none
@@ -45,7 +47,7 @@ class RecordColumns:
     @classmethod
     def of(cls, records: Iterable[TrainingRecord], number_of_levels: int) -> RecordColumns:
         """The columns of records as they come."""
-        score, std, probs, scores, text_bytes, attribute = [], [], [], [], [], []
+        score, std, probs, scored, text_bytes, attribute = [], [], [], [], [], []
         pictures = bytearray()
         first: dict[tuple[str, str | None, str], int] = {}
         attributes: dict[str, int] = {}
@@ -54,18 +56,18 @@ class RecordColumns:
             score.append(np.nan if record.gt_score is None else record.gt_score)
             std.append(np.nan if record.std is None else record.std)
             probs.append(record.level_probs or nothing)
-            scores.append(record.task == "score")
+            scored.append(record.task == "score")
             text_bytes.append(len(record.question.encode()) + len(record.answer.encode()))
             pictures += hashlib.blake2b(os.fsencode(record.image), digest_size=8).digest()
-            known = record.attribute is not None
-            attribute.append(attributes.setdefault(record.attribute, len(attributes)) if known else -1)
+            name = record.attribute
+            attribute.append(-1 if name is None else attributes.setdefault(name, len(attributes)))
             if len(first) < _REPRESENTATIVES:
                 first.setdefault((record.task, record.attribute, record.question), index)
         return cls(
             score=np.array(score, dtype=np.float64),
             std=np.array(std, dtype=np.float64),
             level_probs=np.array(probs, dtype=np.float64).reshape(-1, number_of_levels),
-            scores=np.array(scores, dtype=bool),
+            is_scored=np.array(scored, dtype=bool),
             text_bytes=np.array(text_bytes, dtype=np.int32),
             pictures=np.frombuffer(bytes(pictures), dtype=np.int64),
             attribute=np.array(attribute, dtype=np.int32),
@@ -83,7 +85,7 @@ class RecordColumns:
             score=np.concatenate([part.score for part in parts]),
             std=np.concatenate([part.std for part in parts]),
             level_probs=np.concatenate([part.level_probs for part in parts]),
-            scores=np.concatenate([part.scores for part in parts]),
+            is_scored=np.concatenate([part.is_scored for part in parts]),
             text_bytes=np.concatenate([part.text_bytes for part in parts]),
             pictures=np.concatenate([part.pictures for part in parts]),
             attribute=np.concatenate([there[part.attribute] for there, part in zip(places, parts, strict=True)]),
@@ -94,12 +96,36 @@ class RecordColumns:
         )
 
 
-class RecordFile(Sequence[TrainingRecord]):
+class _Records(Sequence[TrainingRecord]):
+    """A sequence whose records are read when they are asked for."""
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainingRecord]: ...
+    def __getitem__(self, index: int | slice) -> TrainingRecord | list[TrainingRecord]:
+        """One record, or a list of them.
+
+        Raises:
+            RecordError: The file was changed since it was opened.
+        """
+        if isinstance(index, slice):
+            return [self._at(place) for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._at(index % len(self))
+
+    def _at(self, index: int) -> TrainingRecord:
+        raise NotImplementedError
+
+
+class RecordFile(_Records):
     """The training records of a JSON list or JSON lines, checked once when it is opened and read when asked for.
 
     Args:
-        path, image_folder, number_of_levels, score_range: as in `artquant.data.records.read_training_records`.
-        check_images: also see that every picture is there.
+        path: The file.
+        image_folder, number_of_levels, score_range: As in `artquant.data.records.parse_training_record`.
+        check_images: Also see that every picture is there.
 
     Raises:
         ArtQuantError: The file does not hold valid records with ids of their own, or pictures are missing.
@@ -112,81 +138,65 @@ class RecordFile(Sequence[TrainingRecord]):
         number_of_levels: int = 5,
         score_range: tuple[float, float] | None = None,
         check_images: bool = False,
-    ):
+    ) -> None:
         self.path = Path(path)
         self._image_folder = Path(image_folder)
         self._number_of_levels = number_of_levels
         self._score_range = score_range
-        self._spans: list[tuple[int, int]] | np.ndarray = []
+        self._spans = array("q")  # first byte and end of each record, one after the other
         before = _state(self.path) if self.path.exists() else None
         missing = MissingPictures() if check_images else None
         self.columns = RecordColumns.of(self._opened(missing), number_of_levels)
-        self._spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
         self._state = _state(self.path)
         self._check_unchanged(before)
         if not len(self):
-            raise RecordError(f"{self.path}: the list of records is empty; check that this is the right file")
+            raise RecordError(f"{self.path}: holds no records; check that this is the right file")
         if missing is not None:
             missing.refuse(len(self))
 
     def _opened(self, missing: MissingPictures | None) -> Iterator[TrainingRecord]:
         # Eight bytes of a hash stand for an id; where two agree the ids themselves are compared.
-        numbers: dict[bytes, int] = {}
-        for number, (start, end, item) in enumerate(iterate_json(self.path), start=1):
-            record = self._parsed(item, number)
-            first = numbers.setdefault(hashlib.blake2b(record.id.encode(), digest_size=8).digest(), number)
-            if first != number and self._id_at(first) == record.id:
+        places: dict[bytes, int] = {}
+        for index, (start, end, item) in enumerate(iterate_json(self.path)):
+            record = self._parsed(item, index)
+            first = places.setdefault(hashlib.blake2b(record.id.encode(), digest_size=8).digest(), index)
+            if first != index and self._read(first).id == record.id:
                 raise RecordError(
-                    f"{record.source} (id {record.id!r}): the same id as record {first}; give each its own"
+                    f"{record.source} (id {record.id!r}): the same id as record {first + 1}; give each its own"
                 )
             if missing is not None:
                 missing.note(record)
-            self._spans.append((start, end))
+            self._spans.extend((start, end))
             yield record
 
-    def _parsed(self, item: object, number: int) -> TrainingRecord:
-        source = f"{self.path} record {number}"
-        return parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
-
-    def _id_at(self, number: int) -> str:
-        return self._read(number - 1).id
+    def _parsed(self, item: object, index: int) -> TrainingRecord:
+        source = f"{self.path} record {index + 1}"
+        parsed = parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
+        return parsed.valid()
 
     def _read(self, index: int) -> TrainingRecord:
-        start, end = self._spans[index]
+        start, end = self._spans[2 * index : 2 * index + 2]
         with self.path.open("rb") as stream:
             stream.seek(start)
-            text = stream.read(int(end) - int(start)).decode("utf-8")
-        return self._parsed(parse_json(text, self.path), index + 1)
+            text = stream.read(end - start).decode("utf-8")
+        return self._parsed(parse_json(text, self.path), index)
 
     def _check_unchanged(self, state: tuple[int, int] | None) -> None:
         if state != self._state:
             raise RecordError(f"{self.path}: was changed while it was in use; start the command again")
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._spans) // 2
 
-    @overload
-    def __getitem__(self, index: int) -> TrainingRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[TrainingRecord]: ...
-    def __getitem__(self, index):
-        """One record, or a list of them.
-
-        Raises:
-            RecordError: the file was changed since it was opened.
-        """
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
+    def _at(self, index: int) -> TrainingRecord:
         self._check_unchanged(_state(self.path))
-        return self._read(index % len(self))
+        return self._read(index)
 
 
-class RecordSets(Sequence[TrainingRecord]):
+class RecordSets(_Records):
     """Several sets of records as one, one after the other."""
 
-    def __init__(self, parts: Sequence[RecordFile]):
+    def __init__(self, parts: Sequence[RecordFile]) -> None:
         self.parts = list(parts)
         self.columns = RecordColumns.joined([part.columns for part in parts])
         self._starts = [0, *accumulate(len(part) for part in parts)]
@@ -194,12 +204,7 @@ class RecordSets(Sequence[TrainingRecord]):
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def _at(self, index: int) -> TrainingRecord:
         part = bisect_right(self._starts, index) - 1
         return self.parts[part][index - self._starts[part]]
 

@@ -1,7 +1,8 @@
 """The record contract: what a training file and a list of pictures hold, checked as they are read.
 
 A record that is not as described is refused with the file, the record's number (counted from 1) and its id; nothing is
-repaired or left out. Records name pictures but do not open them: see :func:`check_images_exist`.
+repaired or left out. All its faults are known: reading names the first, `artquant check` lists them. Records name
+pictures but do not open them: see :func:`check_images_exist`.
 """
 
 from __future__ import annotations
@@ -9,25 +10,22 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
+from artquant.data.fields import Fault, Fields, RecordError, kind_of
 from artquant.data.images import list_pictures
-from artquant.errors import ArtQuantError
-from artquant.files.json_files import parse_json, parse_json_lines, read_text
+from artquant.files.json_stream import iterate_records
 
 IMAGE_TOKEN = "<|image|>"
 TASKS = ("score", "description")
 LEVEL_PROBS_TOLERANCE = 1e-3  # published files round the probabilities
 
 _IMAGE_TOKEN_WITH_NEWLINES = re.compile(r"\n?" + re.escape(IMAGE_TOKEN) + r"\n?")
-_REQUIRED = object()
-
-
-class RecordError(ArtQuantError):
-    """A record that is not as the contract says; the message names file, record number and id."""
+Task = Literal["score", "description"]
+Record = TypeVar("Record", "TrainingRecord", "ImageRecord")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class TrainingRecord:
 
     id: str  # unique within its file
     image: Path  # within the image folder, or absolute
-    task: Literal["score", "description"]
+    task: Task
     question: str  # without the image token
     answer: str
     gt_score: float | None  # mean human score, on the data set's scale
@@ -58,30 +56,25 @@ class ImageRecord:
     source: str
 
 
-def read_training_records(
-    path: Path | str,
-    image_folder: Path | str,
-    number_of_levels: int | None = 5,
-    score_range: tuple[float, float] | None = None,
-) -> list[TrainingRecord]:
-    """Read a JSON list of training records in the published form (DeQA-Score's and ArtQuant's).
+@dataclass(frozen=True)
+class Parsed(Generic[Record]):
+    """What one value of a file was found to be."""
 
-    Args:
-        path: The JSON file.
-        image_folder: What relative picture names are relative to.
-        number_of_levels: How many entries ``level_probs`` must have; None does not check.
-        score_range: Lowest and highest ``gt_score`` allowed, inclusive; None does not check.
+    record: Record | None  # None: it has faults
+    faults: tuple[Fault, ...]
+    name: str  # "file.json record 17 (id 'a')"
+    id: str | None  # that counts for being unique, of a record with other faults too
+    image: Path | None  # its picture, as far as it can be told
 
-    Raises:
-        ArtQuantError: The file is not a JSON list of valid records.
-    """
-    path = Path(path)
-    records = [
-        _training_record(_Fields(item, f"{path} record {number}"), Path(image_folder), number_of_levels, score_range)
-        for number, item in enumerate(_json_list(read_text(path), path), start=1)
-    ]
-    _check_unique(records)
-    return records
+    def valid(self) -> Record:
+        """The record.
+
+        Raises:
+            RecordError: Its first fault.
+        """
+        if self.record is None:
+            raise RecordError(f"{self.name}: {self.faults[0].message}")
+        return self.record
 
 
 def read_image_records(
@@ -96,7 +89,7 @@ def read_image_records(
         path: The file or folder. A file whose text starts with ``[`` is a JSON list, any other JSON lines.
         image_folder: What relative picture names are relative to; None is the folder that the file is in. Not used
             when ``path`` is a folder.
-        score_range: As in :func:`read_training_records`.
+        score_range: As in :func:`parse_training_record`.
 
     Raises:
         ArtQuantError: The file or folder is missing, empty or not as described.
@@ -108,16 +101,12 @@ def read_image_records(
             for number, image in enumerate(list_pictures(path, recursive=True), start=1)
         ]
     folder = path.parent if image_folder is None else Path(image_folder)
-    text = read_text(path)
-    if text.lstrip().startswith("["):
-        items = list(enumerate(_json_list(text, path), start=1))
-    else:
-        values = (value for _, value in parse_json_lines(text, path))
-        items = list(enumerate(values, start=1))
-    if not items:
-        raise RecordError(f"{path}: holds no records; name a JSON list, JSON lines or a folder of pictures")
-    records = [_image_record(_Fields(item, f"{path} record {number}"), folder, score_range) for number, item in items]
-    _check_unique(records)
+    records = [parse_image_record(item, source, folder, score_range).valid() for source, item in iterate_records(path)]
+    first: dict[str, str] = {}
+    for record in records:
+        if first.setdefault(record.id, record.source) != record.source:
+            number = first[record.id].rsplit(" ", 1)[1]
+            raise RecordError(f"{record.source} (id {record.id!r}): the same id as record {number}; give each its own")
     return records
 
 
@@ -125,27 +114,56 @@ def parse_training_record(
     item: Any,
     source: str,
     image_folder: Path | str,
-    number_of_levels: int | None = 5,
+    number_of_levels: int = 5,
     score_range: tuple[float, float] | None = None,
-) -> TrainingRecord:
-    """One value of a file of training records as a record; whether its id is unique is for the caller to see.
+) -> Parsed[TrainingRecord]:
+    """One value of a file of training records; whether its id is unique is for the caller to see.
 
     Args:
-        item: The value as JSON gives it.
+        item: The value as JSON gives it, in the published form (DeQA-Score's and ArtQuant's).
         source: What errors call it, such as "file.json record 17".
-        image_folder, number_of_levels, score_range: As in :func:`read_training_records`.
-
-    Raises:
-        RecordError: It is not as the contract says.
+        image_folder: What relative picture names are relative to.
+        number_of_levels: How many entries ``level_probs`` must have.
+        score_range: Lowest and highest ``gt_score`` allowed, inclusive; None does not check.
     """
-    return _training_record(_Fields(item, source), Path(image_folder), number_of_levels, score_range)
+    fields = Fields(item, source)
+    task = "score" if fields.item.get("task_type") is None else fields.text("task_type")
+    if task and task not in TASKS:
+        fields.fault("task_type", f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}', "unknown-task")
+    question, answer = _question_and_answer(fields)
+    identity, image = fields.id(), _image(fields, Path(image_folder))
+    record = TrainingRecord(
+        id=identity,
+        image=image or Path(),
+        task=cast(Task, task),
+        question=question,
+        answer=answer,
+        gt_score=_score(fields, score_range),
+        std=fields.std(),
+        level_probs=_level_probs(fields, number_of_levels),
+        attribute=fields.optional_text("attribute"),
+        level=_description_level(fields),
+        source=source,
+    )
+    if fields.is_object:
+        _check_task(fields, task)
+    return _parsed(fields, record, identity, image)
 
 
 def parse_image_record(
     item: Any, source: str, image_folder: Path | str, score_range: tuple[float, float] | None = None
-) -> ImageRecord:
-    """One value of a list of pictures to score as a record; arguments and errors as :func:`parse_training_record`."""
-    return _image_record(_Fields(item, source), Path(image_folder), score_range)
+) -> Parsed[ImageRecord]:
+    """One value of a list of pictures to score; arguments as :func:`parse_training_record`."""
+    fields = Fields(item, source)
+    image = _image(fields, Path(image_folder))
+    identity = str(fields.item.get("image") or "") if fields.item.get("id") is None else fields.id()
+    record = ImageRecord(identity, image or Path(), _score(fields, score_range), fields.std(), source)
+    return _parsed(fields, record, identity, image)
+
+
+def _parsed(fields: Fields, record: Record, identity: str, image: Path | None) -> Parsed[Record]:
+    faults = tuple(fields.faults)
+    return Parsed(None if faults else record, faults, fields.name, identity or None, image)
 
 
 def check_images_exist(records: Sequence[TrainingRecord] | Sequence[ImageRecord]) -> None:
@@ -196,218 +214,118 @@ def _files(folder: str) -> set[str]:
         return set()
 
 
-class _Fields:
-    """A record's JSON object with checked access; every error says which record."""
+def _score(fields: Fields, score_range: tuple[float, float] | None) -> float | None:
+    score = fields.number("gt_score")
+    if score is not None and score_range is not None and not score_range[0] <= score <= score_range[1]:
+        low, high = score_range
+        reason = f"is outside {low:g} to {high:g}; correct the score or the range"
+        fields.fault("gt_score", f'"gt_score" {score:g} {reason}', "score-off-scale")
+    return score
 
-    def __init__(self, item: Any, source: str) -> None:
-        self.source = source
-        self._name = source
-        if not isinstance(item, dict):
-            raise self.error(f"expected an object, got {_kind(item)}; see the record format")
-        self._item = item
-        if isinstance(item.get("id"), (str, int)):
-            self._name = f"{source} (id {str(item['id'])[:200]!r})"
 
-    def error(self, message: str) -> RecordError:
-        return RecordError(f"{self._name}: {message}")
-
-    def get(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self._item.get(key)
-        if value is not None:
-            return value
-        if default is _REQUIRED:
-            fault = "is null" if key in self._item else "is missing"
-            raise self.error(f'key "{key}" {fault}; add it to the record')
-        return default
-
-    def text(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self.get(key, default)
-        if value is default:
-            return value
-        if not isinstance(value, str):
-            raise self.error(f'"{key}" must be text, got {_kind(value)}; correct the record')
-        if not value.strip():
-            raise self.error(f'"{key}" is empty; fill it in')
-        self.check_unicode(key, value)
-        return value
-
-    def check_unicode(self, key: str, value: str) -> None:
-        """JSON has room for halves of characters, which neither files nor tokenizers take."""
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise self.error(
-                f'"{key}" holds half a character (a lone surrogate such as \\ud800); correct the text'
-            ) from None
-
-    def number(self, key: str) -> float | None:
-        value = self.get(key, None)
-        return None if value is None else self._finite(value, f'"{key}"')
-
-    def numbers(self, key: str) -> tuple[float, ...] | None:
-        value = self.get(key, None)
-        if value is None:
-            return None
-        if not isinstance(value, list):
-            raise self.error(f'"{key}" must be a list of numbers, got {_kind(value)}; correct the record')
-        return tuple(self._finite(entry, f'"{key}" entry {number}') for number, entry in enumerate(value, start=1))
-
-    def _finite(self, value: Any, what: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.error(f"{what} must be a number, got {_kind(value)}; correct the record")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise self.error(f"{what} is not finite; correct the record")
-        return number
-
-    def id(self, default: Any = _REQUIRED) -> str:
-        value = self.get("id", default)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if value is default:
-            return cast(str, value)
-        return cast(str, self.text("id"))
-
-    def score(self, score_range: tuple[float, float] | None) -> float | None:
-        score = self.number("gt_score")
-        if score is not None and score_range is not None and not score_range[0] <= score <= score_range[1]:
-            low, high = score_range
-            raise self.error(f'"gt_score" {score:g} is outside {low:g} to {high:g}; correct the score or the range')
-        return score
-
-    def std(self) -> float | None:
-        std = self.number("std")
-        if std is not None and std < 0:
-            raise self.error(f'"std" {std:g} is negative; correct the record')
-        return std
-
-    def image(self, folder: Path) -> Path:
-        name = self.text("image")
-        if "\0" in name:
-            raise self.error('"image" holds a zero character; correct the record')
-        if os.path.isabs(name):
-            if not os.path.isfile(name):
-                raise self.error(f"no picture {name!r}; correct the path or use one relative to the image folder")
+def _image(fields: Fields, folder: Path) -> Path | None:
+    name = fields.text("image")
+    if not name:
+        return None
+    if "\0" in name:
+        fields.fault("image", '"image" holds a zero character; correct the record')
+        return None
+    if os.path.isabs(name):
+        if os.path.isfile(name):
             return Path(name)
-        if os.path.normpath(name).split(os.sep)[0] == os.pardir:
-            raise self.error(f'"image" {name!r} leads out of the image folder; put the picture inside the folder')
-        return folder / name
+        reason = f"no picture {name!r}; correct the path or use one relative to the image folder"
+        fields.fault("image", reason, "picture-missing")
+        return None
+    if os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        reason = f'"image" {name!r} leads out of the image folder; put the picture inside the folder'
+        fields.fault("image", reason)
+        return None
+    return folder / name
 
 
-def _training_record(
-    fields: _Fields, folder: Path, number_of_levels: int | None, score_range: tuple[float, float] | None
-) -> TrainingRecord:
-    task = fields.text("task_type", "score")
-    if task not in TASKS:
-        raise fields.error(f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}')
-    question, answer = _question_and_answer(fields)
-    record = TrainingRecord(
-        id=fields.id(),
-        image=fields.image(folder),
-        task=cast(Literal["score", "description"], task),
-        question=question,
-        answer=answer,
-        gt_score=fields.score(score_range),
-        std=fields.std(),
-        level_probs=_level_probs(fields, number_of_levels),
-        attribute=fields.text("attribute", None),
-        level=_description_level(fields),
-        source=fields.source,
-    )
-    if task == "description" and record.level_probs is not None:
-        raise fields.error('a description record has no "level_probs"; take it out or make it a score record')
-    if task == "score" and record.level_probs is None and record.gt_score is None:
-        raise fields.error('a score record needs "gt_score" or "level_probs"; add one')
-    if task == "score" and record.level is not None:
-        raise fields.error('a score record has no "level"; take it out or make it a description record')
-    if task == "description" and record.attribute is not None:
-        raise fields.error('a description record has no "attribute"; take it out or make it a score record')
-    return record
+def _check_task(fields: Fields, task: str) -> None:
+    """What a record of one task must hold, and what only the other one may."""
+
+    def has(key: str) -> bool:
+        return fields.item.get(key) is not None
+
+    if task == "description" and has("level_probs"):
+        fields.fault("", 'a description record has no "level_probs"; take it out or make it a score record')
+    if task == "score" and not has("level_probs") and not has("gt_score"):
+        fields.fault("", 'a score record needs "gt_score" or "level_probs"; add one')
+    if task == "score" and has("level"):
+        fields.fault("", 'a score record has no "level"; take it out or make it a description record')
+    if task == "description" and has("attribute"):
+        fields.fault("", 'a description record has no "attribute"; take it out or make it a score record')
 
 
-def _question_and_answer(fields: _Fields) -> tuple[str, str]:
+def _question_and_answer(fields: Fields) -> tuple[str, str]:
     """The two turns, the image token removed from the question together with the newlines around it."""
     turns = fields.get("conversations")
+    if turns is None:
+        return "", ""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise fields.error('"conversations" must be a list of objects; correct the record')
+        fields.fault("conversations", '"conversations" must be a list of objects; correct the record')
+        return "", ""
     speakers = [turn.get("from") for turn in turns]
     if speakers != ["human", "gpt"]:
-        raise fields.error(
-            '"conversations" must be two turns, from "human" and then "gpt", '
-            f"got {len(turns)} from {str(speakers)[:100]}; split or correct it"
-        )
-    for turn in turns:
-        if not isinstance(turn.get("value"), str):
-            raise fields.error(f'"value" of the {turn["from"]} turn must be text, got {_kind(turn.get("value"))}')
-        fields.check_unicode("conversations", turn["value"])
-    question, answer = turns[0]["value"], turns[1]["value"]
-    count = question.count(IMAGE_TOKEN)
+        reason = f"got {len(turns)} from {str(speakers)[:100]}; split or correct it"
+        fields.fault("conversations", f'"conversations" must be two turns, from "human" and then "gpt", {reason}')
+        return "", ""
+    return _question(fields, turns[0].get("value")), _answer(fields, turns[1].get("value"))
+
+
+def _question(fields: Fields, value: Any) -> str:
+    if not _is_turn(fields, "human", value):
+        return ""
+    count = value.count(IMAGE_TOKEN)
     if count != 1:
-        raise fields.error(f"the human turn must hold exactly one {IMAGE_TOKEN}, got {count}; correct the record")
-    if IMAGE_TOKEN in answer:
-        raise fields.error(f"the gpt turn must not hold {IMAGE_TOKEN}; correct the record")
-    question = _IMAGE_TOKEN_WITH_NEWLINES.sub(lambda match: "\n" if "\n" in match.group() else "", question).strip()
+        reason = f"the human turn must hold exactly one {IMAGE_TOKEN}, got {count}; correct the record"
+        fields.fault("conversations", reason, "image-token")
+        return ""
+    question = _IMAGE_TOKEN_WITH_NEWLINES.sub(lambda match: "\n" if "\n" in match.group() else "", value).strip()
     if not question:
-        raise fields.error("the question is empty; write one beside the image token")
-    if not answer.strip():
-        raise fields.error("the answer is empty; fill it in or take the record out")
-    return question, answer
+        fields.fault("conversations", "the question is empty; write one beside the image token", "empty-text")
+    return question
 
 
-def _level_probs(fields: _Fields, number_of_levels: int | None) -> tuple[float, ...] | None:
-    probs = fields.numbers("level_probs")
+def _answer(fields: Fields, value: Any) -> str:
+    if not _is_turn(fields, "gpt", value):
+        return ""
+    if IMAGE_TOKEN in value:
+        reason = f"the gpt turn must not hold {IMAGE_TOKEN}; correct the record"
+        fields.fault("conversations", reason, "image-token")
+    if not value.strip():
+        fields.fault("conversations", "the answer is empty; fill it in or take the record out", "empty-text")
+    return cast(str, value)
+
+
+def _is_turn(fields: Fields, speaker: str, value: Any) -> bool:
+    if isinstance(value, str):
+        return fields.is_unicode("conversations", value)
+    fields.fault("conversations", f'"value" of the {speaker} turn must be text, got {kind_of(value)}')
+    return False
+
+
+def _level_probs(fields: Fields, number_of_levels: int) -> tuple[float, ...] | None:
+    probs = fields.numbers("level_probs", "level-probs")
     if probs is None:
         return None
-    if number_of_levels is not None and len(probs) != number_of_levels:
-        raise fields.error(
-            f'"level_probs" has {len(probs)} entries for {number_of_levels} rating words; make them equal'
-        )
-    if any(prob < 0 for prob in probs):
-        raise fields.error(f'"level_probs" holds a negative number ({min(probs):g}); compute it again')
-    if abs(math.fsum(probs) - 1) > LEVEL_PROBS_TOLERANCE:
-        raise fields.error(f'"level_probs" sums to {math.fsum(probs):.6g} instead of 1; compute it again')
+    reason = None
+    if len(probs) != number_of_levels:
+        reason = f"has {len(probs)} entries for {number_of_levels} rating words; make them equal"
+    elif any(prob < 0 for prob in probs):
+        reason = f"holds a negative number ({min(probs):g}); compute it again"
+    elif abs(math.fsum(probs) - 1) > LEVEL_PROBS_TOLERANCE:
+        reason = f"sums to {math.fsum(probs):.6g} instead of 1; compute it again"
+    if reason is not None:
+        fields.fault("level_probs", f'"level_probs" {reason}', "level-probs")
     return probs
 
 
-def _description_level(fields: _Fields) -> int | None:
-    level = fields.get("level", None)
+def _description_level(fields: Fields) -> int | None:
+    level = fields.item.get("level")
     if level is not None and (isinstance(level, bool) or level not in (1, 2, 3) or not isinstance(level, int)):
-        raise fields.error('"level" must be 1 (perception), 2 (+ cognition) or 3 (+ emotion); correct the record')
+        reason = "must be 1 (perception), 2 (+ cognition) or 3 (+ emotion); correct the record"
+        fields.fault("level", f'"level" {reason}')
     return cast("int | None", level)
-
-
-def _image_record(fields: _Fields, folder: Path, score_range: tuple[float, float] | None) -> ImageRecord:
-    return ImageRecord(
-        id=fields.id(default=fields.text("image")),
-        image=fields.image(folder),
-        gt_score=fields.score(score_range),
-        std=fields.std(),
-        source=fields.source,
-    )
-
-
-def _json_list(text: str, path: Path) -> list[Any]:
-    items = parse_json(text, path)
-    if not isinstance(items, list):
-        raise RecordError(f"{path} line 1: expected a JSON list of records, got {_kind(items)}; wrap it in [ ]")
-    if not items:
-        raise RecordError(f"{path} line 1: the list of records is empty; check that this is the right file")
-    return items
-
-
-def _check_unique(records: Iterable[TrainingRecord | ImageRecord]) -> None:
-    first: dict[str, str] = {}
-    for record in records:
-        if record.id in first:
-            raise RecordError(
-                f"{record.source} (id {record.id!r}): the same id as record {first[record.id]}; give each its own"
-            )
-        first[record.id] = record.source.rsplit(" ", 1)[1]
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")

@@ -10,22 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Name in the annotations (APDD's ten attributes) and weight in the total; the weights sum to one.
-WEIGHTS = {
-    "Theme and logic": 0.10,
-    "Creativity": 0.10,
-    "Layout and composition": 0.11,
-    "Space and perspective": 0.10,
-    "The sense of order": 0.09,
-    "Light and shadow": 0.12,
-    "Color": 0.14,
-    "Details and texture": 0.10,
-    "The overall": 0.08,
-    "Mood": 0.06,
-}
-ATTRIBUTES = tuple(WEIGHTS)
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.texts.attributes import APDD_ATTRIBUTES
+
+ATTRIBUTES = tuple(attribute.name for attribute in APDD_ATTRIBUTES)
+WEIGHTS = (0.10, 0.10, 0.11, 0.10, 0.09, 0.12, 0.14, 0.10, 0.08, 0.06)  # of each in the total, sum 1
 OVERALL = ATTRIBUTES.index("The overall")
-LOWEST, HIGHEST = 1.0, 10.0  # APDD's scale, for attributes and totals
 
 PANEL_SIZE = 12
 RATERS_PER_PICTURE = (6, 10)  # fewest and most
@@ -57,12 +47,12 @@ def draw_values(rng: np.random.Generator) -> np.ndarray:
 
 def to_scale(values: np.ndarray) -> np.ndarray:
     """Maps values of any shape from 0-1 to APDD's 1-10 scale."""
-    return LOWEST + (HIGHEST - LOWEST) * values
+    return APDD_SCALE.low + (APDD_SCALE.high - APDD_SCALE.low) * values
 
 
 def total(scores: np.ndarray) -> np.ndarray:
     """Weighted mean over the last axis: [..., 10] attribute scores to [...] totals on the same scale."""
-    return scores @ np.array(list(WEIGHTS.values()))
+    return scores @ np.array(WEIGHTS)
 
 
 def panel_biases(seed: int) -> np.ndarray:
@@ -84,7 +74,7 @@ def rate(values: np.ndarray, biases: np.ndarray, rng: np.random.Generator) -> Ra
     of_picture = rng.uniform(*DISAGREEMENT) * rng.standard_normal(count)
     of_attribute = ATTRIBUTE_NOISE * rng.standard_normal((count, len(values)))
     said = to_scale(values) + (biases[raters] + of_picture)[:, None] + of_attribute
-    said = np.clip(said, LOWEST, HIGHEST)  # [count, 10]
+    said = np.clip(said, APDD_SCALE.low, APDD_SCALE.high)  # [count, 10]
     totals = total(said)
     attributes = {name: round(float(mean), 2) for name, mean in zip(ATTRIBUTES, said.mean(axis=0), strict=True)}
     return Ratings(attributes, round(float(totals.mean()), 3), round(float(totals.std()), 3), count)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from artquant.demo.attributes import ATTRIBUTES
+from artquant.demo.attributes import OVERALL
 from artquant.demo.plan import Palette, Plan
 
 OVERSAMPLING = 2
@@ -16,7 +17,7 @@ _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 28, endpoint=False)) for f in (n
 
 @dataclass(frozen=True)
 class Style:
-    """How well a picture is made: the attributes that steer the drawing, each in 0 to 1."""
+    """How well a picture is made: the attributes that steer the drawing, 0 to 1, in the order of `ATTRIBUTES`."""
 
     theme: float
     creativity: float
@@ -31,21 +32,10 @@ class Style:
     @classmethod
     def from_values(cls, values: np.ndarray) -> Style:
         """From [10] attribute values in the order of `ATTRIBUTES` ("The overall" follows from the others)."""
-        named = dict(zip(ATTRIBUTES, (float(v) for v in values), strict=True))
-        return cls(
-            theme=named["Theme and logic"],
-            creativity=named["Creativity"],
-            layout=named["Layout and composition"],
-            space=named["Space and perspective"],
-            order=named["The sense of order"],
-            light=named["Light and shadow"],
-            color=named["Color"],
-            texture=named["Details and texture"],
-            mood=named["Mood"],
-        )
+        return cls(*np.delete(values, OVERALL).tolist())
 
 
-def mix(a, b, t):
+def mix(a: Any, b: Any, t: Any) -> Any:
     """From `a` (t = 0) to `b` (t = 1); numbers or arrays."""
     return a + (b - a) * t
 
@@ -107,7 +97,7 @@ class Canvas:
         if (high <= low).any():
             return
         size = high - low
-        image = Image.new("L", tuple(int(s) for s in size * OVERSAMPLING))
+        image = Image.new("L", (int(size[0]) * OVERSAMPLING, int(size[1]) * OVERSAMPLING))
         ImageDraw.Draw(image).polygon(((pixels - low) * OVERSAMPLING).ravel().tolist(), fill=255)
         cover = np.asarray(image.reduce(OVERSAMPLING), dtype=np.float32)[:, :, None] * (alpha / 255.0)
         if shade > 0:

@@ -4,7 +4,7 @@
     OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
     OUT/meta/attributes.json                               training pictures: a score record per attribute
     OUT/meta/test.json                                     held-out pictures
-    OUT/meta/annotations.json                              every picture: split, plan, attributes, colours
+    OUT/meta/annotations.json                              every picture: split, plan, attributes
     OUT/meta/demo_data.json                                what the set was made from; written first
 
 Picture i depends on the seed and i alone, so a run on any number of processes writes the same bytes, and an interrupted
@@ -18,8 +18,9 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,13 +28,15 @@ from tqdm import tqdm
 
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
 from artquant.demo.descriptions import describe, draw_questions
-from artquant.demo.drawing import draw, palette_of
+from artquant.demo.drawing import draw
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.labels.rating_scale import APDD_SCALE
-from artquant.labels.soft_labels import SCORE_QUESTIONS, soft_labels
-from artquant.texts.prompt import get_prompt
+from artquant.prepare.annotation import Annotation
+from artquant.prepare.records import Labelling, attribute_records, image_records, score_records
+from artquant.texts.descriptions import description_record
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +58,6 @@ class DemoSummary:
     drawn: int  # pictures written by this call; the others were there
     words: dict[str, int]  # pictures by rating word
 
-    @property
-    def complete_before(self) -> bool:
-        """Whether every picture was there already."""
-        return self.drawn == 0
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -72,7 +70,6 @@ class Picture:
     texts: tuple[str, str, str]
     questions: tuple[str, str, str]
     score_question: str
-    palette: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -92,12 +89,8 @@ def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np
     plan, values = draw_plan(rng), draw_values(rng)
     ratings = rate(values, biases, rng)
     texts, questions = describe(plan, values, rng), draw_questions(rng)
-    score_question = str(rng.choice(SCORE_QUESTIONS))
-    # The palette is the first thing that painting draws, so it can be read from a generator in the same state.
-    before = rng.bit_generator.state
-    palette = palette_of(plan, values, rng)
-    rng.bit_generator.state = before
-    return Picture(index, plan, values, ratings, texts, questions, score_question, palette), rng
+    score_question = str(rng.choice(SCORE_QUESTIONS)).replace(SUBJECT, "painting")
+    return Picture(index, plan, values, ratings, texts, questions, score_question), rng
 
 
 def write_demo_data(
@@ -131,7 +124,7 @@ def write_demo_data(
     for name, records in _files(pictures, test).items():
         if not (out / "meta" / name).exists():
             write_json(out / "meta" / name, records)
-    words = {word: 0 for word in APDD_SCALE.words}
+    words = dict.fromkeys(APDD_SCALE.words, 0)
     for picture in pictures:
         words[APDD_SCALE.word(picture.ratings.mean)] += 1
     return DemoSummary(out, images, images - held_out, held_out, len(missing), words)
@@ -148,7 +141,7 @@ def _check_arguments(images: int, seed: int, test_fraction: float, workers: int)
         raise ArtQuantError(f"demo data: workers must be 1 to {MOST_WORKERS}, not {workers}")
 
 
-def _manifest(images: int, seed: int, test_fraction: float) -> dict:
+def _manifest(images: int, seed: int, test_fraction: float) -> dict[str, Any]:
     made_from = {"edition": EDITION, "images": images, "seed": seed, "test_fraction": test_fraction}
     return {"generator": GENERATOR, **made_from}
 
@@ -222,81 +215,48 @@ def _draw_all(out: Path, seed: int, indices: list[int], workers: int, progress: 
             raise ArtQuantError(f"{out}: a drawing process ended before its time; {advice}") from error
 
 
-def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict]]:
+def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict[str, Any]]]:
     """The records of every file under `meta/`, by file name."""
     training = [p for p in pictures if p.index not in test]
-    files = {"score.json": _score_records(training)}
+    rated = [_rated(p) for p in training]
+    labelling = Labelling(APDD_SCALE)
+    files = {"score.json": score_records(rated, labelling), "attributes.json": attribute_records(rated, labelling)}
     for level in (1, 2, 3):
         files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
-    files["attributes.json"] = _attribute_records(training)
-    files["test.json"] = [
-        _head(p, _scored_id(p)) | {"attributes": p.ratings.attributes} for p in pictures if p.index in test
-    ]
+    files["test.json"] = image_records([replace(_rated(p), kept={}) for p in pictures if p.index in test])
     files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
     return files
 
 
-def _scored_id(picture: Picture) -> str:
-    return f"{picture.name}->{picture.ratings.mean}"
-
-
-def _head(picture: Picture, identity: str) -> dict:
+def _rated(picture: Picture) -> Annotation:
+    """What the raters said, as an importer would have it; training asks the question that was drawn."""
     ratings = picture.ratings
-    return {"id": identity, "image": picture.name, "gt_score": ratings.mean, "std": ratings.std}
+    turns = [{"from": "human", "value": f"{picture.score_question}\n{IMAGE_TOKEN}"}]
+    return Annotation(
+        image=picture.name,
+        score=ratings.mean,
+        source=picture.name,
+        std=ratings.std,
+        attributes=ratings.attributes,
+        kept={"conversations": turns},
+    )
 
 
-def _conversation(question: str, answer: str) -> list[dict]:
-    return [{"from": "human", "value": f"{question}\n<|image|>"}, {"from": "gpt", "value": answer}]
+def _head(picture: Picture) -> dict[str, Any]:
+    return image_records([replace(_rated(picture), kept={})])[0]
 
 
-def _score_records(pictures: list[Picture]) -> list[dict]:
-    labels = soft_labels([p.ratings.mean for p in pictures], APDD_SCALE.values)
-    records = []
-    for picture, label in zip(pictures, labels, strict=True):
-        answer = f"The quality of the painting is {APDD_SCALE.word(picture.ratings.mean)}."
-        records.append(
-            _head(picture, _scored_id(picture))
-            | {
-                "level_probs": [float(p) for p in label],
-                "attributes": picture.ratings.attributes,
-                "task_type": "score",
-                "conversations": _conversation(picture.score_question, answer),
-            }
-        )
-    return records
+def _description_record(picture: Picture, level: int) -> dict[str, Any]:
+    head = _head(picture)
+    extra = {key: head[key] for key in ("gt_score", "std", "attributes")}
+    question, text = picture.questions[level - 1], picture.texts[level - 1]
+    return description_record(f"{picture.name}#level-{level}", picture.name, question, text, extra)
 
 
-def _attribute_records(pictures: list[Picture]) -> list[dict]:
-    prompt = get_prompt("artquant")
-    scores = np.array([p.ratings.attributes[name] for p in pictures for name in ATTRIBUTES])
-    labels = iter(soft_labels(scores, APDD_SCALE.values))
-    return [
-        {
-            "id": f"{p.name}->{name}->{score}",
-            "image": p.name,
-            "gt_score": score,
-            "level_probs": [float(share) for share in next(labels)],
-            "attribute": name,
-            "task_type": "score",
-            "conversations": _conversation(p.score_question, prompt.rating_answer(APDD_SCALE.word(score), name)),
-        }
-        for p in pictures
-        for name, score in p.ratings.attributes.items()
-    ]
-
-
-def _description_record(picture: Picture, level: int) -> dict:
-    return _head(picture, f"{picture.name}#level-{level}") | {
-        "attributes": picture.ratings.attributes,
-        "task_type": "description",
-        "conversations": _conversation(picture.questions[level - 1], picture.texts[level - 1]),
-    }
-
-
-def _annotation(picture: Picture, split: str) -> dict:
+def _annotation(picture: Picture, split: str) -> dict[str, Any]:
     true = to_scale(picture.values)
     plan = picture.plan
-    return _head(picture, _scored_id(picture)) | {
+    return _head(picture) | {
         "split": split,
         "composition": plan.composition,
         "mood": plan.mood,
@@ -304,9 +264,7 @@ def _annotation(picture: Picture, split: str) -> dict:
         "light_from": "right" if plan.side > 0 else "left",
         "width": plan.width,
         "height": plan.height,
-        "palette": picture.palette,
         "raters": picture.ratings.raters,
-        "attributes": picture.ratings.attributes,
         "true_attributes": {name: round(float(v), 4) for name, v in zip(ATTRIBUTES, true, strict=True)},
         "true_total": round(float(total(true)), 4),
     }

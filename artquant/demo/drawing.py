@@ -35,11 +35,6 @@ def draw(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> Image.Imag
     return Image.fromarray(_to_bytes(canvas.rgb))
 
 
-def palette_of(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> dict[str, str]:
-    """The colours (`#rrggbb` by role) that `draw` uses when it is called with the same arguments."""
-    return Canvas(plan, Style.from_values(values), rng).palette.hexadecimal()
-
-
 def stray_count(theme: float) -> int:
     """How many objects that do not belong there a picture holds, given its theme in 0 to 1."""
     return round(7 * max(0.0, 1.0 - theme / 0.62))

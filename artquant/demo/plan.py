@@ -99,10 +99,3 @@ class Palette:
         hue += self._rng.uniform(-0.012, 0.012) + self.discord * self._rng.uniform(-0.4, 0.4)
         value = float(np.clip(value * self._rng.uniform(0.92, 1.08), 0.0, 1.0))
         return np.array(colorsys.hsv_to_rgb(hue, saturation, value), dtype=np.float32)
-
-    def hexadecimal(self) -> dict[str, str]:
-        """The colours by role, as `#rrggbb`."""
-        return {
-            role: "#" + "".join(f"{round(255 * min(max(float(c), 0.0), 1.0)):02x}" for c in self[role])
-            for role in ROLES
-        }

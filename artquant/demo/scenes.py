@@ -82,11 +82,10 @@ def seascape(c: Canvas) -> None:
     c.gradient(c.palette["sky"], c.palette["glow"])
     _sun(c, 0.10)
     horizon = c.horizon(0.45)
-    depths = c.layers(7)
-    for depth in depths:
-        x = np.linspace(0, 9 + 5 * (1 - depth), 50)
-        y = mix(horizon, 1.02 * c.h, depth**1.5 * 0.75) + 0.03 * depth * np.sin(2 * np.pi * x / 2 + depth * 7)
-        _ground(c, y, c.at_depth(depth))
+    for depth in c.layers(7):
+        turns = np.linspace(0, 9 + 5 * (1 - depth), 50) / 2
+        waves = 0.03 * depth * np.sin(2 * np.pi * turns + depth * 7)
+        _ground(c, mix(horizon, 1.02 * c.h, depth**1.5 * 0.75) + waves, c.at_depth(depth))
     for k in range(9):
         y = horizon + (0.03 + 0.055 * k) * c.h
         width = 0.10 + 0.02 * k + 0.02 * c.rng.uniform(-1, 1)

@@ -1,19 +1,22 @@
 """Agreement of predicted with human scores: correlations and errors, each with a percentile bootstrap interval.
 
-Legend: N = number of pairs, B = resamples computed together. A resample is held as counts [B, N] (how often each
-pair was drawn), so that one matrix product serves many resamples and the values are sorted once.
+Legend: N = number of pairs, B = resamples computed together.
 """
 
+from __future__ import annotations
+
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
 
+Curve = Callable[[np.ndarray], np.ndarray]
+
 _MIN_PAIRS = 3
-_BLOCK = 4_000_000  # numbers held at once per array
+_BLOCK = 1_000_000  # numbers held at once per array
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,13 @@ def evaluate_scores(
     x_N, y_N = _checked_pairs(predicted, truth)
     if bootstrap < 0 or not 0 < confidence < 1:
         raise ArtQuantError(f"bootstrap must be >= 0 and confidence in (0, 1), got {bootstrap} and {confidence}")
-    mapped_N = fit_logistic4(x_N, y_N)(x_N) if logistic else None
-    figures = _figures(x_N, y_N, mapped_N)
-    point = {name: values[0] for name, values in figures(np.ones((1, x_N.size))).items()}
+    curve = fit_logistic4(x_N, y_N) if logistic else None
     tails = (50 * (1 - confidence), 50 * (1 + confidence))
-    blocks = [figures(counts_BN) for counts_BN in resample_counts(x_N.size, bootstrap, seed)]
+    drawn = _resampled(x_N, y_N, curve, bootstrap, seed) if bootstrap else {}
     estimates = {}
-    for name, value in point.items():
-        drawn = np.concatenate([block[name] for block in blocks]) if blocks else np.empty(0)
-        drawn = drawn[np.isfinite(drawn)]
-        low, high = (float(end) for end in np.percentile(drawn, tails)) if drawn.size else (None, None)
+    for name, value in _figures(x_N, y_N, curve).items():
+        known_B = drawn[name][np.isfinite(drawn[name])] if drawn else np.empty(0)
+        low, high = (float(end) for end in np.percentile(known_B, tails)) if known_B.size else (None, None)
         estimates[name] = Estimate(float(value), low, high)
     return Metrics(n=x_N.size, **estimates)
 
@@ -102,76 +102,68 @@ def _checked_pairs(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray
     return x_N, y_N
 
 
-def resample_counts(size: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks [B, N] of how often each of N pairs was drawn; rows sum to N."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // size)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = generator.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+def _resampled(
+    x_N: np.ndarray, y_N: np.ndarray, curve: Curve | None, resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Every figure [resamples] of pairs drawn with replacement; NaN where one is undefined."""
+    from scipy.stats import DegenerateDataWarning, bootstrap
+
+    names = list(_figures(x_N, y_N, curve))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # of intervals that are not used
+        found = bootstrap(
+            (x_N, y_N),
+            lambda x, y, axis: np.stack(list(_figures(x, y, curve).values())),
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, _BLOCK // x_N.size),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    return dict(zip(names, found.bootstrap_distribution, strict=True))
 
 
-def _figures(
-    x_N: np.ndarray, y_N: np.ndarray, mapped_N: np.ndarray | None
-) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from counts [B, N] to the figures [B] of each resample."""
-    rank_x, rank_y = _ranker(x_N), _ranker(y_N)
-    error_N = x_N - y_N
+def _figures(x: np.ndarray, y: np.ndarray, curve: Curve | None) -> dict[str, np.ndarray]:
+    """The figures [...] of pairs of predicted and true scores [..., N]; NaN where a side is constant."""
+    from scipy.stats import rankdata
 
-    def figures(counts_BN: np.ndarray) -> dict[str, np.ndarray]:
-        mse_B = counts_BN @ error_N**2 / x_N.size
-        found = {
-            "SRCC": _pearson(rank_x(counts_BN), rank_y(counts_BN), counts_BN),
-            "PLCC": _pearson(x_N, y_N, counts_BN),
-            "KRCC": _kendall(x_N, y_N, counts_BN),
-            "MAE": counts_BN @ np.abs(error_N) / x_N.size,
-            "MSE": mse_B,
-            "RMSE": np.sqrt(mse_B),
-        }
-        if mapped_N is not None:
-            found["PLCC_after_logistic4"] = _pearson(mapped_N, y_N, counts_BN)
-            found["RMSE_after_logistic4"] = np.sqrt(counts_BN @ (mapped_N - y_N) ** 2 / x_N.size)
-        return found
-
-    return figures
+    mse = np.mean((x - y) ** 2, axis=-1)
+    found = {
+        "SRCC": _pearson(rankdata(x, axis=-1), rankdata(y, axis=-1)),
+        "PLCC": _pearson(x, y),
+        "KRCC": _kendall(x, y),
+        "MAE": np.mean(np.abs(x - y), axis=-1),
+        "MSE": mse,
+        "RMSE": np.sqrt(mse),
+    }
+    if curve is not None:
+        mapped = curve(x)
+        found["PLCC_after_logistic4"] = _pearson(mapped, y)
+        found["RMSE_after_logistic4"] = np.sqrt(np.mean((mapped - y) ** 2, axis=-1))
+    return found
 
 
-def _pearson(x: np.ndarray, y: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
-    """Pearson's correlation [B] of values [N] or [B, N] under counts; NaN where one side is constant."""
-    total_B1 = counts_BN.sum(axis=1, keepdims=True)
-    x = x - (counts_BN * x).sum(axis=1, keepdims=True) / total_B1
-    y = y - (counts_BN * y).sum(axis=1, keepdims=True) / total_B1
-    scatter_x, scatter_y = (counts_BN * x**2).sum(axis=1), (counts_BN * y**2).sum(axis=1)
-    # Rounding leaves a constant resample a scatter of about 1e-32 of the values' own size.
-    constant = (scatter_x <= 1e-25 * (x**2).max()) | (scatter_y <= 1e-25 * (y**2).max())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = (counts_BN * x * y).sum(axis=1) / np.sqrt(scatter_x * scatter_y)
-    return np.where(constant, np.nan, np.clip(correlation, -1, 1))
+def _pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's correlation [...] of values [..., N]."""
+    from scipy.stats import ConstantInputWarning, NearConstantInputWarning, pearsonr
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        warnings.simplefilter("ignore", NearConstantInputWarning)
+        return np.asarray(pearsonr(x, y, axis=-1).statistic)
 
 
-def _ranker(values_N: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from counts [B, N] to the mean ranks [B, N] of the values within each resample."""
-    order_N = np.argsort(values_N, kind="stable")
-    unique_G, group_N = np.unique(values_N, return_inverse=True)
-    first_G = np.searchsorted(values_N[order_N], unique_G)  # sorted position where each group of ties begins
-
-    def ranks(counts_BN: np.ndarray) -> np.ndarray:
-        tied_BG = np.add.reduceat(counts_BN[:, order_N], first_G, axis=1)
-        return (np.cumsum(tied_BG, axis=1) - (tied_BG - 1) / 2)[:, group_N]
-
-    return ranks
-
-
-def _kendall(x_N: np.ndarray, y_N: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b [B]; NaN where one side is constant. Sorting each resample is N log N."""
+def _kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b [...] of values [..., N]."""
     from scipy.stats import kendalltau
 
-    drawn = ((np.repeat(x_N, repeats_N), np.repeat(y_N, repeats_N)) for repeats_N in counts_BN.astype(np.int64))
-    return np.array([kendalltau(x, y, method="asymptotic").statistic for x, y in drawn])
+    rows = zip(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), strict=True)
+    found = [kendalltau(*row, method="asymptotic").statistic for row in rows]
+    return np.array(found).reshape(x.shape[:-1])
 
 
-def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Curve:
     """The least-squares logistic curve from predictions to truth that quality assessment applies before PLCC.
 
     f(x) = (b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2, started from b1 = max(truth), b2 = min(truth),

@@ -1,14 +1,21 @@
 """Plots of predicted against human scores; matplotlib is loaded only when one is drawn."""
 
+from __future__ import annotations
+
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import Estimate
+from artquant.files.json_files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _POINT, _TREND, _IDENTITY, _TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
 
@@ -55,7 +62,8 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     _margins(figure, axes, predicted, truth, limits)
     figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=_TEXT, va="center")
     figure.text(0.11, 0.93, subtitle, fontsize=9, color=_TEXT, va="center")
-    _save(canvas, out)
+    with whole_file(out) as part:
+        canvas.print_png(part)
 
 
 def draw_attributes(correlations: Mapping[str, Estimate], total: Estimate, title: str, out: Path) -> None:
@@ -84,7 +92,8 @@ def draw_attributes(correlations: Mapping[str, Estimate], total: Estimate, title
     axes.set_xlabel(f"SRCC with its 95 % interval (mean {mean:.3f}; dashed: the total's, {total.value:.3f})")
     _tidy(axes)
     axes.set_title(title, fontsize=11.5, fontweight="bold", color=_TEXT, loc="left")
-    _save(canvas, out)
+    with whole_file(out) as part:
+        canvas.print_png(part)
 
 
 def _binned_medians(predicted: np.ndarray, truth: np.ndarray) -> tuple[list[float], list[float]]:
@@ -95,7 +104,7 @@ def _binned_medians(predicted: np.ndarray, truth: np.ndarray) -> tuple[list[floa
     return [float(np.median(truth[mask])) for mask in filled], [float(np.median(predicted[mask])) for mask in filled]
 
 
-def _tidy(axes) -> None:
+def _tidy(axes: Axes) -> None:
     axes.grid(color="#e5e7eb", linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_TEXT, labelsize=9, length=0)
@@ -107,10 +116,10 @@ def _tidy(axes) -> None:
         axes.spines[side].set_color("#9ca3af")
 
 
-def _margins(figure, axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
+def _margins(figure: Figure, axes: Axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
     """Histograms of the human scores above and of the predicted scores at the right."""
     left, bottom, width, height = axes.get_position().bounds
-    edges = np.linspace(*limits, 41)
+    edges = np.linspace(*limits, 41).tolist()
     top = figure.add_axes((left, bottom + height + 0.01, width, 0.07))
     top.hist(truth, bins=edges, color=_IDENTITY, alpha=0.55)
     top.set_xlim(limits)
@@ -119,15 +128,3 @@ def _margins(figure, axes, predicted: np.ndarray, truth: np.ndarray, limits: tup
     right.set_ylim(limits)
     for histogram in (top, right):
         histogram.axis("off")
-
-
-def _save(canvas, out: Path) -> None:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        canvas.print_png(part)
-        os.replace(part, out)
-    except OSError as error:
-        raise ArtQuantError(f"{out}: cannot be written ({error.strerror}): choose another folder") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -4,15 +4,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
-from artquant.evaluate.distribution import DistributionDistances, gaussian_distances
-from artquant.evaluate.join import Joined, Weights, join_by_id, read_predictions, read_truth
+from artquant.evaluate.distances import DistributionDistances, gaussian_distances
+from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
 from artquant.files.json_files import write_json
+from artquant.labels.rating_scale import RatingScale
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +43,11 @@ class Evaluation:
 def run_evaluation(
     pairs: Sequence[tuple[Path, Path]],
     out: Path | None = None,
-    weights: Weights | None = None,
+    scale: RatingScale | None = None,
+    score_range: tuple[float, float] | None = None,
     logistic: bool = False,
     allow_missing: bool = False,
     allow_extra: bool = False,
-    score_range: tuple[float, float] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     plot: bool = True,
@@ -56,9 +58,8 @@ def run_evaluation(
         pairs: (predictions, truth) files.
         out: folder for `metrics.json`, `scatter_N_NAME.png` and, where attributes were predicted,
             `attributes_N_NAME.png` (N counts the pairs from 1); None writes nothing.
-        weights, score_range: as in `read_predictions`.
+        scale, score_range, allow_missing, allow_extra: as in `join_files`.
         logistic, bootstrap, seed: as in `evaluate_scores`.
-        allow_missing, allow_extra: as in `join_by_id`.
         plot: draw the scatter plots (needs matplotlib and `out`).
 
     Raises:
@@ -70,37 +71,35 @@ def run_evaluation(
         require_matplotlib()
     evaluations = []
     for index, (predictions, truth) in enumerate(pairs, start=1):
-        joined = join_by_id(
-            read_predictions(predictions, weights, score_range), read_truth(truth), allow_missing, allow_extra
-        )
-        figures = {
-            name: _figures(predictions, name, pair, bootstrap, seed, logistic)
-            for name, pair in {None: (joined.predicted, joined.truth), **joined.attributes}.items()
+        joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra)
+        options = {"bootstrap": bootstrap, "seed": seed, "logistic": logistic}
+        metrics = _figures(str(predictions), joined.predicted, joined.truth, options)
+        attributes = {
+            name: _figures(f"{predictions}, attribute {name!r}", *pair, options)
+            for name, pair in joined.attributes.items()
         }
-        metrics = figures.pop(None)
-        name = f"{index}_{Path(predictions).stem}.png" if out is not None and plot else None
+        folder, name = out if plot else None, f"{index}_{predictions.stem}.png"
         evaluations.append(
             Evaluation(
-                Path(predictions),
-                Path(truth),
+                predictions,
+                truth,
                 joined,
                 metrics,
-                _distribution(Path(predictions), joined),
-                plot=name and Path(out) / f"scatter_{name}",
-                attributes=figures,
-                attributes_plot=Path(out) / f"attributes_{name}" if name and figures else None,
+                _distribution(predictions, joined),
+                plot=folder and folder / f"scatter_{name}",
+                attributes=attributes,
+                attributes_plot=folder / f"attributes_{name}" if folder and attributes else None,
             )
         )
     if out is not None:
-        _write(Path(out), evaluations)
+        _write(out, evaluations)
     return evaluations
 
 
-def _figures(predictions: Path, attribute: str | None, pair, bootstrap: int, seed: int, logistic: bool) -> Metrics:
+def _figures(where: str, predicted: np.ndarray, truth: np.ndarray, options: dict[str, Any]) -> Metrics:
     try:
-        return evaluate_scores(*pair, bootstrap, seed, logistic)
+        return evaluate_scores(predicted, truth, **options)
     except ArtQuantError as error:
-        where = str(predictions) if attribute is None else f"{predictions}, attribute {attribute!r}"
         raise ArtQuantError(f"{where}: {error}") from error
 
 
@@ -133,7 +132,7 @@ def _subtitle(evaluation: Evaluation) -> str:
     return "   ".join([f"n {metrics.n}", *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
 
 
-def as_record(evaluation: Evaluation) -> dict:
+def as_record(evaluation: Evaluation) -> dict[str, Any]:
     """What `metrics.json` holds about one pair of files: {"value", "low", "high"} per figure."""
     record = {
         "predictions": str(evaluation.predictions),

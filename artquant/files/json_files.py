@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
+from artquant.files.whole_folder import force_to_disk
 
 # A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
@@ -17,6 +19,10 @@ _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
 
 class JsonError(ArtQuantError):
     """A JSON file that cannot be read or written; the message names file and line."""
+
+
+class FileUnreadable(JsonError):
+    """A file that cannot be opened or read."""
 
 
 def read_text(path: Path | str) -> str:
@@ -29,11 +35,20 @@ def read_text(path: Path | str) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    return decoded(data, path)
+
+
+def decoded(data: bytes, path: Path | str, first_line: int = 1) -> str:
+    """UTF-8 text from what was read of ``path``, from line ``first_line`` on.
+
+    Raises:
+        JsonError: It is not UTF-8 (with the line).
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + first_line
         raise JsonError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
 
 
@@ -52,7 +67,9 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
     Raises:
         JsonError: As :func:`read_json`, with the line.
     """
-    yield from parse_json_lines(read_text(path), path)
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, parse_json(line, path, number)
 
 
 def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
@@ -74,25 +91,18 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
         raise JsonError(f"{path} line {_lines(text, first_line)}: not usable JSON ({reason}); correct it") from None
 
 
-def parse_json_lines(text: str, path: Path | str) -> Iterator[tuple[int, Any]]:
-    """Parse JSON-lines text that was read from ``path``: pairs of line number (from 1) and value."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, parse_json(line, path, number)
-
-
 def write_json(path: Path | str, value: Any) -> None:
     """Write a JSON file (indented, UTF-8) in one step; the folder is made if need be.
 
     Raises:
         JsonError: The value is no JSON (NaN and Infinity included) or the file cannot be written.
     """
-    write_text(path, _dump(path, value, indent=1) + "\n")
+    write_text(path, json_text(path, value, indent=1) + "\n")
 
 
 def write_json_lines(path: Path | str, values: Iterable[Any]) -> None:
     """Write a JSON-lines file, one value a line, in one step; errors as :func:`write_json`."""
-    write_text(path, "".join(_dump(path, value) + "\n" for value in values))
+    write_text(path, "".join(json_text(path, value) + "\n" for value in values))
 
 
 def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
@@ -104,17 +114,14 @@ def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
         JsonError: As :func:`write_json`.
     """
     path = Path(path)
-    lines = "".join(_dump(path, value) + "\n" for value in values).encode("utf-8")
-
-    def append() -> None:
+    lines = "".join(json_text(path, value) + "\n" for value in values).encode("utf-8")
+    with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:
             _close_last_line(stream)
             stream.write(lines)
             stream.flush()
             os.fsync(stream.fileno())
-
-    _written(path, append)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -123,32 +130,43 @@ def write_text(path: Path | str, text: str) -> None:
     Raises:
         JsonError: The file cannot be written.
     """
-    # A link is written through, not replaced.
-    path = Path(os.path.realpath(path))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with whole_file(path) as part:
+        part.write_bytes(text.encode("utf-8"))
 
-    def write() -> None:
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """A file to write, beside the path; it takes the path's place, on the disk, when the block ends without an error.
+
+    Raises:
+        JsonError: The file cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link is written through, not replaced
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as stream:
-                stream.write(text.encode("utf-8"))
-                stream.flush()
-                os.fsync(stream.fileno())
+            yield part
+            force_to_disk(part)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 
-    _written(path, write)
 
-
-def _written(path: Path, write: Callable[[], None]) -> None:
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
     try:
-        write()
+        yield
     except OSError as error:
         raise JsonError(f"{path}: cannot be written: {error.strerror}; check the folder and the free space") from None
 
 
-def _dump(path: Path | str, value: Any, indent: int | None = None) -> str:
+def json_text(path: Path | str, value: Any, indent: int | None = None) -> str:
+    """A value as it is to be written to the path.
+
+    Raises:
+        JsonError: The value is no JSON (NaN, Infinity and half characters included).
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
         text.encode("utf-8")

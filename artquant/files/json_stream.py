@@ -1,4 +1,4 @@
-"""JSON files of any size, one value at a time."""
+"""Records in JSON, as one list or a line each: the one place that reads both, one value at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from artquant.files.json_files import DECODER, JSON_FAULTS, JsonError, parse_json, read_text
+from artquant.files.json_files import DECODER, JSON_FAULTS, FileUnreadable, JsonError, decoded, parse_json
 
 _BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -32,14 +32,29 @@ def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            start = stream.read(3)
-            stream.seek(3 if start == codecs.BOM_UTF8 else 0)
-            if _first_character(stream) == b"[":
-                yield from _list_values(stream, path)
-            else:
-                yield from _line_values(stream, path, faulty_lines)
+            yield from json_values(stream, path, faulty_lines)
     except OSError as error:
-        raise JsonError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
+
+
+def iterate_records(path: Path | str) -> Iterator[tuple[str, Any]]:
+    """The records of a JSON list or of JSON lines, each with the name "FILE record N" (from 1) for messages.
+
+    Raises:
+        JsonError: As :func:`iterate_json`, or there are no records.
+    """
+    number = 0
+    for number, (_, _, item) in enumerate(iterate_json(path), start=1):
+        yield f"{path} record {number}", item
+    if number == 0:
+        raise JsonError(f"{path}: holds no records; name a file with a JSON list or JSON lines of them")
+
+
+def json_values(stream: BinaryIO, path: Path, faulty_lines: bool = False) -> Iterator[tuple[int, int, Any]]:
+    """As :func:`iterate_json`, of a stream that can seek; `path` is for messages."""
+    stream.seek(3 if stream.read(3) == codecs.BOM_UTF8 else 0)
+    is_list = _first_character(stream) == b"["
+    return _list_values(stream, path) if is_list else _line_values(stream, path, faulty_lines)
 
 
 def _first_character(stream: BinaryIO) -> bytes:
@@ -56,16 +71,18 @@ def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[t
     end = stream.tell()
     for number, line in enumerate(stream, start=1):
         start, end = end, end + len(line)
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            raise JsonError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8") from None
+        text = decoded(line, path, number)
         if text.strip():
             try:
                 value = parse_json(text.rstrip("\r\n"), path, number)
             except JsonError as error:
+                if number > 1 and not text.endswith("\n") and isinstance(error.__context__, json.JSONDecodeError):
+                    error = JsonError(
+                        f"{path} line {number}: cut off after {text[-20:]!r}, as by a run that was killed; run again "
+                        "what wrote it, or delete this line"
+                    )
                 if not faulty_lines:
-                    raise
+                    raise error from None
                 value = error
             yield start, end, value
 
@@ -86,7 +103,8 @@ def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]
         if not window.ended:
             raise ValueError
     except JSON_FAULTS:
-        parse_json(read_text(path), path)
+        stream.seek(0)
+        parse_json(decoded(stream.read(), path), path)
         raise JsonError(f"{path}: changed while it was read; start again") from None
 
 
@@ -148,6 +166,7 @@ class _Window:
 
     def _to_next_character(self) -> None:
         while True:
-            self._advance(_SPACE.match(self._text, self._place).end())
+            space = _SPACE.match(self._text, self._place)
+            self._advance(space.end() if space else self._place)
             if not self.ended or not self._more():
                 return

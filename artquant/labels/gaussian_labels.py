@@ -5,16 +5,17 @@ Legend: N = number of scores, K = number of rating words. Called through `artqua
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.labels.rules import numbers
 
 _CHUNK = 8192  # scores solved together: small enough for the processor's cache
-_MOST_STEPS = 400  # four to six are usual; halving alone needs under 200
 
 
-def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
+def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: Any) -> np.ndarray:
     """Labels for checked scores and levels.
 
     p_i = exp(-(l_i - mu)^2 / 2 sigma^2) / sum_j exp(-(l_j - mu)^2 / 2 sigma^2) with sum_i p_i l_i = s. With sigma fixed
@@ -60,55 +61,36 @@ def softmax(log_weights: np.ndarray) -> np.ndarray:
 
 
 def _solve_tilt(scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray) -> np.ndarray:
-    """Probabilities [K, N] for scores strictly inside the ascending levels, by Newton steps kept inside a bracket.
+    """Probabilities [K, N] for scores strictly inside the ascending levels.
 
     With neighbours a <= s < b and mid = (a + b) / 2, log p_i = -(l_i - a)(l_i - b) / 2 sigma^2 + (l_i - a) t + const
-    where t = (mu - mid) / sigma^2: a one-parameter exponential family in the tilt t. The neighbours' own terms carry no
-    1 / sigma^2, so a small sigma costs no digits. Newton works on logit((E - l_min) / (l_max - l_min)), nearly linear
-    in t; where a step leaves the bracket, or the one before did not halve the miss, the bracket is halved instead.
+    where t = (mu - mid) / sigma^2: a one-parameter exponential family in the tilt t, whose expectation rises with t.
+    The neighbours' own terms carry no 1 / sigma^2, so a small sigma costs no digits.
     """
-    low, high = levels_K[0], levels_K[-1]
+    from scipy.optimize.elementwise import find_root
+
     index_N = np.searchsorted(levels_K, scores_N, side="right") - 1  # of a
-    offset_KN = levels_K[:, None] - levels_K[index_N]
-    base_KN = -offset_KN * (levels_K[:, None] - levels_K[index_N + 1]) / (2 * sigma_N**2)
-    distance_KN = levels_K[:, None] - scores_N
-    target_N = np.log(scores_N - low) - np.log(high - scores_N)
-    tilt_N, left_N, right_N = _start_and_bracket(scores_N, levels_K, sigma_N, index_N)
-    tolerance = (high - low) * np.clip(2e-10 / (high - low), 1e-14, 1e-12)
-    result_KN = np.empty_like(base_KN)
-    rows = np.arange(scores_N.size)
-    miss_N = np.full(scores_N.size, np.inf)
-    for _ in range(_MOST_STEPS):
-        probs = softmax(base_KN + offset_KN * tilt_N)
-        result_KN[:, rows] = probs
-        moment = probs * distance_KN
-        error = moment.sum(axis=0)  # E - s, without cancellation
-        previous_N, miss_N = miss_N, np.abs(error)
-        open_ = (miss_N > tolerance) & (left_N < right_N)
-        if not open_.any():
-            break
-        above, below = (levels_K - low) @ probs, (high - levels_K) @ probs  # E - l_min, l_max - E
-        variance = (moment * distance_KN).sum(axis=0) - error**2
-        left_N, right_N = np.where(error < 0, tilt_N, left_N), np.where(error > 0, tilt_N, right_N)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            gap = target_N - (np.log(above) - np.log(below))
-            proposal = tilt_N + gap * above * below / (variance * (high - low))
-        good = (proposal > left_N) & (proposal < right_N) & (miss_N <= 0.5 * previous_N)
-        tilt_N = np.where(open_, np.where(good, proposal, (left_N + right_N) / 2), tilt_N)
-        if open_.mean() < 0.5:  # go on with the unsolved ones only
-            base_KN, offset_KN, distance_KN = base_KN[:, open_], offset_KN[:, open_], distance_KN[:, open_]
-            target_N, tilt_N, left_N, right_N = target_N[open_], tilt_N[open_], left_N[open_], right_N[open_]
-            rows, miss_N = rows[open_], miss_N[open_]
-    return result_KN
+    a_N, b_N = levels_K[index_N], levels_K[index_N + 1]
+
+    def probs(tilt: np.ndarray, a: np.ndarray, b: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        offset = levels_K[:, None] - a
+        return softmax(offset * (tilt - (levels_K[:, None] - b) / (2 * sigma**2)))
+
+    def miss(tilt: np.ndarray, score: np.ndarray, a: np.ndarray, b: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        return (probs(tilt, a, b, sigma) * (levels_K[:, None] - score)).sum(axis=0)  # E - s, without cancellation
+
+    bounds = _bracket(scores_N, levels_K, sigma_N, index_N)
+    tilt_N = find_root(miss, bounds, args=(scores_N, a_N, b_N, sigma_N)).x
+    return probs(tilt_N, a_N, b_N, sigma_N)
 
 
-def _start_and_bracket(
+def _bracket(
     scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray, index_N: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First tilt [N] and bounds [N] around the solution of `_solve_tilt`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds [N] around the solution of `_solve_tilt`.
 
-    Bound: for t >= 0 the levels up to a weigh at most 1 each, so E >= s once (b - s) exp((b - a) t) >= K (s - l_min);
-    likewise from below with the nearest level under s (the one before a where s equals a).
+    For t >= 0 the levels up to a weigh at most 1 each, so E >= s once (b - s) exp((b - a) t) >= K (s - l_min); likewise
+    from below with the nearest level under s (the one before a where s equals a).
     """
     a_N, b_N = levels_K[index_N], levels_K[index_N + 1]
     log_count, log_up, log_down = np.log(levels_K.size), np.log(levels_K[-1] - scores_N), np.log(scores_N - levels_K[0])
@@ -117,8 +99,4 @@ def _start_and_bracket(
     low_N, up_N = levels_K[under_N], levels_K[under_N + 1]
     left_N = -np.maximum(log_count + log_up - np.log(scores_N - low_N), 0) / (up_N - low_N)
     left_N += ((low_N + up_N) - (a_N + b_N)) / (2 * sigma_N**2)  # tilt is counted from the middle of a and b
-    with np.errstate(divide="ignore"):
-        two_word_N = (np.log(scores_N - a_N) - np.log(b_N - scores_N)) / (b_N - a_N)  # exact as sigma goes to 0
-    reach_N = (b_N - a_N) / (2 * sigma_N**2)  # mu in [a, b], a good start where sigma is large
-    start_N = np.clip(np.clip(two_word_N, -reach_N, reach_N), left_N, right_N)
-    return start_N, left_N - 1.0, right_N + 1.0
+    return left_N - 1.0, right_N + 1.0

@@ -7,6 +7,7 @@ directly for what it leaves out (mu and sigma of the first, rows of the second a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,9 @@ _CORRECTION_EPSILON = 1e-9
 _TWO_LEVEL_EPSILON = 1e-8  # added to both distances
 
 
-def published_soft_labels(scores: np.ndarray, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def published_soft_labels(
+    scores: np.ndarray, levels: Sequence[float] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The published notebook's solver, for comparison: |expectation - score| minimised over mu and sigma.
 
     L-BFGS-B with numeric gradients from (score, 1), mu in [-10, 10], sigma in [0.001, 1000]. One equation for two
@@ -56,8 +59,8 @@ def published_soft_labels(scores: np.ndarray, levels: Sequence[float]) -> tuple[
 
 def known_std_soft_labels(
     mean: np.ndarray,
-    std: np.ndarray,
-    levels: Sequence[float],
+    std: Any,
+    levels: Sequence[float] | np.ndarray,
     density: str = "pdf",
     thre_std: float = 0.2,
     thre_diff: float = 0.1,

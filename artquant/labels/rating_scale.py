@@ -6,8 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from artquant.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    import numpy as np  # loaded where it is needed: the command line shows its help without
 
 RATING_WORDS = ("excellent", "good", "fair", "poor", "bad")  # as published, best first
 
@@ -27,7 +31,7 @@ class RatingScale:
     words: tuple[str, ...]
     values: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         words, values = tuple(self.words), tuple(self.values)
         if len(words) < 2 or len(words) != len(values):
             raise ArtQuantError(
@@ -86,6 +90,20 @@ class RatingScale:
             raise ArtQuantError(f"score {score} has no rating word: give a finite number")
         above = (word for word, threshold in zip(self.words, self.thresholds, strict=False) if score > threshold)
         return next(above, self.words[-1])
+
+    def expectation(self, shares: np.ndarray | Sequence[float]) -> np.ndarray:
+        """The scores [...] that shares of the words [..., K] stand for; each row sums to 1."""
+        import numpy as np
+
+        return np.asarray(shares, dtype=np.float64) @ np.array(self.values)
+
+    def moments(self, shares: np.ndarray | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Expectation and standard deviation [...] over the words, of shares [..., K]."""
+        import numpy as np
+
+        mean = self.expectation(shares)
+        variance = (np.asarray(shares) * (np.array(self.values) - mean[..., None]) ** 2).sum(axis=-1)
+        return mean, np.sqrt(variance)
 
 
 APDD_SCALE = RatingScale(RATING_WORDS, (10.0, 7.5, 5.0, 3.5, 1.0))  # APDDv2, scores of 1 to 10

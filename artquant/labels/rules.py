@@ -24,9 +24,9 @@ def checked_levels(levels: Sequence[float] | np.ndarray) -> np.ndarray:
     """
     levels_K = numbers(levels, "levels")
     if levels_K.ndim != 1 or levels_K.size < 2 or not (np.abs(levels_K) <= _LARGEST).all():
-        raise ArtQuantError(f"levels must be two or more finite numbers (at most 1e50), got {_listed(levels_K)}")
+        raise ArtQuantError(f"levels must be two or more finite numbers (at most 1e50), got {levels_K.tolist()}")
     if np.diff(np.sort(levels_K)).min() < _CLOSEST:
-        raise ArtQuantError(f"levels must differ from each other, got {_listed(levels_K)}")
+        raise ArtQuantError(f"levels must differ from each other, got {levels_K.tolist()}")
     return levels_K
 
 
@@ -63,10 +63,6 @@ def numbers(values: Any, name: str) -> np.ndarray:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ArtQuantError(f"{name} must be numbers: {error}") from None
-
-
-def _listed(values: np.ndarray) -> list[float]:
-    return values.tolist()
 
 
 def one_hot(scores_N: np.ndarray, levels_K: np.ndarray) -> np.ndarray:
@@ -106,10 +102,10 @@ def vote_shares(votes: Any, vote_values: Any) -> tuple[np.ndarray, np.ndarray]:
             f"{values_C.size} vote values"
         )
     if not np.isfinite(values_C).all() or np.unique(values_C).size != values_C.size:
-        raise ArtQuantError(f"vote values must be finite and differ from each other, got {_listed(values_C)}")
+        raise ArtQuantError(f"vote values must be finite and differ from each other, got {values_C.tolist()}")
     bad_N = ~((votes_NC >= 0) & (votes_NC <= _LARGEST)).all(axis=1)
     total_N1 = votes_NC.sum(axis=1, keepdims=True)
     if (bad_N | (total_N1[:, 0] <= 0)).any():
         index = int(np.argmax(bad_N | ~(total_N1[:, 0] > 0)))
-        raise ArtQuantError(f"votes {index} are {_listed(votes_NC[index])}: give counts of 0 or more, not all 0")
+        raise ArtQuantError(f"votes {index} are {votes_NC[index].tolist()}: give counts of 0 or more, not all 0")
     return votes_NC / total_N1, values_C

@@ -1,19 +1,38 @@
 """From mean scores (or standard deviations, or votes) to distributions over the rating words of any scale.
 
 Legend: N = number of scores, K = number of rating words, C = number of values that a rater could choose. Levels are the
-rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing here needs torch; scipy is loaded only
-by the two published methods.
+rating values of the words, in the unit of the scores (APDDv2: 1 to 10). Nothing here needs torch.
+
+| method | probabilities | expectation |
+| --- | --- | --- |
+| `gaussian` | discretised Gaussian of given sigma, mu solved (ArtQuant, section 3.2) | the score |
+| `published` | discretised Gaussian as the published notebook finds it, sigma free | near the score |
+| `known-std` | Gaussian of given mean and std, corrected linearly (DeQA-Score, section 3.2) | near the score |
+| `votes` | histogram of the votes; a vote between two levels is split between them | the votes' mean |
+| `two-level` | the two levels around the score | the score |
+| `one-hot` | the nearest level (of two, the one listed first) | the nearest level |
+
+Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table says
+"the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level). `published`
+meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in [-10, 10], so it
+suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to 8 % of the scale
+(where std is large and the score near an end). It is corrected here in two points where the published rule gives no
+distribution to learn from (sums above 1, Gaussians turned over);
+`artquant.labels.published_labels.known_std_soft_labels` leaves those.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.labels.gaussian_labels import gaussian_labels
 from artquant.labels.rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
-from artquant.texts.prompt import SCORE_QUESTIONS as QUESTION_PATTERNS
-from artquant.texts.prompt import SUBJECT
+
+Numbers: TypeAlias = "Sequence[float] | np.ndarray"
 
 # Each method with the options that it takes.
 _OPTIONS = {
@@ -26,39 +45,21 @@ _OPTIONS = {
 }
 METHODS = tuple(_OPTIONS)
 VOTES_TOLERANCE = 2e-3  # |score - mean of the votes|, as a fraction of the scale: lets rounded means pass
-SCORE_QUESTIONS = tuple(pattern.replace(SUBJECT, "painting") for pattern in QUESTION_PATTERNS)  # as published
 
 
 def soft_labels(
-    scores: Sequence[float] | np.ndarray | None,
-    levels: Sequence[float] | np.ndarray,
+    scores: Numbers | None,
+    levels: Numbers,
     method: str = "gaussian",
     *,
-    sigma: float | Sequence[float] | np.ndarray | None = None,
-    std: float | Sequence[float] | np.ndarray | None = None,
+    sigma: float | Numbers | None = None,
+    std: float | Numbers | None = None,
     votes: Sequence[Sequence[float]] | np.ndarray | None = None,
-    vote_values: Sequence[float] | np.ndarray | None = None,
+    vote_values: Numbers | None = None,
     density: str = "pdf",
     clamp: bool = False,
 ) -> np.ndarray:
-    """Distributions over the rating words for mean scores.
-
-    | method | probabilities | expectation |
-    | --- | --- | --- |
-    | `gaussian` | discretised Gaussian of given sigma, mu solved (ArtQuant, section 3.2) | the score |
-    | `published` | discretised Gaussian as the published notebook finds it, sigma free | near the score |
-    | `known-std` | Gaussian of given mean and std, corrected linearly (DeQA-Score, section 3.2) | near the score |
-    | `votes` | histogram of the votes; a vote between two levels is split between them | the votes' mean |
-    | `two-level` | the two levels around the score | the score |
-    | `one-hot` | the nearest level (of two, the one listed first) | the nearest level |
-
-    Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is met within 1e-9 where the table
-    says "the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level).
-    `published` meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in
-    [-10, 10], so it suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to
-    8 % of the scale (where std is large and the score near an end). It is corrected here in two points where the
-    published rule gives no distribution to learn from (sums above 1, Gaussians turned over);
-    `artquant.labels.published_labels.known_std_soft_labels` leaves those.
+    """Distributions over the rating words for mean scores, by one of the methods above.
 
     Args:
         scores: [N] mean scores, within [min(levels), max(levels)]. With `votes` they may be None (the votes' mean), and
@@ -105,7 +106,7 @@ def soft_labels(
     return two_level(scores_N, levels_K) if method == "two-level" else one_hot(scores_N, levels_K)
 
 
-def _check_options(method: str, **options) -> None:
+def _check_options(method: str, **options: object) -> None:
     """Refuse a method that is unknown, lacks an option, or is given one of another method (None: not given)."""
     if method not in METHODS:
         raise ArtQuantError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}")
@@ -118,7 +119,7 @@ def _check_options(method: str, **options) -> None:
             raise ArtQuantError(f"the method {method!r} needs the option {name}")
 
 
-def _votes(scores, levels_K: np.ndarray, votes, vote_values, clamp: bool) -> np.ndarray:
+def _votes(scores: Numbers | None, levels_K: np.ndarray, votes: Any, vote_values: Any, clamp: bool) -> np.ndarray:
     shares_NC, values_C = vote_shares(votes, vote_values)
     inside_C = checked_scores(values_C, levels_K, clamp, what="vote value")
     if scores is not None:

@@ -79,8 +79,8 @@ def _check_columns(table: Table, columns: Columns) -> None:
     for name in columns.names:
         if name in table.columns or name in columns.optional:
             continue
-        [near] = difflib.get_close_matches(name, table.columns, n=1) or [None]
-        near = near or next((there for there in table.columns if there.strip().lower() == name.lower()), None)
+        same = [there for there in table.columns if there.strip().lower() == name.lower()]
+        near = next(iter(difflib.get_close_matches(name, table.columns, n=1) or same), None)
         there = ", ".join(map(repr, table.columns))
         hint = f"did you mean {near!r}? " if near else ""
         if len(table.columns) == 1 and any(mark in table.columns[0] for mark in ";\t"):

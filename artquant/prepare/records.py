@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.annotation import Annotation, PrepareError
 from artquant.texts.descriptions import comment_record
-from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, Prompt, get_prompt
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, Prompt, get_prompt
+from artquant.texts.questions import drawn_question
 
 _CHUNK = 1024  # scores labelled together between two looks of the progress bar
 _APDD_WIDTH = 9.0  # of the scale on which ArtQuant's sigma is 1
@@ -34,7 +34,7 @@ class Labelling:
     seed: int = 0  # of the questions
     progress: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
         if not self.subject.strip() or IMAGE_TOKEN in self.subject:
@@ -104,9 +104,7 @@ class Labelling:
 
     def question(self, image: str) -> str:
         """One of the ten published questions, drawn from the seed and the picture's name alone."""
-        digest = hashlib.sha256(f"{self.seed}\nscore\n{image}".encode("utf-8", "surrogatepass")).digest()
-        pattern = SCORE_QUESTIONS[int.from_bytes(digest[:8], "big") % len(SCORE_QUESTIONS)]
-        return pattern.replace(SUBJECT, self.subject)
+        return drawn_question(SCORE_QUESTIONS, "score", image, self.seed, self.subject)
 
 
 def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
@@ -153,9 +151,7 @@ def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> 
         if annotation.comment is None:
             continue
         try:
-            made.append(
-                comment_record(annotation.image, annotation.comment, seed=labelling.seed, subject=labelling.subject)
-            )
+            made.append(comment_record(annotation.image, annotation.comment, labelling.seed, labelling.subject))
         except ArtQuantError as error:
             raise PrepareError(f"{annotation.source}: {error}") from None
     return made

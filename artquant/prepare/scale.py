@@ -32,7 +32,7 @@ class Fit:
     levels: RatingScale
     rule: Literal["same", "rescale", "clamp"] = "same"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.native
         if self.rule == "same" and self.native != (self.levels.low, self.levels.high):
             raise ArtQuantError(
@@ -95,7 +95,7 @@ def choose_fit(
         ArtQuantError: No range is known, or it does not rise, or as `Fit` and `RatingScale`.
     """
     scale = RatingScale(tuple(words), tuple(levels)) if levels else None
-    found = native or usual or (scale and (scale.low, scale.high))
+    found = native or usual or ((scale.low, scale.high) if scale else None)
     if found is None:
         raise ArtQuantError("the range of the scores is not known; name it with --range LO,HI (such as --range 1,5)")
     low, high = found

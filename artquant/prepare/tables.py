@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant.files.json_files import parse_json, parse_json_lines
+from artquant.files.json_stream import json_values
 from artquant.prepare.annotation import PrepareError, Source
 
 AVA_COUNTS = tuple(str(value) for value in range(1, 11))  # names given to AVA's ten columns of counts
@@ -77,7 +76,8 @@ def _read(path: Path) -> bytes:
 
 def _decode(path: Path, data: bytes, encoding: str | None) -> tuple[str, str, tuple[str, ...]]:
     """Text, the encoding used, and what the user ought to know about it."""
-    used, notes = encoding or "utf-8", ()
+    used = encoding or "utf-8"
+    notes: tuple[str, ...] = ()
     try:
         text = data.decode(encoding or "utf-8-sig")
     except LookupError:
@@ -137,14 +137,11 @@ def _ava_rows(path: Path, text: str) -> tuple[tuple[str, ...], list[dict[str, An
 
 
 def _json_rows(path: Path, text: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    text = text.lstrip("\ufeff")
-    if text.lstrip().startswith("["):
-        items = parse_json(text, path)
-    else:
-        items = [value for _, value in parse_json_lines(text, path)]
     columns: dict[str, None] = {}
-    for number, item in enumerate(items, start=1):
-        if not isinstance(item, Mapping):
+    rows: list[dict[str, Any]] = []
+    for number, (_, _, item) in enumerate(json_values(io.BytesIO(text.encode("utf-8")), path), start=1):
+        if not isinstance(item, dict):
             raise PrepareError(f"{path} record {number}: is no object; give records with an image and a score each")
         columns.update(dict.fromkeys(item))
-    return tuple(columns), items
+        rows.append(item)
+    return tuple(columns), rows

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json, write_text
+from artquant.files.json_files import json_text, read_json, write_json, write_text
 from artquant.prepare.annotation import PrepareError
 
 CARD = "dataset.json"
@@ -37,7 +36,7 @@ def write_folder(
     Raises:
         ArtQuantError: The folder holds files that would be overwritten (nothing is written then), or cannot be written.
     """
-    texts = {name: _text(found) for name, found in records.items() if found}
+    texts = {name: _text(out / name, found) for name, found in records.items() if found}
     digests = {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in texts.items()}
     listed = {name: {"records": len(records[name]), "sha256": digest} for name, digest in digests.items()}
     whole = {**card, "files": listed}
@@ -52,17 +51,9 @@ def write_folder(
     return whole
 
 
-def _text(records: Sequence[Mapping[str, Any]]) -> str:
+def _text(path: Path, records: Sequence[Mapping[str, Any]]) -> str:
     """A JSON list, one record a line: a third of the size and a quarter of the time of an indented one."""
-    try:
-        lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
-        text = "[\n" + ",\n".join(lines) + "\n]\n"
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise PrepareError(
-            f"a text cannot be written as UTF-8 ({error.reason}); correct the annotation files"
-        ) from None
-    return text
+    return "[\n" + ",\n".join(json_text(path, record) for record in records) + "\n]\n"
 
 
 def _check_folder(out: Path, digests: Mapping[str, str], name: str) -> None:

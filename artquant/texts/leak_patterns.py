@@ -19,37 +19,12 @@ class LeakPattern:
 
     kind: str
     clues: tuple[str, ...]  # every match holds one of them (in lower case) at least
-    before: int  # no match begins more characters before its first clue
-    after: int  # no match, with _MARGIN, ends more characters after its first clue
     pattern: re.Pattern[str]
 
-    def search(self, text: str, lowered: str) -> Iterator[re.Match[str]]:
-        """The matches in a text; `lowered` is the same in lower case, of the same length."""
-        for start, end in self._windows(lowered):
-            for match in self.pattern.finditer(text, start, end):
-                if end == len(text) or match.end() + _MARGIN < end:  # else the window's end passed for the text's
-                    yield match
-
-    def _windows(self, lowered: str) -> list[tuple[int, int]]:
-        """Stretches around the clues, those that meet made one: patterns are slow, finding clues is quick."""
-        places = []
-        for clue in self.clues:
-            place = lowered.find(clue)
-            while place >= 0:
-                places.append(place)
-                place = lowered.find(clue, place + 1)
-        windows: list[tuple[int, int]] = []
-        for place in sorted(places):
-            start, end = max(0, place - self.before), min(len(lowered), place + self.after)
-            while end < len(lowered) and lowered[end - 1].isspace():  # nor may a gap pass for the text's end
-                end += 1
-            if windows and start <= windows[-1][1]:
-                start = windows.pop()[0]
-            windows.append((start, end))
-        return windows
-
-
-_MARGIN = 20  # what a match may look at behind its end
+    def search(self, text: str) -> Iterator[re.Match[str]]:
+        """The matches in a text."""
+        lowered = text.lower()
+        return self.pattern.finditer(text) if any(clue in lowered for clue in self.clues) else iter(())
 
 
 @lru_cache(maxsize=16)
@@ -66,15 +41,15 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
     fractions = ("/", "out of", "scale")
     points = ("points", "marks", "pts")
     rated = tuple(word.lower() for word in words)
-    sources = (
-        ("rating", fractions, 50, 80, _rating()),
-        ("score", (*marks, *gifts), 40, 120, _score()),
-        ("points", points, 110, 60, _awarded("(?:points|marks|pts)")),
-        ("stars", ("star", "★", "⭐"), 110, 60, _stars()),
-        ("percent", ("%", "percent"), 80, 60, _percent()),
-        ("verdict", rated, 120, 70, _verdict(words)),
+    patterns = (
+        ("rating", fractions, _rating()),
+        ("score", (*marks, *gifts), _score()),
+        ("points", points, _awarded("(?:points|marks|pts)")),
+        ("stars", ("star", "★", "⭐"), _stars()),
+        ("percent", ("%", "percent"), _percent()),
+        ("verdict", rated, _verdict(words)),
     )
-    return tuple(LeakPattern(*start, re.compile(source, re.IGNORECASE)) for *start, source in sources)
+    return tuple(LeakPattern(kind, clues, re.compile(source, re.IGNORECASE)) for kind, clues, source in patterns)
 
 
 # Numbers

@@ -16,13 +16,10 @@ The patterns are English (leak_patterns.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
-from artquant.texts.descriptions import description_texts
 from artquant.texts.leak_patterns import leak_patterns
 
 KINDS = ("rating", "score", "points", "stars", "percent", "verdict")
@@ -37,16 +34,6 @@ class Leak:
     start: int  # index of the first character
 
 
-@dataclass(frozen=True)
-class LeakedRecord:
-    """A leak and the record it is in."""
-
-    number: int  # of the record, from 1
-    id: str
-    part: str  # "description", or of a structured record "perception", "cognition" or "emotion"
-    leak: Leak
-
-
 def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
     """The places where a text gives a score away, in their order; of those that overlap the first counts.
 
@@ -57,12 +44,9 @@ def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
     Raises:
         ArtQuantError: There are no rating words, or one is empty.
     """
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters become two
-        lowered = "".join(letter.lower()[0] for letter in text)
     found = []
     for pattern in leak_patterns(tuple(words)):
-        for match in pattern.search(text, lowered):
+        for match in pattern.search(text):
             leaked = match.group()
             found.append(Leak(pattern.kind, leaked.strip(), match.start() + len(leaked) - len(leaked.lstrip())))
     found.sort(key=lambda leak: (leak.start, -len(leak.text)))
@@ -71,21 +55,3 @@ def find_leaks(text: str, words: Sequence[str] = RATING_WORDS) -> list[Leak]:
         if not leaks or leak.start >= leaks[-1].start + len(leaks[-1].text):
             leaks.append(leak)
     return leaks
-
-
-def leaked_records(records: Iterable[Mapping[str, Any]], words: Sequence[str] = RATING_WORDS) -> list[LeakedRecord]:
-    """The leaks in description records and structured records, in their order; score records are passed over.
-
-    Raises:
-        ArtQuantError: As :func:`find_leaks`; a record is neither, with its number.
-    """
-    found = []
-    for number, record in enumerate(records, start=1):
-        try:
-            texts = description_texts(record)
-        except ArtQuantError as error:
-            raise ArtQuantError(f"record {number}: {error}") from None
-        identity = str(record.get("id") or record.get("image") or number)
-        for part, text in texts:
-            found += [LeakedRecord(number, identity, part, leak) for leak in find_leaks(text, words)]
-    return found

@@ -59,11 +59,13 @@ class Questions:
 
     def for_level(self, level: int, image: str, seed: int = 0, subject: str = "painting") -> str:
         """The question of a picture's description of level 1, 2 or 3."""
-        return _drawn((self.level_1, self.level_2, self.level_3)[level - 1], f"level {level}", image, seed, subject)
+        return drawn_question(
+            (self.level_1, self.level_2, self.level_3)[level - 1], f"level {level}", image, seed, subject
+        )
 
     def for_comment(self, image: str, seed: int = 0, subject: str = "painting") -> str:
         """The question of a picture's comment."""
-        return _drawn(self.comment, "comment", image, seed, subject)
+        return drawn_question(self.comment, "comment", image, seed, subject)
 
 
 def read_questions(path: Path | str) -> Questions:
@@ -80,6 +82,7 @@ def read_questions(path: Path | str) -> Questions:
         raise error if str(path) in str(error) else ArtQuantError(f"{path}: {error}") from None
 
 
-def _drawn(wordings: tuple[str, ...], purpose: str, image: str, seed: int, subject: str) -> str:
+def drawn_question(wordings: tuple[str, ...], purpose: str, image: str, seed: int, subject: str) -> str:
+    """One of the wordings, by the seed, the picture's name and what is asked alone."""
     digest = hashlib.sha256(f"{seed}\n{purpose}\n{image}".encode("utf-8", "surrogatepass")).digest()
     return wordings[int.from_bytes(digest[:8], "big") % len(wordings)].replace(SUBJECT, subject)

@@ -7,9 +7,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import softmax
 
-from artquant.evaluate.distribution import closed_set_moments, gaussian_distances
+from artquant.evaluate.distances import gaussian_distances
 from artquant.evaluate.report import run_evaluation
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,8 @@ def test_subset_from_files(golden, tmp_path):
     ]
     predictions.write_text("\n".join(lines[::-1]) + "\n", encoding="utf-8")
     truth.write_text(json.dumps([{"id": str(i), "gt_score": row[1]} for i, row in enumerate(rows)]), encoding="utf-8")
-    [evaluation] = run_evaluation([(predictions, truth)], weights=golden["score_weight"], bootstrap=0)
+    scale = RatingScale(golden["words"], golden["score_weight"])
+    [evaluation] = run_evaluation([(predictions, truth)], scale=scale, bootstrap=0)
 
     logits, scores = np.array(golden["logits"]), np.array(golden["gt_score"])
     weights = np.exp(logits)
@@ -43,7 +46,7 @@ def test_subset_from_files(golden, tmp_path):
 
 def test_distribution_distances(golden):
     rows = golden["distribution"]
-    mean, std = closed_set_moments(np.array(rows["pred_logits"]), np.array([5.0, 4.0, 3.0, 2.0, 1.0]))
+    mean, std = RatingScale.even(1, 5).moments(softmax(rows["pred_logits"], axis=1))
     found = gaussian_distances(np.array(rows["gt_mean"]), np.array(rows["gt_std"]), mean, std)
     expected = {name: rows[name] for name in ("KL", "JS", "Wasserstein")}
     assert asdict(found) == pytest.approx(expected, rel=0, abs=1e-10)
@@ -53,7 +56,7 @@ def test_published_figures_of_the_whole_test_list(shared_folder):
     folder = shared_folder / "golden" / "evaluation"
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     [evaluation] = run_evaluation(
-        [(folder / "predictions.jsonl", folder / "apddv2_test.json")], logistic=True, bootstrap=100
+        [(folder / "predictions.jsonl", folder / "apddv2_test.json")], scale=APDD_SCALE, logistic=True, bootstrap=100
     )
     estimates = evaluation.metrics.estimates()
     assert evaluation.metrics.n == 1002

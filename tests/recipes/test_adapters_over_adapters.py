@@ -33,7 +33,7 @@ def largest_change(before, after):
 
 
 def test_whole_chain_is_merged(lab, lora_run, upper, tmp_path):
-    assert lab.artquant("merge", upper, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("export", upper, "--to", "merged", "--out", tmp_path / "merged") == 0
     merged = lab.weights(tmp_path / "merged")
     assert all(value.equal(merged[name]) for name, value in lab.weights(upper).items())
     assert largest_change(lab.weights(lora_run / "scores" / "model"), merged) < 1e-6
@@ -79,7 +79,7 @@ def test_quantised_chain_is_refused(lab, upper, tmp_path, capsys):
     picture = list_pictures(lab.images)[0]
     assert lab.artquant("score", picture, "--model", upper, "--quantize", "int8") == 2
     assert f"merge it first (artquant merge {upper} --out DIR)" in capsys.readouterr().err
-    assert lab.artquant("merge", upper, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("export", upper, "--to", "merged", "--out", tmp_path / "merged") == 0
     assert lab.artquant("score", picture, "--model", tmp_path / "merged", "--quantize", "int8") == 0
 
 

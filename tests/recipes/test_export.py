@@ -28,22 +28,20 @@ def logits(folder, pictures, base=None, prompt="artquant"):
 
 
 def test_merged(lab, model, pictures, tmp_path, capsys):
-    assert lab.artquant("merge", model, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "merged") == 0
     out = capsys.readouterr().out
     assert "model.safetensors" in out and "merged form, " in out
-    by_export = tmp_path / "exported"
-    assert lab.artquant("export", model, "--to", "merged", "--out", by_export) == 0
     expected = load_network(model).model.state_dict()
-    for folder in (tmp_path / "merged", by_export):
-        found = load_file(folder / "model.safetensors")
-        assert all(expected[name].equal(found[name]) for name in expected)
-        assert torch.equal(logits(folder, pictures, prompt=None), logits(model, pictures, prompt=None))
-    card = json.loads((by_export / "artquant.json").read_text())
+    merged = tmp_path / "merged"
+    found = load_file(merged / "model.safetensors")
+    assert all(expected[name].equal(found[name]) for name in expected)
+    assert torch.equal(logits(merged, pictures, prompt=None), logits(model, pictures, prompt=None))
+    card = json.loads((merged / "artquant.json").read_text())
     assert "base" not in card and card["history"]["stage"] == "scores"
 
 
 def test_merged_in_bfloat16(lab, model, tmp_path):
-    assert lab.artquant("merge", model, "--out", tmp_path / "half", "--dtype", "bfloat16") == 0
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "half", "--dtype", "bfloat16") == 0
     expected = load_network(model).model.state_dict()
     found = load_file(tmp_path / "half" / "model.safetensors")
     assert all(found[name].equal(expected[name].to(torch.bfloat16)) for name in expected)

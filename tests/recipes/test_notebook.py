@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artquant.data.records import read_training_records
+from artquant.data.record_file import RecordFile
 from artquant.labels.rating_scale import APDD_SCALE
 
 nbclient = pytest.importorskip("nbclient", reason='needs the dev packages: pip install -e ".[dev]"')
@@ -58,7 +58,7 @@ def assert_labels_meet_scores(records):
 def test_demo_data_from_the_repository_root(execute, tmp_path):
     shown, figures = execute(tmp_path)
     assert "demo data, drawn for this notebook\n48 scores" in shown and figures == 6
-    records = read_training_records(tmp_path / "runs/preprocess/score.json", tmp_path, score_range=(1, 10))
+    records = RecordFile(tmp_path / "runs/preprocess/score.json", tmp_path, score_range=(1, 10))
     assert len(records) == 48 and len({record.question for record in records}) == 10
     assert_labels_meet_scores(records)
 
@@ -70,7 +70,7 @@ def test_apdd_from_its_own_folder(execute, tmp_path):
     folder.mkdir()
     shown, _ = execute(folder, ARTQUANT_OUT="made.json")  # relative to the repository
     assert f"{source}\n5 scores, 1.071 to 9.286" in shown
-    records = read_training_records(tmp_path / "made.json", tmp_path, score_range=(1, 10))
+    records = RecordFile(tmp_path / "made.json", tmp_path, score_range=(1, 10))
     assert [record.image.name for record in records] == ["a.jpg", "caf\xe9.jpg", "c.jpg", "d.jpg", "e.jpg"]
     assert [record.gt_score for record in records] == [7.5, 1.071, 9.286, 5, 6.333]
     assert records[0].answer == "The quality of the painting is good."

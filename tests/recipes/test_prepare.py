@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from artquant.data.records import read_image_records, read_training_records
+from artquant.data.record_file import RecordFile
+from artquant.data.records import read_image_records
 
 SPLITS = {"train": ("score", 8019), "valid": ("validation", 1002), "test": ("test", 1002)}
 NO_ATTRIBUTES = {"filename", "Artistic Categories", "Score"}
@@ -88,7 +89,7 @@ def test_apdd_comments(apdd, rows):
 
 def test_apdd_files_are_what_training_and_scoring_read(apdd, tmp_path):
     for name in ("score", "attributes", "comments"):
-        records = read_training_records(apdd.out / f"{name}.json", tmp_path, 5, (1.0, 10.0))
+        records = RecordFile(apdd.out / f"{name}.json", tmp_path, 5, (1.0, 10.0))
         assert len(records) == len(apdd(name))
     records = read_image_records(apdd.out / "test.json", tmp_path, (1.0, 10.0))
     assert len(records) == 1002

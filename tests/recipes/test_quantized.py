@@ -122,7 +122,7 @@ def test_scores_and_merges(lab, run, tmp_path):
     model = run / "scores" / "model"
     picture = list_pictures(lab.images)[0]
     assert lab.artquant("score", picture, "--model", model, "--quantize", "nf4") == 0
-    assert lab.artquant("merge", model, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "merged") == 0
     merged = lab.weights(tmp_path / "merged")
     expected = lab.weights(model)
     assert all(merged[name].equal(expected[name]) for name in expected)

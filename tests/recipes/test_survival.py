@@ -19,7 +19,8 @@ from scipy.stats import pearsonr, spearmanr
 
 from artquant.batches.dataset import ArtDataset
 from artquant.config.schema import LevelsConfig, LossConfig
-from artquant.data.records import read_image_records, read_training_records
+from artquant.data.record_file import RecordFile
+from artquant.data.records import read_image_records
 from artquant.infer.scorer import Scorer
 from artquant.models.checkpoints import LoadedModel, load_network
 from artquant.readouts.rating_levels import RatingLevels
@@ -142,7 +143,7 @@ def in_ranks(lab, ranks: int) -> list[dict[str, float]]:
     prompt = get_prompt("artquant")
     levels = LevelsConfig()
     readout = RatingLevels.from_encoder(loaded.processor, prompt, levels.words, levels.weights)
-    records = read_training_records(lab.records("score"), lab.images)
+    records = RecordFile(lab.records("score"), lab.images)
     validation = Validation(
         model=LoadedModel(loaded.model, loaded.processor, prompt, readout),
         scored=read_image_records(lab.records("test"), lab.images),

@@ -1,24 +1,23 @@
 """`artquant.check`: every planted defect is found, nothing else is."""
 
 import copy
-import io
 import json
 import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image, ImageEnhance
-from planted import LEVELS, PICTURES, RECORDS, Planted, another_word, drawn, encoded, missing
+from PIL import Image
+from planted import LEVELS, Planted, drawn, encoded
+from planted_pictures import PICTURES, missing
+from planted_records import RECORDS, another_word
 
 from artquant.check import pictures as check_pictures
 from artquant.check.check import Options, Report, run_check
-from artquant.check.duplicates import HAMMING_DISTANCE, _candidates, groups_of_copies
 from artquant.check.findings import KINDS
 from artquant.check.report import as_dict, as_text
-from artquant.check.sources import plan_from_config, plan_from_files
+from artquant.check.sources import inputs_from_config, inputs_from_files
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 
@@ -41,7 +40,7 @@ def fresh(clean, tmp_path) -> Planted:
 
 
 def check(config: Path, options: Options = HERE, overrides=()) -> Report:
-    return run_check(plan_from_config(str(config), load_config(config, overrides)), options)
+    return run_check(inputs_from_config(str(config), load_config(config, overrides)), options)
 
 
 def found(report: Report) -> list[tuple]:
@@ -94,9 +93,8 @@ def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
 
     original = check_pictures.inspect_pictures
     monkeypatch.setattr(
-        check_pictures,
-        "inspect_pictures",
-        lambda paths, workers, done: original(paths, workers, done, lambda path: read.append(path) or inspect(path)),
+        "artquant.check.check.inspect_pictures",
+        lambda paths, workers: original(paths, workers, lambda path: read.append(path) or inspect(path)),
     )
     report = check(fresh.write())
     assert len(read) == len(set(read)) == 150
@@ -104,24 +102,23 @@ def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
     assert "(named by 4 records)" in finding.message
 
 
-def crash_on_some(path: Path) -> check_pictures.PictureFacts:
+def crash_on_some(path: Path) -> check_pictures.Look:
     """As reading does, but two pictures end the process."""
     if path.stem in ("00003", "00077"):
         os._exit(1)
     return check_pictures.inspect_picture(path)
 
 
-def crash(path: Path) -> check_pictures.PictureFacts:
+def crash(path: Path) -> check_pictures.Look:
     """A machine on which no process can read."""
     os._exit(1)
 
 
 def test_a_crash_costs_one_finding(clean):
     paths = sorted((clean / "images").iterdir())
-    counted = []
-    facts = dict(check_pictures.inspect_pictures(paths, 2, counted.append, crash_on_some))
-    assert sorted(facts) == list(range(150)) and sum(counted) == 150
-    problems = {paths[index].stem: one.problem[0] for index, one in facts.items() if one.problem}
+    facts = dict(check_pictures.inspect_pictures(paths, 2, crash_on_some))
+    assert sorted(facts) == list(range(150))
+    problems = {paths[index].stem: one.kind for index, one in facts.items() if isinstance(one, check_pictures.Remark)}
     assert problems == {"00003": "picture-crash", "00077": "picture-crash"}
 
 
@@ -144,8 +141,7 @@ def test_damage_shows_wherever_a_jpeg_is_cut(clean, tmp_path):
         for share in (0.02, 0.1, 0.5, 0.9, 0.99):
             path = tmp_path / "cut.jpg"
             path.write_bytes(data[: int(share * len(data))])
-            problem = check_pictures.inspect_picture(path).problem
-            assert problem is not None and problem[0] in ("picture-damaged", "not-a-picture")
+            assert check_pictures.inspect_picture(path).kind in ("picture-damaged", "not-a-picture")
 
 
 def test_tokens(fresh, tiny_base):
@@ -195,12 +191,12 @@ def test_lists_of_every_form(tmp_path, fresh):
     records = fresh.files["test"][:3]
     lines = tmp_path / "list.jsonl"
     lines.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    plan = plan_from_files([], [lines], fresh.folder / "images")
-    assert run_check(plan, HERE).findings == ()
+    inputs = inputs_from_files([], [lines], fresh.folder / "images")
+    assert run_check(inputs, HERE).findings == ()
     lines.write_text(
         lines.read_text(encoding="utf-8") + '{"image": \n' + json.dumps(records[0] | {"id": 5, "gt_score": 11})
     )
-    assert [finding.kind for finding in run_check(plan, HERE).findings] == ["json", "score-off-scale"]
+    assert [finding.kind for finding in run_check(inputs, HERE).findings] == ["json", "score-off-scale"]
 
 
 def test_training_records_in_lines(fresh):
@@ -209,10 +205,10 @@ def test_training_records_in_lines(fresh):
     records[1]["gt_score"] = 11
     lines = fresh.folder / "meta" / "lines.jsonl"
     lines.write_text("".join(json.dumps(record) + "\n" for record in records[:3]), encoding="utf-8")
-    plan = plan_from_files([lines], [], fresh.folder / "images")
-    assert [(finding.kind, finding.record) for finding in run_check(plan, HERE).findings] == [("score-off-scale", 2)]
+    inputs = inputs_from_files([lines], [], fresh.folder / "images")
+    assert [(finding.kind, finding.record) for finding in run_check(inputs, HERE).findings] == [("score-off-scale", 2)]
     lines.write_text('{"image": \n' + lines.read_text(encoding="utf-8") + json.dumps(records[3])[:-9], encoding="utf-8")
-    findings = run_check(plan, HERE).findings
+    findings = run_check(inputs, HERE).findings
     assert sorted((finding.kind, finding.record) for finding in findings) == [
         *(("json", 1), ("json", 5), ("score-off-scale", 3))
     ]
@@ -223,8 +219,8 @@ def test_records_before_the_fault_of_a_list_are_checked(fresh):
     records[1]["gt_score"] = 11
     file = fresh.folder / "meta" / "cut.json"
     file.write_text(json.dumps(records)[:-9], encoding="utf-8")
-    plan = plan_from_files([file], [], fresh.folder / "images")
-    assert {finding.kind for finding in run_check(plan, HERE).findings} == {"score-off-scale", "json"}
+    inputs = inputs_from_files([file], [], fresh.folder / "images")
+    assert {finding.kind for finding in run_check(inputs, HERE).findings} == {"score-off-scale", "json"}
 
 
 def test_validation_is_held_out(fresh):
@@ -279,8 +275,8 @@ def test_a_missing_picture_that_is_called_otherwise(fresh, name):
     fresh.write()
     if original != "00004.png":
         fresh.picture("00004.png").unlink(missing_ok=True)
-    plan = plan_from_files([fresh.folder / "meta" / "score.json"], [], fresh.folder / "images")
-    [finding] = run_check(plan, HERE).findings
+    inputs = inputs_from_files([fresh.folder / "meta" / "score.json"], [], fresh.folder / "images")
+    [finding] = run_check(inputs, HERE).findings
     assert finding.kind == "picture-missing" and finding.message.endswith(f"there is {name!r}")
 
 
@@ -311,8 +307,8 @@ RUBBISH = (
 def test_rubbish_is_an_error_and_no_more(tmp_path, form, rubbish):
     file = tmp_path / "records.json"
     file.write_bytes(rubbish)
-    plan = plan_from_files(*(([file], []) if form == "training" else ([], [file])), tmp_path)
-    report = run_check(plan, HERE)
+    inputs = inputs_from_files(*(([file], []) if form == "training" else ([], [file])), tmp_path)
+    report = run_check(inputs, HERE)
     assert report.errors
     assert all(finding.file == str(file) for finding in report.findings)
     json.dumps(as_dict(report))
@@ -345,66 +341,3 @@ def test_examples_are_capped_and_counted(fresh):
     assert text.count("no such file") == 5 and "... and 4 more" in text
     assert everything.count("no such file") == 9 and "more" not in everything
     assert "missing pictures (9)" in text and text.splitlines()[-1].startswith("9 errors, 0 warnings")
-
-
-# Copies
-
-
-def shapes(count: int, seed: int) -> np.ndarray:
-    """Thumbnails of smooth random pictures: uint8 [N, S, S, 3]."""
-    side = check_pictures.THUMBNAIL_SIDE
-    colours = np.random.default_rng(seed).normal(128, 50, (count, 6, 6, 3)).clip(0, 255).astype(np.uint8)
-    return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in colours])
-
-
-def test_candidates_are_all_pairs_of_close_hashes():
-    """The search by bytes finds what comparing every pair finds."""
-    draw = np.random.default_rng(0)
-    hashes = draw.integers(0, 2**64, 400, dtype=np.uint64)
-    for row in range(100):  # relatives of the first: 0 to 12 bits away
-        bits = draw.choice(64, row % 13, replace=False).astype(np.uint64)
-        hashes[row + 1] = hashes[0] ^ np.bitwise_or.reduce(np.uint64(1) << bits, initial=np.uint64(0))
-    distance = [[bin(int(a) ^ int(b)).count("1") for b in hashes] for a in hashes]
-    wanted = {(i, j) for i in range(400) for j in range(i + 1, 400) if distance[i][j] <= HAMMING_DISTANCE}
-    pairs = {
-        (int(min(a, b)), int(max(a, b)))
-        for left, right in _candidates(hashes)
-        for a, b in zip(left, right, strict=True)
-    }
-    assert pairs == wanted and len(wanted) > 500
-
-
-def test_copies_among_many():
-    thumbnails = shapes(3000, 1)
-    thumbnails[2000:2100] = np.clip(thumbnails[:100].astype(int) * 0.95 + 8, 0, 255)  # brighter, less contrast
-    digests = [str(index).encode() for index in range(3000)]
-    digests[2999] = digests[7]
-    groups = groups_of_copies(digests, thumbnails)
-    assert groups == [sorted([i, 2000 + i] + ([2999] if i == 7 else [])) for i in range(100)]
-
-
-def test_blank_pictures_are_copies_only_if_their_files_are():
-    blank = np.full((4, 16, 16, 3), 200, dtype=np.uint8)
-    blank[1, 3, 4] = 198
-    assert groups_of_copies([b"a", b"b", b"c", b"a"], blank) == [[0, 3]]
-    assert groups_of_copies([], blank[:0]) == []
-
-
-@pytest.mark.parametrize(
-    "alter",
-    [
-        lambda image: image.resize((image.width // 2, image.height // 2)),
-        lambda image: image.resize((image.width * 3 // 2, image.height * 3 // 2)),
-        lambda image: Image.open(io.BytesIO(encoded(image, "JPEG", quality=40))),
-        lambda image: ImageEnhance.Brightness(image).enhance(1.08),
-        lambda image: ImageEnhance.Contrast(image).enhance(0.92),
-    ],
-    ids=["half", "larger", "jpeg", "brighter", "contrast"],
-)
-def test_altered_copies_are_found(clean, alter):
-    images = [Image.open(path).convert("RGB") for path in sorted((clean / "images").iterdir())]
-    side = (check_pictures.THUMBNAIL_SIDE,) * 2
-    both = [*images, *map(alter, images)]
-    thumbnails = np.stack([np.asarray(image.resize(side, Image.Resampling.BOX)) for image in both])
-    groups = groups_of_copies([str(index).encode() for index in range(300)], thumbnails)
-    assert groups == [[index, 150 + index] for index in range(150)]

@@ -29,7 +29,6 @@ COMMANDS = [
     "describe",
     "descriptions",
     "export",
-    "merge",
     "eval",
 ]
 

@@ -1,17 +1,13 @@
-"""Descriptions: questions, comments, level files and back, statistics."""
-
-import json
+"""Descriptions: questions, comments, level files."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artquant.data.records import read_training_records
+from artquant.data.record_file import RecordFile
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.texts.description_levels import join_descriptions, read_structured, split_descriptions
-from artquant.texts.description_stats import text_statistics
-from artquant.texts.descriptions import comment_record, comment_records
+from artquant.texts.descriptions import comment_record, read_structured, split_descriptions
 from artquant.texts.questions import Questions, read_questions
 
 LEVELS = tuple(f"descriptions_level_{level}.json" for level in (1, 2, 3))
@@ -35,30 +31,27 @@ def level_paths(folder):
     parts=st.lists(st.lists(part, min_size=3, max_size=3), min_size=1, max_size=3),
     separator=st.sampled_from([" ", "\n\n", "", "---"]),
 )
-def test_split_and_join_are_exact(tmp_path, parts, separator):
+def test_levels_are_the_parts_to_the_character(tmp_path, parts, separator):
     names = ("perception", "cognition", "emotion")
     records = [
         {"id": f"r{i}", "image": f"{i}.png", **dict(zip(names, texts, strict=True)), "gt_score": i}
         for i, texts in enumerate(parts)
     ]
     split(tmp_path, records, separator=separator)
-    join_descriptions(level_paths(tmp_path), tmp_path / "back.json", separator)
-    assert read_json(tmp_path / "back.json") == records
+    for level, path in enumerate(level_paths(tmp_path), start=1):
+        answers = [record["conversations"][1]["value"] for record in read_json(path)]
+        assert answers == [separator.join(texts[:level]) for texts in parts]
 
 
 def test_level_files_are_training_files(tmp_path):
     extra = {"gt_score": 5.5, "std": 1.0, "attributes": {"Color": 4.0}, "categories": {"style": "ink"}}
     report = split(tmp_path, [FULL | extra, {"image": "b.png", "perception": "P", "cognition": "C", "emotion": None}])
     assert (report.pictures, report.by_level) == (2, {1: 2, 2: 2, 3: 1})
-    first, second, third = (read_training_records(path, tmp_path) for path in level_paths(tmp_path))
+    first, second, third = (RecordFile(path, tmp_path) for path in level_paths(tmp_path))
     assert [record.id for record in second] == ["a.png#level-2", "b.png#level-2"]
     assert (first[0].level, third[0].level, third[0].gt_score, third[0].level_probs) == (1, 3, 5.5, None)
     assert third[0].answer == f"{FULL['perception']} {FULL['cognition']} {FULL['emotion']}"
     assert read_json(level_paths(tmp_path)[2])[0]["categories"] == extra["categories"]
-    join_descriptions(level_paths(tmp_path), tmp_path / "back.jsonl")
-    joined = [json.loads(line) for line in (tmp_path / "back.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    assert joined[0] == {"id": "a.png"} | FULL | extra
-    assert joined[1] == {"id": "b.png", "image": "b.png", "perception": "P", "cognition": "C"}
 
 
 def test_a_level_without_records_gets_no_file(tmp_path):
@@ -77,7 +70,7 @@ def test_a_level_without_records_gets_no_file(tmp_path):
         ({"emotion": "  "}, '"emotion" is empty'),
         ({"emotion": 3}, '"emotion" must be text'),
         ({"emotion": "x <|image|>"}, "holds <|image|>"),
-        ({"image": ""}, '"image" must be the name'),
+        ({"image": ""}, '"image" is empty'),
         ({"conversations": []}, '"conversations" is no key'),
         ({"id": []}, '"id" must be text'),
     ],
@@ -91,72 +84,20 @@ def test_structured_records_that_are_refused(tmp_path, change, message):
 
 def test_a_picture_twice_is_refused(tmp_path):
     write_json(tmp_path / "s.json", [FULL, FULL | {"id": "other"}])
-    with pytest.raises(ArtQuantError, match=r"the same image 'a\.png' as record 1"):
+    with pytest.raises(ArtQuantError, match=r"the same image 'a\.png' as .*s\.json record 1"):
         read_structured(tmp_path / "s.json")
 
 
-def spoil(path, change):
-    records = read_json(path)
-    change(records)
-    write_json(path, records)
-
-
-def test_published_level_files_join_by_image(tmp_path):
-    """Ids of their own, no `level`, another order, pictures that stop at level 1."""
-    split(tmp_path, [FULL, FULL | {"image": "b.png", "perception": "P"}, {"image": "c.png", "perception": "Q"}])
-    for number, path in enumerate(level_paths(tmp_path)):
-        spoil(path, lambda records: [r.pop("level") for r in records] and records.reverse())
-        spoil(path, lambda records, n=number: [r.update(id=f"{n}-{i}") for i, r in enumerate(records)])
-    report = join_descriptions(level_paths(tmp_path), tmp_path / "back.json")
-    assert report.by_level == {1: 3, 2: 2, 3: 2}
-    assert [record["image"] for record in read_json(tmp_path / "back.json")] == ["c.png", "b.png", "a.png"]
-
-
-@pytest.mark.parametrize(
-    ("order", "change", "message"),
-    [
-        ((0, 2, 1), None, "is of level 3, not 2"),
-        ((1, 0, 2), lambda r: r[0].pop("level"), "does not begin with|is of level"),
-        ((0, 0, 1), None, "given twice"),
-        ((0, 1, 2), lambda r: r[0].update(image="b.png"), "'b.png'.*is not in|is not in"),
-        ((0, 1, 2), lambda r: r[0]["conversations"][1].update(value="Other."), "does not begin with"),
-        ((0, 1, 2), lambda r: r[0]["conversations"][1].update(value=FULL["perception"]), "adds nothing"),
-        ((0, 1, 2), lambda r: r[0]["conversations"][1].update(value=FULL["perception"] + "\nC"), "--separator"),
-        ((0, 1, 2), lambda r: r[0]["conversations"][1].update(value=FULL["perception"] + "  "), "adds only spaces"),
-        ((0, 1, 2), lambda r: r[0].update(gt_score=9), '"gt_score" differs'),
-        ((0, 1, 2), lambda r: r[0].update(perception="x"), "the name of a part"),
-        ((0, 1, 2), lambda r: r.append(r[0] | {"id": "again"}), "the same picture"),
-    ],
-)
-def test_level_files_that_do_not_fit_are_refused(tmp_path, order, change, message):
-    split(tmp_path, [FULL | {"gt_score": 5}])
-    paths = level_paths(tmp_path)
-    if change is not None:
-        spoil(paths[1], change)
-    with pytest.raises(ArtQuantError, match=message):
-        join_descriptions([paths[index] for index in order], tmp_path / "back.json")
-    assert not (tmp_path / "back.json").exists()
-
-
-def test_join_overwrites_none_of_its_files(tmp_path):
-    split(tmp_path, [FULL])
-    with pytest.raises(ArtQuantError, match="overwrite"):
-        join_descriptions(level_paths(tmp_path), level_paths(tmp_path)[0])
-
-
 def test_comments_are_description_records(tmp_path):
-    record = comment_record("a.png", "Nice red.", seed=3, extra={"gt_score": 5.0})
+    record = comment_record("a.png", "Nice red.", seed=3)
     write_json(tmp_path / "comments.json", [record])
-    [read] = read_training_records(tmp_path / "comments.json", tmp_path)
-    assert (read.id, read.task, read.answer, read.gt_score) == ("a.png#comment", "description", "Nice red.", 5.0)
+    [read] = RecordFile(tmp_path / "comments.json", tmp_path)
+    assert (read.id, read.task, read.answer) == ("a.png#comment", "description", "Nice red.")
     assert "level_probs" not in record and read.level is None
     pairs = [(f"{i}.png", f"Comment {i}") for i in range(50)]
-    records = comment_records([*pairs, ("none.png", " ")], seed=1)
-    assert comment_records(pairs[::-1], seed=1) == records[::-1]  # the order does not matter
+    records = [comment_record(image, comment, seed=1) for image, comment in pairs]
     assert len({r["conversations"][0]["value"] for r in records}) == len(Questions().comment)
-    assert comment_records(pairs, seed=2) != records
-    with pytest.raises(ArtQuantError, match="two comments"):
-        comment_records([("a.png", "x"), ("a.png", "y")])
+    assert [comment_record(image, comment, seed=2) for image, comment in pairs] != records
     with pytest.raises(ArtQuantError, match="empty"):
         comment_record("a.png", " ")
 
@@ -177,14 +118,3 @@ def test_own_questions(tmp_path):
         with pytest.raises(ArtQuantError, match=message) as error:
             read_questions(path)
         assert str(path) in str(error.value)
-
-
-def test_statistics():
-    texts = ["one two", "one two", "", "a b c d"]
-    found = text_statistics(texts, lambda text: len(text.split()), max_length=2)
-    assert (found.count, found.empty, found.duplicates, found.over_max_length) == (4, 1, 1, 0.25)
-    assert (found.words.min, found.words.median, found.words.mean, found.words.max) == (0, 2.0, 2.0, 4)
-    assert found.words.p95 == pytest.approx(3.7)
-    assert found.tokens == found.words and found.characters.max == 7
-    with pytest.raises(ArtQuantError, match="--model"):
-        text_statistics(texts, max_length=2)

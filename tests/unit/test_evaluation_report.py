@@ -8,13 +8,16 @@ from subprocess import run
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
+from artquant.data.predictions import Prediction, prediction_line, read_predictions
 from artquant.errors import ArtQuantError
 from artquant.evaluate import plot
-from artquant.evaluate.join import join_by_id, read_predictions, read_truth
+from artquant.evaluate.join import join_files, read_truth
 from artquant.evaluate.report import format_table, run_evaluation
+from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale
 
-WORDS = ("excellent", "good", "fair", "poor", "bad")
+WORDS = RATING_WORDS
 
 
 def prediction(name, logits=(0.0, 0.0, 0.0, 0.0, 0.0), **fields):
@@ -36,56 +39,91 @@ def pair(tmp_path):
     """Forty predictions, in another order than their truth."""
     generator = np.random.default_rng(1)
     logits = generator.normal(0, 3, (40, 5))
-    predictions = [prediction(f"p{i}", row, gt_score=1 + i / 5) for i, row in enumerate(logits.tolist())]
+    scores, stds = APDD_SCALE.moments(softmax(logits, axis=1))
+    predictions = [
+        prediction(f"p{i}", row, gt_score=1 + i / 5, score=scores[i], std=stds[i])
+        for i, row in enumerate(logits.tolist())
+    ]
     truth = [{"id": f"p{i}", "image": f"p{i}.png", "gt_score": 1 + i / 5} for i in range(40)]
     order = generator.permutation(40)
     lines = write_lines(tmp_path / "predictions.jsonl", [predictions[i] for i in order])
     return lines, write_list(tmp_path / "truth.json", truth)
 
 
-def test_score_comes_from_the_logits_with_the_given_weights(tmp_path):
-    path = write_lines(tmp_path / "p.jsonl", [prediction("a", (0.0, 0.0, -1e4, -1e4, math.log(2)))])
-    first = read_predictions(path).records[0]
+def test_scores_are_computed_again_with_other_values(tmp_path):
+    path = write_lines(tmp_path / "p.jsonl", [prediction("a", (0.0, 0.0, -1e4, -1e4, math.log(2)), score=9, std=0.1)])
+    first = read_predictions(path, APDD_SCALE)["a"].prediction
     assert first.score == pytest.approx((10 + 7.5 + 2 * 1) / 4)
     assert first.std == pytest.approx(np.sqrt((100 + 7.5**2 + 2) / 4 - 4.875**2))
-    assert read_predictions(path, [5, 4, 3, 2, 1]).records[0].score == pytest.approx(2.75)
-    by_name = dict(zip(WORDS[::-1], [1, 2, 3, 4, 5], strict=True))
-    assert read_predictions(path, by_name).records[0].score == pytest.approx(2.75)
+    assert read_predictions(path, RatingScale.even(1, 5))["a"].prediction.score == pytest.approx(2.75)
+    other_order = RatingScale(("bad", "poor", "fair", "good", "excellent"), (5, 4, 3, 2, 1))
+    assert read_predictions(path, other_order)["a"].prediction.score == pytest.approx((1 + 2 + 2 * 5) / 4)
+    own = read_predictions(path)["a"].prediction
+    assert (own.score, own.std) == (9, 0.1)
 
 
-def test_own_score_counts_unless_weights_are_given(tmp_path):
+def test_own_score_counts_unless_values_are_given(tmp_path):
     probs = dict(zip(WORDS, (0.5, 0.5, 0, 0, 0), strict=True))
     records = [prediction("a", score=3.25, std=0.5), {"image": "b.png", "probs": probs}, {"id": "c", "score": 9}]
     path = write_lines(tmp_path / "p.jsonl", records)
-    a, b, c = read_predictions(path).records
-    assert (a.score, a.std, b.id, b.score, b.std, c.score, c.std) == (3.25, 0.5, "b.png", 8.75, 1.25, 9, None)
-    with pytest.raises(ArtQuantError, match=r"line 3 \(id 'c'\): no logits, probs or score"):
-        read_predictions(path, [5, 4, 3, 2, 1])
+    with pytest.raises(ArtQuantError, match=r'record 2: no "score"; predict it again, or give the values'):
+        read_predictions(path)
+    with pytest.raises(ArtQuantError, match=r"record 3 \(id 'c'\): no logits or probs of rating words"):
+        read_predictions(path, APDD_SCALE)
+    path = write_lines(tmp_path / "p.jsonl", records[:2])
+    b = read_predictions(path, APDD_SCALE)["b.png"].prediction
+    assert (b.score, b.std, b.columns) == (8.75, 1.25, {"probs": probs})
+
+
+def test_a_line_is_read_as_it_was_written(tmp_path):
+    """Of any readout: what it says beside the score goes along."""
+    color = Prediction(4.0, columns={"tokens": [0.1, 0.9]})
+    first = Prediction(3.5, 0.5, {"probs": {"good": 1.0}}, {"Color": color})
+    lines = [prediction_line("a", "a.png", 3.0, first), prediction_line("b", "b.png", None, color)]
+    assert list(lines[0]) == ["id", "image", "gt_score", "score", "std", "probs", "attributes"]
+    assert lines[1] == {"id": "b", "image": "b.png", "score": 4.0, "tokens": [0.1, 0.9]}
+    read = read_predictions(write_lines(tmp_path / "p.jsonl", lines), score_range=(3.5 + 1e-6, 10))
+    assert [(line.id, line.gt_score, line.prediction) for line in read.values()] == [
+        ("a", 3, first),
+        ("b", None, color),
+    ]
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"id": "a", "score": 10.5}, "score 10.5 is not within 1 to 10"),
-        ({"id": "a", "score": "7"}, "score is '7'"),
-        ({"id": "a", "score": True}, "score is True"),
-        ({"id": "a", "score": 5, "std": -1}, "std is -1"),
-        ({"id": 7, "score": 5}, "must be a text, got 7"),
-        ({"score": 5}, "must be a text, got None"),
-        ({"id": "a"}, "no logits, probs or score"),
-        ({"id": "a", "logits": {"excellent": 1.0, "good": None}}, "good is null"),
-        ({"id": "a", "logits": {"excellent": 1.0}}, "weights for"),
-        ({"id": "a", "logits": [1, 2]}, "must be an object of word: number"),
-        ({"id": "a", "probs": dict(zip(WORDS, (0.5, 0.5, 0.1, 0, 0), strict=True))}, "sum to 1.1"),
-        ({"id": "a", "probs": dict(zip(WORDS, (1.5, -0.5, 0, 0, 0), strict=True))}, ">= 0"),
-        ([1, 2], "must be an object"),
+        ({"id": "a", "score": 10.5}, "score 10.5 is outside 1 to 10"),
+        ({"id": "a", "score": "7"}, '"score" must be a number, got text'),
+        ({"id": "a", "score": True}, '"score" must be a number'),
+        ({"id": "a", "score": 5, "std": -1}, '"std" -1 is negative'),
+        ({"id": [7], "score": 5}, '"id" must be text, got a list'),
+        ({"score": 5}, 'key "image" is missing'),
+        ({"id": "a"}, 'no "score"'),
+        ([1, 2], "expected an object"),
     ],
 )
-def test_bad_predictions_name_file_and_line(tmp_path, record, message):
+def test_bad_predictions_name_file_and_record(tmp_path, record, message):
+    path = write_lines(tmp_path / "p.jsonl", [prediction("ok", score=5), record])
+    with pytest.raises(ArtQuantError, match=message) as caught:
+        read_predictions(path, score_range=(1, 10))
+    assert f"{path} record 2" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"id": "a", "logits": {"excellent": 1.0, "good": None}}, "\"logits\" of 'good' must be a number, got null"),
+        ({"id": "a", "logits": {"excellent": 1.0}}, r"\"logits\" of \['excellent'\], but values for"),
+        ({"id": "a", "logits": [1, 2]}, '"logits" must be an object, got a list'),
+        ({"id": "a", "probs": dict(zip(WORDS, (0.5, 0.5, 0.1, 0, 0), strict=True))}, "sum to 1.1"),
+        ({"id": "a", "probs": dict(zip(WORDS, (1.5, -0.5, 0, 0, 0), strict=True))}, "0 or more"),
+    ],
+)
+def test_what_cannot_be_computed_again(tmp_path, record, message):
     path = write_lines(tmp_path / "p.jsonl", [prediction("ok"), record])
     with pytest.raises(ArtQuantError, match=message) as caught:
-        read_predictions(path)
-    assert f"{path}, line 2" in str(caught.value) and "\n" not in str(caught.value)
+        read_predictions(path, APDD_SCALE)
+    assert f"{path} record 2" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_nan_logits_are_refused(tmp_path):
@@ -96,10 +134,10 @@ def test_nan_logits_are_refused(tmp_path):
 
 
 def test_cut_off_last_line_is_told_from_damage_elsewhere(tmp_path):
-    path = write_lines(tmp_path / "p.jsonl", [prediction("a"), prediction("b"), prediction("c")])
+    path = write_lines(tmp_path / "p.jsonl", [prediction(name, score=5) for name in "abc"])
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole[:-40], encoding="utf-8")
-    with pytest.raises(ArtQuantError, match=r"p.jsonl line 3: cut off .*resume the run"):
+    with pytest.raises(ArtQuantError, match=r"p.jsonl line 3: cut off .*run again"):
         read_predictions(path)
     path.write_text(whole.replace('"b"', '"b', 1)[:-40], encoding="utf-8")
     with pytest.raises(ArtQuantError, match=r"p.jsonl line 2.*not JSON"):
@@ -109,51 +147,43 @@ def test_cut_off_last_line_is_told_from_damage_elsewhere(tmp_path):
         read_predictions(path)
 
 
-@pytest.mark.parametrize("weights", [[1, 2], {"excellent": math.nan}])
-def test_bad_weights_are_refused(tmp_path, weights):
-    path = write_lines(tmp_path / "p.jsonl", [prediction("a")])
-    with pytest.raises(ArtQuantError, match="weights"):
-        read_predictions(path, weights)
-
-
 def test_truth_is_a_list_or_lines(tmp_path):
-    records = [{"id": "a", "gt_score": 3, "std": 0.4}, {"image": "b.png", "gt_score": 4.5}]
-    lines = read_truth(write_lines(tmp_path / "t.jsonl", records))
-    assert lines.records == read_truth(write_list(tmp_path / "t.json", records)).records
-    assert [(truth.id, truth.gt_score, truth.std) for truth in lines.records] == [("a", 3, 0.4), ("b.png", 4.5, None)]
-    with pytest.raises(ArtQuantError, match=r"record 2 \(id 'x'\): no gt_score"):
+    records = [{"id": "a", "gt_score": 3, "std": 0.4}, {"image": "b.png", "gt_score": 4.5}, {"id": 7, "gt_score": 5}]
+    for path in (write_lines(tmp_path / "t.jsonl", records), write_list(tmp_path / "t.json", records)):
+        found = [(rated.id, rated.gt_score, rated.std) for rated in read_truth(path).values()]
+        assert found == [("a", 3, 0.4), ("b.png", 4.5, None), ("7", 5, None)]
+    with pytest.raises(ArtQuantError, match=r"record 2 \(id 'x'\): no \"gt_score\""):
         read_truth(write_list(tmp_path / "t.json", [*records[:1], {"id": "x"}]))
 
 
 def test_join_pairs_by_id_in_truth_order(pair):
-    joined = join_by_id(read_predictions(pair[0]), read_truth(pair[1]))
-    scores = {record.id: record.score for record in read_predictions(pair[0]).records}
+    joined = join_files(*pair)
+    predicted = read_predictions(pair[0])
     assert joined.ids == tuple(f"p{i}" for i in range(40))
-    assert joined.predicted.tolist() == [scores[name] for name in joined.ids]
+    assert joined.predicted.tolist() == [predicted[name].prediction.score for name in joined.ids]
     assert joined.truth.tolist() == [1 + i / 5 for i in range(40)]
     assert joined.truth_std is None and joined.predicted_std.shape == (40,)
 
 
 def test_missing_extra_and_repeated_ids(tmp_path):
-    predictions = write_lines(tmp_path / "p.jsonl", [prediction("a"), prediction("z")])
-    truth = write_list(tmp_path / "t.json", [{"id": name, "gt_score": 5} for name in "abcdefghijklmn"])
-    files = read_predictions(predictions), read_truth(truth)
+    predictions = write_lines(tmp_path / "p.jsonl", [prediction("a", score=5), prediction("z", score=5)])
+    files = predictions, write_list(tmp_path / "t.json", [{"id": name, "gt_score": 5} for name in "abcdefghijklmn"])
     with pytest.raises(ArtQuantError, match=r"13 no prediction for ids of .*'b', .*'k' and 3 more; finish the run"):
-        join_by_id(*files)
+        join_files(*files)
     with pytest.raises(ArtQuantError, match=r"1 ids that are not in .*: 'z'; "):
-        join_by_id(*files, allow_missing=True)
-    joined = join_by_id(*files, allow_missing=True, allow_extra=True)
+        join_files(*files, allow_missing=True)
+    joined = join_files(*files, allow_missing=True, allow_extra=True)
     assert (joined.ids, joined.missing, joined.extra) == (("a",), tuple("bcdefghijklmn"), ("z",))
-    twice = read_predictions(write_lines(tmp_path / "p.jsonl", [prediction("a"), prediction("a")]))
-    with pytest.raises(ArtQuantError, match="1 repeated ids: 'a'; keep one"):
-        join_by_id(twice, files[1], allow_missing=True, allow_extra=True)
+    write_lines(predictions, [prediction("a", score=5), prediction("a", score=5)])
+    with pytest.raises(ArtQuantError, match=r"record 2: the same id 'a' as .* record 1; keep one"):
+        join_files(*files, allow_missing=True, allow_extra=True)
 
 
 def test_disagreeing_truth_is_refused(tmp_path):
-    predictions = read_predictions(write_lines(tmp_path / "p.jsonl", [prediction("a", gt_score=5.5)]))
-    truth = read_truth(write_list(tmp_path / "t.json", [{"id": "a", "gt_score": 5}]))
+    predictions = write_lines(tmp_path / "p.jsonl", [prediction("a", score=5, gt_score=5.5)])
+    truth = write_list(tmp_path / "t.json", [{"id": "a", "gt_score": 5}])
     with pytest.raises(ArtQuantError, match=r"record 1 \(id 'a'\): gt_score 5.5, but 5 in"):
-        join_by_id(predictions, truth)
+        join_files(predictions, truth)
 
 
 def test_report_writes_figures_and_picture(pair, tmp_path):
@@ -205,7 +235,7 @@ def test_distribution_distances_where_both_sides_have_a_std(pair, tmp_path, capl
 
 
 def test_errors_of_the_figures_name_the_file(tmp_path):
-    predictions = write_lines(tmp_path / "p.jsonl", [prediction("a"), prediction("b")])
+    predictions = write_lines(tmp_path / "p.jsonl", [prediction(name, score=5) for name in "ab"])
     truth = write_list(tmp_path / "t.json", [{"id": "a", "gt_score": 5}, {"id": "b", "gt_score": 6}])
     with pytest.raises(ArtQuantError, match=r"p.jsonl: 2 pairs of scores: at least 3"):
         run_evaluation([(predictions, truth)], plot=False)

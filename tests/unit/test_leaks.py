@@ -5,7 +5,7 @@ import pytest
 from artquant.demo.dataset import write_demo_data
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
-from artquant.texts.leaks import KINDS, Leak, find_leaks, leaked_records
+from artquant.texts.leaks import KINDS, Leak, find_leaks
 
 LEAKS = {
     "rating": """I rate this 7/10. | 8 out of 10 | a solid 6-7/10 | 85/100
@@ -86,20 +86,8 @@ def test_overlapping_leaks_count_once():
     ]
 
 
-def test_records_with_leaks_are_named():
-    answer = [{"from": "human", "value": "?\n<|image|>"}, {"from": "gpt", "value": "Calm. I rate this 7/10."}]
-    records = [
-        {"id": "s", "image": "a.png", "gt_score": 5, "conversations": answer},
-        {"id": "d", "image": "a.png", "task_type": "description", "conversations": answer},
-        {"image": "b.png", "perception": "Two trees.", "emotion": "Overall: good"},
-    ]
-    found = [(leak.number, leak.id, leak.part, leak.leak.kind) for leak in leaked_records(records)]
-    assert found == [(2, "d", "description", "rating"), (3, "b.png", "emotion", "verdict")]
-    with pytest.raises(ArtQuantError, match="record 1"):
-        leaked_records([{"image": "a.png"}])
-
-
 def test_demo_descriptions_have_no_leaks(tmp_path):
     write_demo_data(tmp_path, 200, 0, workers=1, progress=False)
     for level in (1, 2, 3):
-        assert leaked_records(read_json(tmp_path / f"meta/descriptions_level_{level}.json")) == []
+        records = read_json(tmp_path / f"meta/descriptions_level_{level}.json")
+        assert not any(find_leaks(record["conversations"][1]["value"]) for record in records)

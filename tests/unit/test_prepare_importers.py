@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from artquant.data.records import read_image_records, read_training_records
+from artquant.data.record_file import RecordFile
+from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.labels.soft_labels import soft_labels
@@ -238,7 +239,7 @@ def test_prepared_files_are_what_training_and_scoring_read(name, tmp_path, prepa
         if file in ("test.json", "validation.json"):
             records = read_image_records(out / file, tmp_path, score_range=(scale[-1], scale[0]))
         else:
-            records = read_training_records(out / file, tmp_path, len(scale), (scale[-1], scale[0]))
+            records = RecordFile(out / file, tmp_path, len(scale), (scale[-1], scale[0]))
         assert len(records) == said["records"] > 0
     assert {"score.json", "test.json"} <= set(card["files"])
 

@@ -1,4 +1,4 @@
-"""Records that stay in their file: equal to those read at once, and checked as strictly."""
+"""Records that stay in their file: those that it holds, checked when it is opened."""
 
 import gc
 import json
@@ -14,8 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from artquant.data import record_file
+from artquant.data.fields import RecordError
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
-from artquant.data.records import RecordError, TrainingRecord, read_training_records
+from artquant.data.records import TrainingRecord, parse_training_record
 from artquant.errors import ArtQuantError
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
@@ -52,7 +53,7 @@ def images(tmp_path):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXT, TEXT, st.floats(1, 10) | st.none()), min_size=1, max_size=8))
-def test_equals_the_records_read_at_once(tmp_path, texts):
+def test_equals_the_records_parsed_at_once(tmp_path, texts):
     records = [
         description_record(number, answer, question)
         if score is None
@@ -60,11 +61,13 @@ def test_equals_the_records_read_at_once(tmp_path, texts):
         for number, (question, answer, score) in enumerate(texts)
     ]
     file = write(tmp_path / "records.json", records)
-    opened, read = RecordFile(file, tmp_path), read_training_records(file, tmp_path)
+    opened = RecordFile(file, tmp_path)
+    sources = [f"{file} record {number}" for number in range(1, len(records) + 1)]
+    read = [parse_training_record(*pair, tmp_path).valid() for pair in zip(records, sources, strict=True)]
     assert list(opened) == read and len(opened) == len(read)
     assert opened[-1] == read[-1] and opened[1:] == read[1:]
     columns = RecordColumns.of(read, 5)
-    for name in ("score", "level_probs", "scores", "text_bytes"):
+    for name in ("score", "level_probs", "is_scored", "text_bytes"):
         np.testing.assert_array_equal(getattr(opened.columns, name), getattr(columns, name))
     assert opened.columns.representatives == columns.representatives
 
@@ -81,7 +84,7 @@ def test_columns(tmp_path):
     columns = RecordFile(write(tmp_path / "r.json", records), tmp_path).columns
     np.testing.assert_array_equal(columns.score, [7.25, 2, np.nan, 4, 2])
     np.testing.assert_array_equal(columns.level_probs[0], probs)
-    assert np.isnan(columns.level_probs[1:]).all() and columns.scores.tolist() == [True, True, False, True, True]
+    assert np.isnan(columns.level_probs[1:]).all() and columns.is_scored.tolist() == [True, True, False, True, True]
     assert columns.text_bytes[2] == len("Describe it.") + len("Grün.".encode())
     assert columns.attributes == ("Color", "Mood") and columns.representatives == (0, 1, 2, 3)
     assert columns.attribute.tolist() == [-1, 0, -1, 1, -1]
@@ -124,7 +127,7 @@ def test_bad_record(tmp_path, change, message):
 
 
 def test_no_records(tmp_path):
-    with pytest.raises(RecordError, match="the list of records is empty"):
+    with pytest.raises(RecordError, match="holds no records"):
         RecordFile(write(tmp_path / "r.json", []), tmp_path)
 
 
@@ -211,7 +214,7 @@ def test_several_files(tmp_path):
     assert sets[-1] == third[1] and sets[2:4] == [first[2], second[0]]
     assert sets.columns.attribute.tolist() == [0, 0, 0, -1, -1, 1, 1]
     assert sets.columns.attributes == ("Color", "Mood") and sets.columns.representatives == (0, 3, 5)
-    assert len(sets.columns) == 7 and sets.columns.scores.tolist() == [True] * 3 + [False] * 2 + [True] * 2
+    assert len(sets.columns) == 7 and sets.columns.is_scored.tolist() == [True] * 3 + [False] * 2 + [True] * 2
     with pytest.raises(IndexError):
         sets[7]
 

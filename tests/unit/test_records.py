@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artquant.data.fields import Fault
+from artquant.data.record_file import RecordFile
 from artquant.data.records import (
     ImageRecord,
     TrainingRecord,
     check_images_exist,
+    parse_training_record,
     read_image_records,
-    read_training_records,
 )
 from artquant.errors import ArtQuantError
 from artquant.files import json_files as jsonio
@@ -49,7 +51,7 @@ def written(path: Path, content: object) -> Path:
     return path
 
 
-def refused(path: Path, call=read_training_records, *arguments, **options) -> str:
+def refused(path: Path, call, *arguments, **options) -> str:
     with pytest.raises(ArtQuantError) as caught:
         call(path, *arguments, **options)
     message = str(caught.value)
@@ -59,7 +61,7 @@ def refused(path: Path, call=read_training_records, *arguments, **options) -> st
 
 def test_published_score_record(tmp_path):
     path = written(tmp_path / "score.json", [score_record()])
-    assert read_training_records(path, tmp_path / "images") == [
+    assert list(RecordFile(path, tmp_path / "images")) == [
         TrainingRecord(
             id="a.jpg->7.5",
             image=tmp_path / "images" / "a.jpg",
@@ -78,11 +80,11 @@ def test_published_score_record(tmp_path):
 
 def test_attribute_record(tmp_path):
     path = written(tmp_path / "attributes.json", [score_record(attribute="Color")])
-    [record] = read_training_records(path, tmp_path)
+    [record] = RecordFile(path, tmp_path)
     assert record.attribute == "Color"
     path = written(tmp_path / "wrong.json", [description_record(attribute="Color")])
     with pytest.raises(ArtQuantError, match=r"record 1.*description record has no \"attribute\""):
-        read_training_records(path, tmp_path)
+        RecordFile(path, tmp_path)
 
 
 def test_optional_keys(tmp_path):
@@ -92,7 +94,7 @@ def test_optional_keys(tmp_path):
         description_record(gt_score=REMOVE, level=2),
         description_record(id="d", level_probs=None),
     ]
-    first, second, third, fourth = read_training_records(written(tmp_path / "a.json", content), tmp_path)
+    first, second, third, fourth = RecordFile(written(tmp_path / "a.json", content), tmp_path)
     assert (first.id, first.task, first.std, first.level_probs) == ("17", "score", None, None)
     assert (second.gt_score, second.source[-8:]) == (None, "record 2")
     assert (third.task, third.level, third.level_probs, third.gt_score) == ("description", 2, None, None)
@@ -113,7 +115,7 @@ def test_optional_keys(tmp_path):
 )
 def test_the_image_token_goes_with_its_newlines(tmp_path, value, question):
     path = written(tmp_path / "a.json", [score_record(conversations=turns(value, "Good."))])
-    assert read_training_records(path, tmp_path)[0].question == question
+    assert RecordFile(path, tmp_path)[0].question == question
 
 
 @pytest.mark.parametrize(
@@ -166,21 +168,41 @@ def test_the_image_token_goes_with_its_newlines(tmp_path, value, question):
 )
 def test_invalid_training_records_are_refused_by_number_and_id(tmp_path, changes, reason):
     path = written(tmp_path / "score.json", [score_record(id="good"), score_record(**changes)])
-    message = refused(path, read_training_records, tmp_path, score_range=(1, 10))
+    message = refused(path, RecordFile, tmp_path, score_range=(1, 10))
     assert message.startswith(f"{path} record 2") and reason in message
     if "id" not in changes:
         assert "(id 'a.jpg->7.5')" in message
 
 
-def test_checks_that_can_be_left_out(tmp_path):
+def test_another_scale(tmp_path):
     path = written(tmp_path / "a.json", [score_record(gt_score=55.0, level_probs=[0.25, 0.7499, 0.0])])
-    assert read_training_records(path, tmp_path, number_of_levels=None)[0].level_probs == (0.25, 0.7499, 0.0)
-    assert "for 5 rating words" in refused(path, read_training_records, tmp_path)
+    assert RecordFile(path, tmp_path, number_of_levels=3)[0].level_probs == (0.25, 0.7499, 0.0)
+    assert "for 5 rating words" in refused(path, RecordFile, tmp_path)
+
+
+def test_every_fault_of_a_record_is_known(tmp_path):
+    item = score_record(id=" ", gt_score=11, std=-1, image="../a.jpg", conversations=turns("Rate it.", " "), level=4)
+    parsed = parse_training_record(item, "r.json record 2", tmp_path, 5, (1, 10))
+    assert (parsed.record, parsed.id, parsed.image) == (None, None, None)
+    assert [(fault.kind, fault.key) for fault in parsed.faults] == [
+        ("image-token", "conversations"),
+        ("empty-text", "conversations"),
+        ("record", "id"),
+        ("record", "image"),
+        ("score-off-scale", "gt_score"),
+        ("std", "std"),
+        ("record", "level"),
+        ("record", ""),
+    ]
+    with pytest.raises(ArtQuantError, match=r"r.json record 2 \(id ' '\): the human turn must hold exactly one"):
+        parsed.valid()
+    parsed = parse_training_record([1], "r.json record 3", tmp_path)
+    assert parsed.faults == (Fault("record", "", "expected an object, got a list; see the record format"),)
 
 
 def test_the_same_id_twice(tmp_path):
     path = written(tmp_path / "a.json", [score_record(id=1), score_record(id="b"), score_record(id="1")])
-    message = refused(path, read_training_records, tmp_path)
+    message = refused(path, RecordFile, tmp_path)
     assert "record 3 (id '1'): the same id as record 1" in message
 
 
@@ -188,19 +210,18 @@ def test_a_picture_outside_the_folder_by_its_whole_path(tmp_path):
     picture = tmp_path / "elsewhere.jpg"
     picture.touch()
     path = written(tmp_path / "a.json", [score_record(image=str(picture))])
-    assert read_training_records(path, tmp_path / "images")[0].image == picture
+    assert RecordFile(path, tmp_path / "images")[0].image == picture
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ('[\n{"id": 1},\n{"id": }\n]', "line 3 column 8: not JSON"),
-        ('{"id": 1}', "line 1: expected a JSON list of records, got an object"),
-        ("7", "line 1: expected a JSON list of records, got a number"),
-        ("[]", "line 1: the list of records is empty"),
+        ('[\n\n{"id": }\n]', "line 3 column 8: not JSON"),
+        ("7", "record 1: expected an object, got a number"),
+        ("[]", "holds no records"),
         ("[1]", "record 1: expected an object, got a number"),
-        ("", "line 1 column 1: not JSON"),
-        ('[\n{"a": "NaN", "b": 1},\n{"gt_score": NaN}\n]', "line 3: NaN is not a number"),
+        ("", "holds no records"),
+        ('[\n{"a": "NaN", "b": 1,\n"gt_score": NaN}\n]', "line 3: NaN is not a number"),
         ("[\n\n-Infinity]", "line 3: -Infinity is not a number"),
         ('[\n{"id": 1, "id": 2}]', "key 'id' twice"),
         ("[" * 100_000, "not usable JSON"),
@@ -208,21 +229,21 @@ def test_a_picture_outside_the_folder_by_its_whole_path(tmp_path):
     ],
 )
 def test_json_errors_name_file_and_line(tmp_path, content, reason):
-    assert reason in refused(written(tmp_path / "a.json", content), read_training_records, tmp_path)
+    assert reason in refused(written(tmp_path / "a.json", content), RecordFile, tmp_path)
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    assert "cannot be read" in refused(tmp_path / "missing.json", read_training_records, tmp_path)
-    assert "cannot be read" in refused(tmp_path, read_training_records, tmp_path)
+    assert "cannot be read" in refused(tmp_path / "missing.json", RecordFile, tmp_path)
+    assert "cannot be read" in refused(tmp_path, RecordFile, tmp_path)
     path = tmp_path / "latin.json"
     path.write_bytes(b'[\n{"id": "caf\xe9"}]')
-    assert "line 2: not UTF-8" in refused(path, read_training_records, tmp_path)
+    assert "line 2: not UTF-8" in refused(path, RecordFile, tmp_path)
 
 
 def test_byte_order_mark_and_windows_newlines(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps([score_record()], indent=1).replace("\n", "\r\n").encode())
-    assert len(read_training_records(path, tmp_path)) == 1
+    assert len(RecordFile(path, tmp_path)) == 1
     path.write_bytes(b'\xef\xbb\xbf{"image": "a.jpg"}\r\n\r\n{"image": "b.jpg"}\r\n')
     assert [record.id for record in read_image_records(path)] == ["a.jpg", "b.jpg"]
 

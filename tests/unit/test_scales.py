@@ -1,5 +1,6 @@
 """Rating scales: their words for scores, even spacing, and what is refused."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +75,10 @@ def test_bad_scales_are_refused(words, values, message):
 
 def test_scales_are_values():
     assert hash(RatingScale(["a", "b"], [2, 1])) == hash(RatingScale(("a", "b"), (2.0, 1.0)))
+
+
+def test_expectation_and_deviation():
+    scale = RatingScale(("high", "low"), (4, 2))
+    mean, std = scale.moments(np.array([[0.5, 0.5], [1.0, 0.0]]))
+    assert mean.tolist() == [3.0, 4.0] and std.tolist() == [1.0, 0.0]
+    assert scale.expectation([0.25, 0.75]) == 2.5

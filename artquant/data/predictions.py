@@ -1,0 +1,120 @@
+"""Predicted scores: the line that inference writes for a picture, and that evaluation reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artquant.data.fields import Fields, RecordError
+from artquant.files.json_stream import iterate_records
+from artquant.labels.rating_scale import RatingScale
+
+_SUM_TOLERANCE = 1e-3  # probabilities written with few digits still pass
+_RANGE_TOLERANCE = 1e-5  # share of the range: float32 sums may pass an end by their last digits
+_OF_PICTURE = ("id", "image", "gt_score")  # keys of a line beside those of its prediction
+_OWN = ("score", "std", "attributes")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One predicted score, on the scale of the model's readout."""
+
+    score: float
+    std: float | None = None  # standard deviation, where the readout says one
+    columns: Mapping[str, Any] = field(default_factory=dict)  # what else it says; of words: "probs", "logits" by word
+    attributes: Mapping[str, Prediction] = field(default_factory=dict)  # by attribute, where they were asked for
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; what there is none of is left out."""
+        std = {} if self.std is None else {"std": self.std}
+        attributes = {name: prediction.to_dict() for name, prediction in self.attributes.items()}
+        return {"score": self.score} | std | dict(self.columns) | ({"attributes": attributes} if attributes else {})
+
+
+@dataclass(frozen=True)
+class PredictedPicture:
+    """A line of a predictions file."""
+
+    id: str
+    prediction: Prediction
+    gt_score: float | None  # what the predicting run was told
+    source: str  # "FILE record N"
+
+
+def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:
+    """What stands in a predictions file about a picture; :func:`read_predictions` reads it."""
+    known = {} if gt_score is None else {"gt_score": gt_score}
+    return {"id": id, "image": image} | known | prediction.to_dict()
+
+
+def read_predictions(
+    path: Path, scale: RatingScale | None = None, score_range: tuple[float, float] | None = None
+) -> dict[str, PredictedPicture]:
+    """Read predictions, JSON lines or a JSON list, by id. A line without id is known by its image.
+
+    Args:
+        scale: Compute score and deviation again, from the logits (or probs) of these words and with these values; None
+            takes those that the lines hold.
+        score_range: Lowest and highest score allowed in the lines; None does not check.
+
+    Raises:
+        ArtQuantError: Unreadable or cut-off file, an id twice, a line without score (or, with `scale`, without logits
+            or probs of its words), or a score out of range; names file and record.
+    """
+    found: dict[str, PredictedPicture] = {}
+    for source, item in iterate_records(path):
+        fields = Fields(item, source)
+        prediction = _prediction(fields, scale, score_range)
+        picture = PredictedPicture(fields.id_or_image(), prediction, fields.number("gt_score"), source)
+        fields.refuse()
+        if picture.id in found:
+            raise RecordError(f"{source}: the same id {picture.id!r} as {found[picture.id].source}; keep one of them")
+        found[picture.id] = picture
+    return found
+
+
+def _prediction(fields: Fields, scale: RatingScale | None, score_range: tuple[float, float] | None) -> Prediction:
+    score, std = (fields.number("score"), fields.std()) if scale is None else _computed(fields, scale)
+    if score is None:
+        fields.fault("score", 'no "score"; predict it again, or give the values of its rating words (--weights)')
+    elif scale is None and score_range is not None:
+        low, high = score_range
+        room = _RANGE_TOLERANCE * (high - low)
+        if not low - room <= score <= high + room:
+            fault = f"score {score:g} is outside {low:g} to {high:g}; predict it again or correct the range"
+            fields.fault("score", fault)
+    attributes = {
+        name: _prediction(Fields(value, f"{fields.name}, attribute {name!r}"), scale, score_range)
+        for name, value in fields.object("attributes").items()
+    }
+    fields.refuse()
+    columns = {key: value for key, value in fields.item.items() if key not in (*_OF_PICTURE, *_OWN)}
+    return Prediction(score or 0.0, std, columns, attributes)
+
+
+def _computed(fields: Fields, scale: RatingScale) -> tuple[float | None, float | None]:
+    """Score and deviation over the rating words."""
+    from scipy.special import softmax
+
+    key = next((key for key in ("logits", "probs") if fields.item.get(key) is not None), None)
+    if key is None:
+        fields.fault("", "no logits or probs of rating words; only its own score can be evaluated (without --weights)")
+        return None, None
+    numbers = fields.named_numbers(key)
+    if set(numbers) != set(scale.words):
+        fields.fault(
+            key, f'"{key}" of {sorted(numbers)}, but values for {sorted(scale.words)}; give those of its words'
+        )
+        return None, None
+    shares = np.array([numbers[word] for word in scale.words])
+    if key == "logits":
+        shares = softmax(shares)
+    elif (shares < 0).any() or abs(shares.sum() - 1) > _SUM_TOLERANCE:
+        fields.fault(key, f'"probs" must be 0 or more and sum to 1, they sum to {shares.sum():g}; predict them again')
+        return None, None
+    mean, std = scale.moments(shares / shares.sum())
+    return float(mean), float(std)

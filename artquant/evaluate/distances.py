@@ -1,0 +1,43 @@
+"""Distances between the human and the predicted score distribution, both taken as Gaussians (as in DeQA-Score)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class DistributionDistances:
+    """Means over all pairs: KL and JS in nats, Wasserstein in score units."""
+
+    KL: float
+    JS: float
+    Wasserstein: float
+
+
+def _kl(mean_p: np.ndarray, std_p: np.ndarray, mean_q: np.ndarray, std_q: np.ndarray) -> np.ndarray:
+    """KL(p || q) of Gaussians, with the published guards against division by zero (they matter near 1e-7)."""
+    spread = (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2 + _EPSILON)
+    return np.log(std_q / (std_p + _EPSILON)) + spread - 0.5
+
+
+def gaussian_distances(
+    mean_p: np.ndarray, std_p: np.ndarray, mean_q: np.ndarray, std_q: np.ndarray
+) -> DistributionDistances:
+    """Mean distances of predicted Gaussians from the human ones.
+
+    KL(true || predicted) in closed form; JS = (KL(true || m) + KL(predicted || m)) / 2 with m the Gaussian of the
+    averaged mean and averaged variance; Wasserstein-2 = sqrt((difference of means)^2 + (difference of stds)^2).
+
+    Args:
+        mean_p, std_p: [N] of the human scores; stds > 0.
+        mean_q, std_q: [N] of the predicted scores, in the same unit; stds > 0.
+    """
+    mean_m, std_m = (mean_p + mean_q) / 2, np.sqrt((std_p**2 + std_q**2) / 2)
+    js = (_kl(mean_p, std_p, mean_m, std_m) + _kl(mean_q, std_q, mean_m, std_m)) / 2
+    return DistributionDistances(
+        KL=float(_kl(mean_p, std_p, mean_q, std_q).mean()),
+        JS=float(js.mean()),
+        Wasserstein=float(np.hypot(mean_p - mean_q, std_p - std_q).mean()),
+    )

@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
+from artquant.models.checkpoints import load_network
 from safetensors.torch import load_file, save_file
 
 from artquant.data.images import list_pictures
-from artquant.models.checkpoints import load_network
 
 GENTLE = {"optimizer": {"learning_rate": 1e-9, "warmup_fraction": 0.0}, "max_steps": 1}
 NARROW = {"trainable": {"lora": {"r": 2, "alpha": 4.0, "dropout": 0.0}}}

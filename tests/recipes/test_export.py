@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from artquant.models.checkpoints import load_network
 from safetensors.torch import load_file
 
 from artquant.data.images import list_pictures, load_image
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import load_network
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from artquant.models.checkpoints import load_network
 
 from artquant.data.images import list_pictures, load_image
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import load_network
 
 bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs bitsandbytes (pip install artquant[quant])")
 DECODER = re.compile(r"model\.layers\.\d+\..*(proj|multiway\.[01])$")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artquant.models.checkpoints import LoadedModel, load_network
 from scipy.stats import pearsonr, spearmanr
 
 from artquant.batches.dataset import ArtDataset
@@ -22,7 +23,6 @@ from artquant.config.schema import LevelsConfig, LossConfig
 from artquant.data.record_file import RecordFile
 from artquant.data.records import read_image_records
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import LoadedModel, load_network
 from artquant.readouts.rating_levels import RatingLevels
 from artquant.texts.prompt import get_prompt
 from artquant.train.checkpointing import CheckpointStore

@@ -249,7 +249,7 @@ def test_weights_change_the_scale(lab, model, capsys):
 
 def test_adapter_over_its_base_scores_as_the_merged_model(lab, lora_run, infer, tmp_path, capsys):
     adapter, merged = lora_run / "scores" / "model", tmp_path / "merged"
-    assert lab.artquant("merge", adapter, "--out", merged) == 0
+    assert lab.artquant("export", adapter, "--to", "merged", "--out", merged) == 0
     options = ("--images", lab.images)
     assert infer(lab.records("test"), tmp_path / "merged.jsonl", *options, model=merged) == 0
     out = tmp_path / "adapter.jsonl"

@@ -11,7 +11,6 @@ import yaml
 
 from artquant.data.images import list_pictures, load_image
 from artquant.infer.scorer import Scorer
-from artquant.models.checkpoints import load_network
 
 bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs bitsandbytes (pip install artquant[quant])")
 DECODER = re.compile(r"model\.layers\.\d+\..*(proj|multiway\.[01])$")
@@ -50,12 +49,12 @@ def run(lab, stages, tmp_path_factory):
 def test_the_decoder_alone_is_quantised(lab, kind, layer):
     quantised = {
         name
-        for name, module in load_network(lab.base, quantize=kind).model.named_modules()
+        for name, module in lab.network(lab.base, quantize=kind).named_modules()
         if isinstance(module, getattr(bitsandbytes.nn, layer))
     }
     linear = {
         name
-        for name, module in load_network(lab.base).model.named_modules()
+        for name, module in lab.network(lab.base).named_modules()
         if isinstance(module, torch.nn.Linear) and DECODER.fullmatch(name)
     }
     assert quantised == linear and len(quantised) > 10
@@ -122,7 +121,7 @@ def test_scores_and_merges(lab, run, tmp_path):
     model = run / "scores" / "model"
     picture = list_pictures(lab.images)[0]
     assert lab.artquant("score", picture, "--model", model, "--quantize", "nf4") == 0
-    assert lab.artquant("merge", model, "--out", tmp_path / "merged") == 0
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "merged") == 0
     merged = lab.weights(tmp_path / "merged")
     expected = lab.weights(model)
     assert all(merged[name].equal(expected[name]) for name in expected)
@@ -145,7 +144,7 @@ def test_other_adapter_settings_ask_for_a_merge(lab, run, tmp_path, capsys):
     settings = {"start": str(run / "scores" / "model"), "trainable": {"lora": {"r": 2, "alpha": 4.0}}}
     config = lab.write(tmp_path, lab.scores(**settings), model={"quantize": "nf4"})
     assert lab.artquant("train", "--config", config) == 2
-    assert "merge it first (artquant merge" in capsys.readouterr().err
+    assert "merge it first (artquant export" in capsys.readouterr().err
 
 
 def test_without_the_library(lab, monkeypatch, capsys):

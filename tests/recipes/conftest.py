@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+import artquant
 from artquant.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -112,8 +113,9 @@ class Laboratory:
 
     @staticmethod
     def start(command: Sequence[Any], **options: Any) -> subprocess.Popen:
-        """`python COMMAND` in a process of its own, with one thread and no GPU."""
+        """`python COMMAND` in a process of its own, with one thread, no GPU and the package that this one has."""
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+        environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from artquant.batches.dataset import TASKS, Collator, EncodedSample
+from artquant.batches.batch import TEXT_TASKS, Batch
+from artquant.batches.dataset import Collator, Item
+from artquant.batches.samples import Conversation, Sample
 from artquant.config.schema import LossConfig
 from artquant.files.json_files import write_json
+from artquant.models.family import Row
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.family import MPLUGOwl2Family
 from artquant.models.mplug_owl2.tiny import initialise_model
 from artquant.models.mplug_owl2.tiny_settings import (
     DemoAbstractorConfig,
@@ -25,7 +29,9 @@ from artquant.models.mplug_owl2.tiny_settings import (
     DemoTextConfig,
     DemoVisionConfig,
 )
-from artquant.readouts import RatingLevels
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.readouts import Seen
+from artquant.readouts.rating_levels import RatingLevels
 from artquant.train.objective import Objective
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -90,10 +96,34 @@ class GoldenProcessor:
 
     expand = MPLUGOwl2Processor.expand
     pad = MPLUGOwl2Processor.pad
+    inputs = MPLUGOwl2Processor.inputs
     pad_token_id = 0
 
     def __init__(self, image_sequence_length: int):
-        self.image_sequence_length = image_sequence_length
+        self.image_sequence_length = self.picture_positions = image_sequence_length
+
+
+def scoring_network(network: torch.nn.Module, readout_head: torch.nn.Module | None = None) -> ScoringNetwork:
+    """The one forward around an mPLUG-Owl2 network."""
+    return ScoringNetwork(network, MPLUGOwl2Family().parts(network), readout_head)
+
+
+def seen_logits(logits: torch.Tensor) -> Seen:
+    """Logits [M, V] as readouts of the vocabulary see them; without hidden states."""
+    return Seen(logits, logits.new_zeros(len(logits), 0))
+
+
+def see_batch(network: ScoringNetwork, batch: Batch) -> tuple[torch.Tensor, Seen]:
+    """What the objective takes of a batch: logits at the learned tokens [L, V], and what is read at the scores."""
+    outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
+    return outputs.pop("text_logits"), Seen(**outputs)
+
+
+def normalised_terms(network: ScoringNetwork, objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+    """Each term of a batch that is an optimizer step of its own."""
+    counts = objective.counts([batch])
+    sums = objective.term_sums(*see_batch(network, batch), batch)
+    return {term: value / max(counts[term], 1) for term, value in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -110,57 +140,54 @@ class GoldenModel:
         """pixel_values [I, 3, S, S] of some of the four pictures."""
         return torch.from_numpy(self.arrays["pixel_values"])[list(indices)]
 
-    def items(self, name: str, pictures: tuple[int, int], level_probs: str | None = None) -> list[dict]:
+    def items(self, name: str, pictures: tuple[int, int], level_probs: str | None = None) -> list[Item]:
         """The two conversations of that name as the data set gives them; `level_probs` names the array of a score's."""
         probs = None if level_probs is None else self.arrays[level_probs]
         return [
-            {"sample": self._sample(ids, labels, target), "pixel_values": self.pictures(picture)[0], "source": name}
+            Item(self._sample(ids, labels, target), self.pictures(picture)[0], name)
             for ids, labels, target, picture in zip(
                 self.arrays[f"{name}_input_ids"],
                 self.arrays[f"{name}_labels"],
-                [None, None] if probs is None else [tuple(row) for row in probs.tolist()],
+                [None, None] if probs is None else probs[:, None, :],
                 pictures,
                 strict=True,
             )
         ]
 
-    def _sample(self, ids: np.ndarray, labels: np.ndarray, target: tuple[float, ...] | None) -> EncodedSample:
+    def _sample(self, ids: np.ndarray, labels: np.ndarray, targets: np.ndarray | None) -> Sample:
+        """targets: [1, K] of a score."""
         ids, labels = ids[ids != 0].tolist(), labels[ids != 0].tolist()
         answer_start = next(index for index, label in enumerate(labels) if label != -100)
         assert labels[answer_start:] == ids[answer_start:] and ids.count(IMAGE_TOKEN_ID) == 1
-        grown = self.processor.image_sequence_length - 1
-        rating_index = None
-        if target is not None:
-            [rating_index] = [index + grown for index, label in enumerate(labels) if label in self.readout.token_ids]
-        return EncodedSample(self.processor.expand(ids), answer_start + grown, rating_index, target)
+        row = Row("", tuple(ids))
+        if targets is None:
+            return Sample(Conversation(row, answer_start))
+        [place] = [index for index, label in enumerate(labels) if label in self.readout.token_ids]
+        conversation = Conversation(row, answer_start, (place,))
+        return Sample(conversation, self.readout.learns_word, targets, self.readout.moments(targets))
 
-    def scores(self) -> list[dict]:
+    def scores(self) -> list[Item]:
         """The two score conversations."""
         return self.items("score_v1", (0, 1), "level_probs")
 
-    def descriptions(self) -> list[dict]:
+    def descriptions(self) -> list[Item]:
         """The two descriptions."""
         return self.items("desc_v1", (2, 3))
 
-    def forward(self, items: list[dict]) -> tuple[torch.Tensor, dict]:
-        """Logits [M, V] at the batch's positions, and the batch."""
-        batch = Collator(self.processor)(items)
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-        return self.network(**inputs, logits_positions=batch["positions"], use_cache=False).logits, batch
+    def batch(self, items: list[Item]) -> Batch:
+        """Items in one batch."""
+        return Collator(self.processor, 2048)(items)
 
-    def rating_logits(self, items: list[dict]) -> torch.Tensor:
-        """Logits [R, V] at the positions that predict the rating words."""
-        logits, batch = self.forward(items)
-        return logits[-batch["counts"][-1] :]
+    def seen(self, items: list[Item]) -> Seen:
+        """What is read at the positions that predict the rating words, logits [M, V] among it."""
+        return see_batch(scoring_network(self.network), self.batch(items))[1]
 
-    def loss(self, items: list[dict], **weights: float) -> torch.Tensor:
+    def loss(self, items: list[Item], **weights: float) -> torch.Tensor:
         """The objective of one batch as a step of its own, with these weights (others 0)."""
-        config = LossConfig(**dict.fromkeys(TASKS, 0.0) | weights)
-        objective = Objective(self.readout, config)
-        logits, batch = self.forward(items)
-        sums = objective.term_sums(logits, batch)
-        counts = objective.counts([batch])
-        return objective.total({term: value / max(counts[term], 1) for term, value in sums.items()})
+        texts = {task: weights.pop(task, 0.0) for task in TEXT_TASKS}
+        own = dict.fromkeys(self.readout.loss_weights, 0.0) | weights
+        objective = Objective(self.readout, LossConfig(**texts, score=own))
+        return objective.total(normalised_terms(scoring_network(self.network), objective, self.batch(items)))
 
 
 @functools.cache

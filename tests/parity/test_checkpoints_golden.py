@@ -17,12 +17,15 @@ import torch
 from golden import FIXTURES
 from safetensors.torch import load_file
 
-from artquant.config.schema import LoraConfig
+from artquant.config.schema import Loading, LoraConfig
 from artquant.data.images import load_image
 from artquant.infer.scorer import Scorer
 from artquant.models.adapters import attach_adapter, save_adapter
-from artquant.models.checkpoints import load_model, load_network, save_model
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
 from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
+from artquant.models.mplug_owl2.family import MPLUGOwl2Family
+from artquant.models.weights import load_model, load_network, save_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,7 +59,7 @@ def test_scores(shared_folder, checkpoints, form):
     folder, base, name = FORMS[form]
     scorer = Scorer.from_pretrained(checkpoints / folder, base and checkpoints / base, device="cpu")
     with np.load(checkpoints / "expected.npz") as golden:
-        results = scorer.score_pixels(torch.from_numpy(golden["pixel_values"]))
+        results = scorer.score_pictures(torch.from_numpy(golden["pixel_values"]))
         logits = [list(result.logits.values()) for result in results]
         np.testing.assert_allclose(logits, golden[f"{name}_logits_levels"], rtol=0, atol=1e-4)
         np.testing.assert_allclose([result.score for result in results], golden[f"{name}_scores"], rtol=0, atol=1e-4)
@@ -73,8 +76,9 @@ def test_scores(shared_folder, checkpoints, form):
 @pytest.mark.parametrize("form", ["base", "full"])
 def test_saved_model_is_the_published_form(checkpoints, base_tensors, tmp_path, form):
     folder, base, _ = FORMS[form]
-    loaded = load_model(checkpoints / folder, base and checkpoints / base)
-    save_model(tmp_path, loaded.model, loaded.processor, loaded.prompt, loaded.readout)
+    loaded = load_model(ModelFolder.open(checkpoints / folder, base and checkpoints / base), Loading())
+    card = Card(loaded.prompt, loaded.readout)
+    save_model(tmp_path, loaded.network.plain, loaded.processor, loaded.family, card)
     original = base_tensors if form == "base" else load_file(checkpoints / folder / "model.safetensors")
     saved = load_file(tmp_path / "model.safetensors")
     assert sorted(saved) == sorted(base_tensors)
@@ -90,26 +94,26 @@ def test_saved_model_is_the_published_form(checkpoints, base_tensors, tmp_path, 
         assert written.get(key) == published[key], key
     assert (written["torch_dtype"], written["architectures"]) == ("float32", ["MPLUGOwl2LlamaForCausalLM"])
 
-    again = load_model(tmp_path)
+    again = load_model(ModelFolder.open(tmp_path), Loading())
     assert (again.prompt, again.readout) == (loaded.prompt, loaded.readout)
-    for name, tensor in again.model.state_dict().items():
+    for name, tensor in again.network.plain.state_dict().items():
         assert torch.equal(tensor, saved[name]), name
 
 
 def test_saved_adapter_is_the_published_form(checkpoints, tmp_path):
     folder = checkpoints / FORMS["lora"][0]
-    adapted = attach_adapter(load_network(checkpoints / BASE).model, folder, trainable=True)
-    for name, parameter in adapted.named_parameters():
-        visual = "vision_model" in name or "visual_abstractor" in name
-        parameter.requires_grad_("lora_" in name or visual)
-    save_adapter(tmp_path, adapted, adapted.state_dict())
+    loaded = load_network(ModelFolder.open(checkpoints / BASE), Loading())
+    parts = loaded.family.parts(loaded.model)
+    adapted = attach_adapter(loaded.model, folder, parts, trainable=True)
+    save_adapter(tmp_path, adapted, adapted.state_dict(), parts, whole=("vision", "projector"))
     for stem in ("adapter_model", "non_lora_trainables"):
         published = torch.load(folder / f"{stem}.bin", weights_only=True)
         saved = load_file(tmp_path / f"{stem}.safetensors")
         assert sorted(saved) == sorted(published)
         for name, tensor in saved.items():
             assert torch.equal(tensor, published[name].float()), name
-    merged = [load_network(run, checkpoints / BASE).model.state_dict() for run in (folder, tmp_path)]
+    runs = [ModelFolder.open(run, checkpoints / BASE) for run in (folder, tmp_path)]
+    merged = [load_network(run, Loading()).model.state_dict() for run in runs]
     for name, tensor in merged[0].items():
         assert torch.equal(tensor, merged[1][name]), name
 
@@ -147,7 +151,8 @@ def test_parameter_counts_of_the_7b_network(network_7b):
 
 
 def test_lora_parameters_of_the_7b_network(network_7b):
-    lora = LoraConfig()
-    adapted = [module for name, module in network_7b.named_modules() if re.fullmatch(lora.target_modules, name)]
+    lora, family = LoraConfig(), MPLUGOwl2Family()
+    targets = family.lora_targets(family.parts(network_7b))
+    adapted = [module for name, module in network_7b.named_modules() if re.fullmatch(targets, name)]
     assert sum(lora.r * (module.in_features + module.out_features) for module in adapted) == 67_108_864
     assert math.isclose(lora.alpha / lora.r, 2.0)

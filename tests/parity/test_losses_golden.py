@@ -23,14 +23,14 @@ def golden(request):
 @torch.no_grad()
 @pytest.mark.parametrize("closed_set", [True, False])
 def test_scores_and_deviations(golden, closed_set):
-    scores = replace(golden.readout, closed_set=closed_set).score(golden.rating_logits(golden.scores()))
+    scores = replace(golden.readout, closed_set=closed_set).read(golden.seen(golden.scores()))
     found = torch.stack([scores.score, scores.std])
     np.testing.assert_allclose(found, golden.arrays[f"get_score_closed{closed_set}"], rtol=1e-4, atol=0)
 
 
 @torch.no_grad()
 def test_mass_outside_the_rating_words(golden):
-    mass = outside_mass(golden.rating_logits(golden.scores()), torch.tensor(golden.readout.token_ids)).mean()
+    mass = outside_mass(golden.seen(golden.scores()).logits, torch.tensor(golden.readout.token_ids)).mean()
     for closed_set in (True, False):  # the published value does not depend on it
         assert mass.item() == pytest.approx(golden.arrays[f"get_score_losses_closed{closed_set}"][1], rel=1e-4)
 
@@ -45,11 +45,11 @@ def test_pair_loss(golden, gaussian_target, binary_loss, fixed_std):
     token_ids = torch.tensor(golden.readout.token_ids)
     predicted, within, outside = [], 0.0, 0.0
     for item in items:
-        logits = golden.rating_logits(item)
-        scores = golden.readout.score(logits)
+        seen = golden.seen(item)
+        scores = golden.readout.read(seen)
         predicted.append(ScoreDistribution(scores.score, scores.std))
         within += golden.loss(item, score_text=1.0, score_distribution=1.0)
-        outside += outside_mass(logits, token_ids).mean()
+        outside += outside_mass(seen.logits, token_ids).mean()
     truth = (
         ScoreDistribution(torch.tensor([7.2, 1.9]), torch.tensor([0.6, 0.4])),
         ScoreDistribution(torch.tensor([5.1, 9.3]), torch.tensor([0.5, 0.3])),

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from golden import ATTENTIONS, SCALES, GoldenModel, golden_model
+from golden import ATTENTIONS, SCALES, GoldenModel, golden_model, seen_logits
 
 LOSS = 1e-4  # relative
 LOGITS = 1e-4  # absolute
@@ -45,7 +45,7 @@ def test_score_logits(golden, masked):
     logits = golden.network(**batch, pixel_values=golden.pictures(0, 1, 2, 3)).logits
     np.testing.assert_allclose(logits[..., arrays["vocab_subset"]], arrays["score_logits"], rtol=0, atol=LOGITS)
     np.testing.assert_allclose(logits.logsumexp(-1), arrays["score_logsumexp"], rtol=0, atol=LOGITS)
-    scores = golden.readout.score(logits[:, -1]).score
+    scores = golden.readout.read(seen_logits(logits[:, -1])).score
     np.testing.assert_allclose(scores, arrays["score_closed"], rtol=0, atol=LOGITS)
 
 

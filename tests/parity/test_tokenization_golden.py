@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from golden import WEIGHTS, WORDS
 
+from artquant.batches.samples import encode_description, encode_row, encode_scores
+from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Processor
-from artquant.readouts import RatingLevels
-from artquant.texts.prompt import END_TOKEN, PROMPTS, get_prompt
+from artquant.readouts import readout_of
+from artquant.readouts.rating_levels import RatingLevels
+from artquant.texts.prompt import PROMPTS, get_prompt
 
 LEVEL_IDS = (15129, 1781, 6534, 6460, 4319)
 SCORE_QUESTIONS = ("How would you judge the quality of this painting?", "Rate the quality of this painting.")
@@ -61,7 +64,7 @@ def test_conversations_and_labels(shared_folder, processor, scale, prompt, templ
 
     In training, the published code puts the picture first under both of its templates, so `mplug_owl2` is our prompt.
     """
-    prompt = get_prompt(prompt)
+    prompt, readout = get_prompt(prompt), RatingLevels(WORDS, WEIGHTS, LEVEL_IDS)
     with np.load(shared_folder / "golden" / f"model_{scale}.npz") as golden:
         for kind, questions in (("score", SCORE_QUESTIONS), ("desc", DESCRIPTION_QUESTIONS)):
             rows = zip(
@@ -73,24 +76,28 @@ def test_conversations_and_labels(shared_folder, processor, scale, prompt, templ
             for ids, labels, question in rows:
                 length = len(ids) - ids[::-1].index(2)  # up to the end token; padding follows
                 learned = [token for token in labels if token != -100]
-                answer = processor.decode(learned).removesuffix(END_TOKEN)
+                answer = processor.decode(learned).removesuffix("</s>")
                 if kind == "score":
                     word = answer.removesuffix(".").split()[-1]
-                    encoded = prompt.encode_rating(processor, question, word, LEVEL_IDS)
-                    assert encoded.token_ids[encoded.rating_index] == LEVEL_IDS[WORDS.index(word)]
+                    begin = len(prompt.rating_prefix())
+                    encoded = encode_scores(processor, prompt, readout, question, [word], answer, begin)
+                    [place] = encoded.places
+                    assert encoded.row.token_ids[place] == LEVEL_IDS[WORDS.index(word)]
                 else:
-                    encoded = prompt.encode_description(processor, question, answer)
-                    assert encoded.rating_index is None
-                assert encoded.token_ids == ids[:length]
-                assert encoded.token_ids[encoded.answer_start :] == learned
+                    encoded = encode_description(processor, prompt, question, answer)
+                    assert encoded.places == ()
+                token_ids = list(encoded.row.token_ids)
+                assert token_ids == ids[:length]
+                assert token_ids[encoded.answer_start :] == learned
                 assert labels[: encoded.answer_start] == [-100] * encoded.answer_start
 
 
 def test_scoring_prompt(shared_folder, processor):
     with np.load(shared_folder / "golden" / "model_single_scale.npz") as golden:
         prompt = get_prompt("published-score")
-        assert prompt.score_context() == str(golden["score_prompt_text"])
-        assert processor.tokenize(prompt.score_context()) == golden["score_prompt_ids"].tolist()
+        row = encode_row(processor, prompt.scoring())
+        assert row.text == str(golden["score_prompt_text"])
+        assert list(row.token_ids) == golden["score_prompt_ids"].tolist()
         assert processor.sentencepiece.encode(prompt.rating_prefix()) == golden["level_prefix"].tolist()
 
 
@@ -98,6 +105,6 @@ def test_scoring_prompt(shared_folder, processor):
 @pytest.mark.parametrize("name", PROMPTS)
 def test_rating_words_are_single_tokens(processor, name, subject):
     prompt = get_prompt(name, subject)
-    readout = RatingLevels.from_encoder(processor, prompt, WORDS, WEIGHTS)
+    readout = readout_of({}, RatingScale(WORDS, WEIGHTS)).bound(processor, prompt)
     assert readout.token_ids == LEVEL_IDS
-    assert processor.tokenize(prompt.score_context()).count(IMAGE_TOKEN_ID) == 1
+    assert encode_row(processor, prompt.scoring()).token_ids.count(IMAGE_TOKEN_ID) == 1

@@ -29,7 +29,6 @@ COMMANDS = [
     "describe",
     "descriptions",
     "export",
-    "merge",
     "eval",
 ]
 
@@ -108,7 +107,8 @@ def state():
 before = state()
 import artquant
 import artquant.infer
-import artquant.models.checkpoints
+import artquant.models.weights
+import artquant.models.families
 import artquant.models.mplug_owl2
 import artquant.train.stage
 print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])

@@ -174,7 +174,8 @@ def measure(folder: Path) -> None:
         def compute_loss(self, model, inputs, *arguments, **options):
             samples, length = inputs.inputs["input_ids"].shape
             learned = (len(inputs.text.positions) + len(inputs.scored)) / samples
-            found["length"], found["learned"] = max(found.get("length", 0), length), max(found.get("learned", 0), learned)
+            found["length"] = max(found.get("length", 0), length)
+            found["learned"] = max(found.get("learned", 0), learned)
             return super().compute_loss(model, inputs, *arguments, **options)
 
     build.ArtTrainer = MeasuredTrainer

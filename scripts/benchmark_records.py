@@ -69,7 +69,7 @@ class Texts:
 
         record = self.records[index]
         encoded = encode_description(self.processor, self.prompt, record.question, record.answer)
-        return self.processor.expand(list(encoded.row.token_ids))
+        return list(encoded.row.token_ids)
 
 
 def encoded_a_second(texts: Texts, indices: list[int], workers: int) -> float:

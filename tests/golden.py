@@ -119,6 +119,12 @@ def see_batch(network: ScoringNetwork, batch: Batch) -> tuple[torch.Tensor, Seen
     return outputs.pop("text_logits"), Seen(**outputs)
 
 
+def loss_weights(**weights: float) -> LossConfig:
+    """Weights of the texts' and the rating words' terms; those that are not named are 0."""
+    texts = {task: weights.pop(task, 0.0) for task in TEXT_TASKS}
+    return LossConfig(**texts, score={"score_distribution": 0.0} | weights)
+
+
 def normalised_terms(network: ScoringNetwork, objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
     """Each term of a batch that is an optimizer step of its own."""
     counts = objective.counts([batch])
@@ -182,11 +188,9 @@ class GoldenModel:
         """What is read at the positions that predict the rating words, logits [M, V] among it."""
         return see_batch(scoring_network(self.network), self.batch(items))[1]
 
-    def loss(self, items: list[Item], **weights: float) -> torch.Tensor:
-        """The objective of one batch as a step of its own, with these weights (others 0)."""
-        texts = {task: weights.pop(task, 0.0) for task in TEXT_TASKS}
-        own = dict.fromkeys(self.readout.loss_weights, 0.0) | weights
-        objective = Objective(self.readout, LossConfig(**texts, score=own))
+    def loss(self, items: list[Item], config: LossConfig) -> torch.Tensor:
+        """The objective of one batch as a step of its own."""
+        objective = Objective(self.readout, config)
         return objective.total(normalised_terms(scoring_network(self.network), objective, self.batch(items)))
 
 

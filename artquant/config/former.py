@@ -22,15 +22,22 @@ def _renamed(names: Mapping[str, str]) -> Callable[[Tree], Tree]:
 
 def _loss(values: Tree) -> Tree:
     """The rating words' own terms stood beside the others, and `closed_set` chose between two of them."""
+    closed = values.get("closed_set", False)
+    if not isinstance(closed, bool):
+        raise ConfigError("closed_set", f"expected true or false, got {closed!r}")
     kept = {
         name: value for name, value in values.items() if name not in ("score_distribution", "in_level", "closed_set")
     }
     moved = {name: values[name] for name in ("score_distribution", "in_level") if name in values}
-    if values.get("closed_set") is True:
+    if closed:
         moved |= {"score_distribution": 0.0, "closed_distribution": moved.get("score_distribution", 0.05)}
     terms = kept.get("score")
     if not moved or not isinstance(terms, dict | None):
         return kept
+    for name in moved:
+        if name in (terms or {}):
+            old = "closed_set" if name not in values else name
+            raise ConfigError(old, f"says what score.{name} says, and both are there; keep score.{name}")
     return kept | {"score": moved | (terms or {})}
 
 

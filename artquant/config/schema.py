@@ -166,7 +166,7 @@ class LossConfig:
     score_text: float = 0.05  # next-token cross-entropy of score answers, without the rating word
     # The readout's own terms by name; those not named have the readout's weights. Rating words: score_distribution
     # (0.05), closed_distribution and in_level; see docs/configuration for each readout's.
-    score: dict[str, float] = field(default_factory=dict)
+    score: dict[str, float] = field(default_factory=dict, hash=False)
     rank: float = 0.0  # order of the scores of a pair (DeQA-Score); needs pairs: true
     rank_kind: Literal["fidelity", "binary"] = "fidelity"  # fidelity loss or binary cross-entropy
     # What a pair's order is compared with: the probability that the first is the better one, from scores and standard
@@ -356,7 +356,7 @@ class RunConfig:
     subject: str = "painting"  # the noun in question and answer
     levels: LevelsConfig = field(default_factory=LevelsConfig)  # rating words and their scores
     # How a score is read: its kind and that readout's own settings.
-    readout: dict[str, Any] = field(default_factory=dict)
+    readout: dict[str, Any] = field(default_factory=dict, hash=False)
     model: ModelConfig = field(default_factory=ModelConfig)  # how the network is run in training
     evaluate: EvalConfig = field(default_factory=EvalConfig)  # comparison with human scores
 

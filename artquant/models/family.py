@@ -67,7 +67,9 @@ def bare_name(name: str) -> str:
     """A parameter's or module's name in the plain network, without what wrappers put before or into it."""
     for wrapper in ("network.", "base_model.model."):
         name = name.removeprefix(wrapper)
-    return name.replace(".base_layer.", ".").replace(".original_module.", ".")
+    for wrapper in (".base_layer.", ".token_adapter.", ".original_module."):
+        name = name.replace(wrapper, ".")
+    return name
 
 
 def _lies_in(name: str, prefix: str) -> bool:

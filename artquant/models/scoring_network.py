@@ -102,9 +102,10 @@ class ScoringNetwork(nn.Module):
 
     @contextmanager
     def precisely(self) -> Iterator[None]:
-        """`precise`, for a while."""
+        """`precise`, for a while; afterwards as before."""
+        before = self._scoring_head
         self.precise()
         try:
             yield
         finally:
-            self._scoring_head = []
+            self._scoring_head = before

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from golden import SCALES, golden_model
+from golden import SCALES, golden_model, loss_weights
 
 from artquant.readouts.losses import ScoreDistribution, outside_mass, pair_ranking_loss
 
@@ -48,7 +48,7 @@ def test_pair_loss(golden, gaussian_target, binary_loss, fixed_std):
         seen = golden.seen(item)
         scores = golden.readout.read(seen)
         predicted.append(ScoreDistribution(scores.score, scores.std))
-        within += golden.loss(item, score_text=1.0, score_distribution=1.0)
+        within += golden.loss(item, loss_weights(score_text=1.0, score_distribution=1.0))
         outside += outside_mass(seen.logits, token_ids).mean()
     truth = (
         ScoreDistribution(torch.tensor([7.2, 1.9]), torch.tensor([0.6, 0.4])),

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from golden import ATTENTIONS, SCALES, GoldenModel, golden_model, seen_logits
+from golden import ATTENTIONS, SCALES, GoldenModel, golden_model, loss_weights, seen_logits
 
 LOSS = 1e-4  # relative
 LOGITS = 1e-4  # absolute
@@ -51,13 +51,13 @@ def test_score_logits(golden, masked):
 
 @torch.no_grad()
 def test_description_loss(golden):
-    loss = golden.loss(golden.descriptions(), description=1.0)
+    loss = golden.loss(golden.descriptions(), loss_weights(description=1.0))
     assert loss.item() == pytest.approx(golden.arrays["desc_loss"].item(), rel=LOSS)
 
 
 @torch.no_grad()
 def test_score_loss(golden):
-    loss = golden.loss(golden.scores(), score_text=1.0, score_distribution=1.0)
+    loss = golden.loss(golden.scores(), loss_weights(score_text=1.0, score_distribution=1.0))
     assert loss.item() == pytest.approx(golden.arrays["score_loss"].item(), rel=LOSS)
 
 
@@ -66,7 +66,7 @@ def test_mixed_loss_and_gradients(golden):
     arrays = golden.arrays
     golden.network.zero_grad()
     items = golden.scores() + golden.descriptions()
-    loss = golden.loss(items, description=1.0, score_text=0.05, score_distribution=0.05)
+    loss = golden.loss(items, loss_weights(description=1.0, score_text=0.05, score_distribution=0.05))
     assert loss.item() == pytest.approx(arrays["mixed_loss"].item(), rel=LOSS)
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in golden.network.named_parameters()}

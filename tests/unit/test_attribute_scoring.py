@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from golden import scoring_network
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from artquant.config.schema import Loading
 from artquant.demo.phrases import LEVELS
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import PackedPrompts
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
-from artquant.models.checkpoints import LoadedModel, load_network
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.models.model_folder import ModelFolder
+from artquant.models.weights import LoadedModel, load_network
+from artquant.readouts import readout_of
 from artquant.texts.attributes import APDD_ATTRIBUTES
 from artquant.texts.prompt import get_prompt
 
@@ -24,10 +27,11 @@ PICTURES = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (30, 40, 3
 
 
 def scorer_of(folder, prompt="artquant", attention="sdpa") -> Scorer:
-    network = load_network(folder, attention=attention)
+    loaded = load_network(ModelFolder.open(folder), Loading(attention=attention))
     chosen = get_prompt(prompt)
-    readout = RatingLevels.from_encoder(network.processor, chosen, APDD_SCALE.words, APDD_SCALE.values)
-    return Scorer(LoadedModel(network.model, network.processor, chosen, readout, ("Color",)))
+    readout = readout_of({}, APDD_SCALE).bound(loaded.processor, chosen)
+    network = scoring_network(loaded.model)
+    return Scorer(LoadedModel(network, loaded.processor, loaded.family, chosen, readout, ("Color",)))
 
 
 def alone(scorer: Scorer, attribute: str) -> Scorer:
@@ -64,17 +68,19 @@ def test_the_order_of_attributes_changes_nothing(tiny_base):
 def test_the_picture_is_encoded_once(tiny_base):
     scorer = scorer_of(tiny_base)
     calls = []
-    scorer.model.model.vision_model.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    scorer.network.plain.model.vision_model.register_forward_hook(
+        lambda module, inputs, output: calls.append(len(inputs[0]))
+    )
     scorer(PICTURES, attributes=NAMES)
     assert calls == [len(PICTURES)]
 
 
 def test_attention_without_masks_is_refused(tiny_base):
     scorer = scorer_of(tiny_base)
-    scorer.model.config._attn_implementation_internal = "flash_attention_2"
+    scorer.network.config._attn_implementation_internal = "flash_attention_2"
     with pytest.raises(ArtQuantError, match="attention eager or sdpa, not flash_attention_2"):
         scorer(PICTURES, attributes=NAMES)
-    scorer.model.config._attn_implementation_internal = "sdpa"
+    scorer.network.config._attn_implementation_internal = "sdpa"
 
 
 def test_attributes_of_equal_words_are_refused(tiny_base):

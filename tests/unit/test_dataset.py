@@ -10,13 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from artquant.batches.dataset import _PROMPT_BYTES, TASKS, ArtDataset, Collator, EpochSampler, weighted_indices
+from artquant.batches.batch import TEXT_TASKS, Fault
+from artquant.batches.dataset import _PROMPT_BYTES, ArtDataset, Collator
+from artquant.batches.order import EpochSampler, weighted_indices
+from artquant.batches.samples import Sample, encode_description
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
-from artquant.readouts import RatingLevels
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.readouts import readout_of
+from artquant.readouts.rating_levels import RatingLevels
 from artquant.texts.prompt import PROMPTS
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
+WEIGHTS = (10.0, 7.5, 5.0, 3.5, 1.0)
 PROBS = (0.1, 0.2, 0.4, 0.2, 0.1)
 
 
@@ -48,49 +54,76 @@ def description(pictures: Path, number: int, **values) -> TrainingRecord:
 @pytest.fixture
 def make(tiny_processor):
     """A data set of these records."""
-    readout = RatingLevels.from_encoder(tiny_processor, PROMPTS["artquant"], WORDS, (10, 7.5, 5, 3.5, 1))
+    prompt, values = PROMPTS["artquant"], APDD_SCALE.values
+    readout = readout_of({}, APDD_SCALE).bound(tiny_processor, prompt)
 
     def build(*records: TrainingRecord, max_length: int = 256, **options) -> ArtDataset:
-        return ArtDataset(records, tiny_processor, PROMPTS["artquant"], readout, max_length, **options)
+        return ArtDataset(records, tiny_processor, prompt, readout, values, max_length, **options)
 
     return build
 
 
+@pytest.fixture
+def ids_of(tiny_processor):
+    """A sample's token ids as the network reads them, its picture's among them; where its answer begins there."""
+
+    def found(sample: Sample) -> tuple[list[int], int]:
+        conversation = sample.conversation
+        ids = tiny_processor.expand(conversation.row.token_ids)
+        return ids, conversation.answer_start + len(ids) - len(conversation.row.token_ids)
+
+    return found
+
+
+@pytest.fixture
+def learned(tiny_processor, ids_of):
+    """The text that is learned of a sample."""
+
+    def text(sample: Sample) -> str:
+        ids, start = ids_of(sample)
+        return tiny_processor.decode(ids[start:]).strip()
+
+    return text
+
+
 class TestArtDataset:
-    def test_score_sample(self, make, pictures, tiny_processor):
+    def test_score_sample(self, make, pictures, tiny_processor, learned):
         data = make(score(pictures, 0))
         item = data[0]
-        sample = item["sample"]
-        text = PROMPTS["artquant"].context("Rate the quality of this painting.") + " The quality of the painting is"
-        ids = tiny_processor.expand(tiny_processor.tokenize(f"{text} good.</s>"))
-        assert sample.input_ids == ids and tuple(sample.target) == PROBS
+        sample = item.sample
+        question = "Rate the quality of this painting."
+        text = tiny_processor.text(PROMPTS["artquant"].exchange(question, "The quality of the painting is"))
+        assert sample.conversation.row.token_ids == tuple(tiny_processor.tokenize(f"{text} good.</s>"))
+        assert sample.targets.tolist() == [list(PROBS)] and not sample.learns_places
+        assert sample.truth.tolist() == [[6.0, pytest.approx(np.sqrt(np.dot(PROBS, (np.array(WEIGHTS) - 5.3) ** 2)))]]
         assert data.lengths() == [len("Rate the quality of this painting.ignored: made from the score")]
-        assert sample.rating_index == len(tiny_processor.expand(tiny_processor.tokenize(text)))
-        learned = tiny_processor.decode(ids[sample.answer_start :])
-        assert learned.strip() == "The quality of the painting is good.</s>"
-        assert item["source"] == "score.json record 1 (r0)"
+        assert sample.conversation.places == (len(tiny_processor.tokenize(text)),)
+        assert learned(sample) == "The quality of the painting is good.</s>"
+        assert item.source == "score.json record 1 (r0)" and item.error is None
         expected = tiny_processor.image_processor(Image.open(pictures / "0.png"))["pixel_values"][0]
-        assert torch.equal(item["pixel_values"], expected)
+        assert torch.equal(item.picture, expected)
 
-    def test_description_sample(self, make, pictures, tiny_processor):
-        sample = make(description(pictures, 1))[0]["sample"]
-        assert sample.rating_index is None and sample.target is None
-        learned = tiny_processor.decode(sample.input_ids[sample.answer_start :])
-        assert learned.strip() == "The boats lie still.</s>"
+    def test_description_sample(self, make, pictures, learned):
+        sample = make(description(pictures, 1))[0].sample
+        assert sample.conversation.places == () and sample.targets is None and sample.truth is None
+        assert learned(sample) == "The boats lie still.</s>"
 
     def test_targets_are_made_where_the_record_has_none(self, make, pictures):
         records = [score(pictures, 0, level_probs=None, gt_score=4.2), score(pictures, 1)]
         data = make(*records, description(pictures, 2), score(pictures, 3, level_probs=None, gt_score=9.0))
-        targets = [data[index]["sample"].target for index in range(4)]
-        assert tuple(targets[1]) == PROBS and targets[2] is None
+        targets = [data[index].sample.targets for index in range(4)]
+        assert targets[1].tolist() == [list(PROBS)] and targets[2] is None
         for target, expected in ((targets[0], 4.2), (targets[3], 9.0)):
-            assert np.dot(target, (10, 7.5, 5, 3.5, 1)) == pytest.approx(expected, abs=1e-8)
+            assert target.shape == (1, 5) and target[0] @ WEIGHTS == pytest.approx(expected, abs=1e-8)
 
-    def test_distribution_without_a_score(self, make, pictures, tiny_processor):
+    def test_distribution_without_a_score(self, make, pictures, learned):
         """The word of the text answer is then that of the distribution's expectation, here 3.25."""
-        sample = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1)))[0]["sample"]
-        learned = tiny_processor.decode(sample.input_ids[sample.answer_start :])
-        assert learned.strip() == "The quality of the painting is poor.</s>"
+        sample = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1)))[0].sample
+        assert learned(sample) == "The quality of the painting is poor.</s>"
+        np.testing.assert_allclose(sample.truth, [[3.25, 0.75]], atol=1e-12)
+
+    def test_own_deviation_counts(self, make, pictures):
+        assert make(score(pictures, 0, std=0.3))[0].sample.truth.tolist() == [[6.0, 0.3]]
 
     def test_pictures_are_kept_only_if_asked_for(self, make, pictures, monkeypatch):
         read = []
@@ -102,19 +135,19 @@ class TestArtDataset:
         for options, count in (({}, 4), ({"cache": True}, 1)):
             read.clear()
             data = make(*records, **options)
-            pixels = [data[index]["pixel_values"] for index in (0, 1, 0, 1)]
+            pixels = [data[index].picture for index in (0, 1, 0, 1)]
             assert len(read) == count and all(torch.equal(pixels[0], other) for other in pixels)
 
     def test_picture_that_cannot_be_read(self, make, pictures, tmp_path):
         item = make(score(pictures, 7, image=tmp_path / "lost.png"))[0]
-        assert item["pixel_values"].unique().numel() <= 3  # a blank picture, one colour in three channels
-        assert "lost.png" in item["error"] and "score.json record 8 id 'r7'" in item["error"]
+        assert item.picture.unique().numel() <= 3  # a blank picture, one colour in three channels
+        assert "lost.png" in item.error and "score.json record 8 id 'r7'" in item.error
 
-    def test_too_long(self, make, pictures):
+    def test_too_long(self, make, pictures, ids_of):
         records = [description(pictures, 0), description(pictures, 1, answer="calm " * 300)]
         with pytest.raises(ArtQuantError, match=r"score.json record 2 \(id 'r1'\): \d+ tokens .* than max_length 256"):
             make(*records)
-        length = len(make(records[0])[0]["sample"].input_ids)
+        length = len(ids_of(make(records[0])[0].sample)[0])
         assert len(make(records[0], max_length=length)) == 1
         with pytest.raises(ArtQuantError, match="max_length"):
             make(records[0], max_length=length - 1)
@@ -128,7 +161,8 @@ class TestArtDataset:
             make(*few, long, longer)
         monkeypatch.setattr("artquant.batches.dataset._LONGEST", 0)
         data = make(*few, long)
-        assert "error" not in data[0] and "score.json record 4 (id 'r3')" in data[3]["fault"]
+        assert data[0].error is None and isinstance(data[3], Fault)
+        assert "score.json record 4 (id 'r3')" in data[3].message
 
     def test_nothing_is_encoded_beforehand_without_need(self, make, pictures, tiny_processor, monkeypatch):
         encoded = []
@@ -140,18 +174,18 @@ class TestArtDataset:
         assert len(encoded) == 2  # the one record that stands for all with its question: before and with the answer
 
     @pytest.mark.parametrize("name", PROMPTS)
-    def test_bytes_that_a_prompt_adds(self, name):
+    def test_bytes_that_a_prompt_adds(self, tiny_processor, name):
         """Texts known to be short enough are not encoded beforehand: true of any tokenizer, a byte a token at worst."""
         prompt = PROMPTS[name]
-        around = prompt.context("") + " " + prompt.rating_answer("excellent") + "<s></s>"
+        around = tiny_processor.text(prompt.exchange("", prompt.rating_answer("excellent"), complete=True)) + "<s>"
         assert len(around.encode()) <= _PROMPT_BYTES
 
     @settings(max_examples=60, deadline=None)
     @given(text=st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: "<|image|>" not in text))
     def test_no_text_has_more_tokens_than_bytes(self, tiny_processor, text):
         def length(answer: str) -> int:
-            encoded = PROMPTS["artquant"].encode_description(tiny_processor, "Describe this painting.", answer)
-            return len(tiny_processor.expand(encoded.token_ids))
+            encoded = encode_description(tiny_processor, PROMPTS["artquant"], "Describe this painting.", answer)
+            return len(encoded.row.token_ids)
 
         assert length(f"A{text}") - length("A") <= len(text.encode())
 
@@ -167,62 +201,84 @@ class TestArtDataset:
             make(score(pictures, 0, level_probs=None), bad)
 
     def test_rating_word_that_does_not_line_up(self, tiny_processor, pictures):
-        readout = RatingLevels(WORDS, (10, 7.5, 5, 3.5, 1), (1, 2, 3, 4, 5))
+        readout = RatingLevels(WORDS, WEIGHTS, (1, 2, 3, 4, 5))
         with pytest.raises(ArtQuantError, match=r"score.json record 1 \(id 'r0'\): prompt 'artquant' does not line up"):
-            ArtDataset([score(pictures, 0)], tiny_processor, PROMPTS["artquant"], readout, 256)
+            ArtDataset([score(pictures, 0)], tiny_processor, PROMPTS["artquant"], readout, WEIGHTS, 256)
 
 
 class TestCollator:
-    def test_batch(self, make, pictures, tiny_processor):
+    def test_batch(self, make, pictures, tiny_processor, ids_of):
         """Each position's token is the one after it in its row; every learned token has its position, once."""
         long = description(pictures, 1, answer="Warm light falls across a quiet harbour.")
         data = make(score(pictures, 0, gt_score=9.0), long, score(pictures, 2, level_probs=(1.0, 0, 0, 0, 0)))
-        batch = Collator(tiny_processor)([data[index] for index in range(3)])
-        samples = [data[index]["sample"] for index in range(3)]
-        rows, width = batch["input_ids"].shape
-        assert (rows, width) == (3, max(len(sample.input_ids) for sample in samples))
-        assert batch["attention_mask"].sum(1).tolist() == [len(sample.input_ids) for sample in samples]
-        for row, sample in enumerate(samples):
-            assert batch["input_ids"][row, : len(sample.input_ids)].tolist() == sample.input_ids
-            assert not batch["input_ids"][row, len(sample.input_ids) :].any()
-        assert batch["pixel_values"].shape == (3, 3, 28, 28)
-        assert batch["sources"] == [f"score.json record {n + 1} (r{n})" for n in range(3)]
+        batch = Collator(tiny_processor, 256)([data[index] for index in range(3)])
+        samples = [data[index].sample for index in range(3)]
+        expanded = [ids_of(sample) for sample in samples]
+        input_ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+        rows, width = input_ids.shape
+        assert (rows, width) == (3, max(len(ids) for ids, _ in expanded))
+        assert mask.sum(1).tolist() == batch.inputs.ends().tolist() == [len(ids) for ids, _ in expanded]
+        for row, (ids, _) in enumerate(expanded):
+            assert input_ids[row, : len(ids)].tolist() == ids
+            assert not input_ids[row, len(ids) :].any()
+        assert batch.inputs["pixel_values"].shape == (3, 3, 28, 28)
+        assert batch.sources == tuple(f"score.json record {n + 1} (r{n})" for n in range(3))
 
-        expected = {task: [] for task in TASKS}
-        for row, sample in enumerate(samples):
-            for index in range(sample.answer_start, len(sample.input_ids)):
-                task = "description" if sample.rating_index is None else TASKS[1 + (index == sample.rating_index)]
-                expected[task].append(row * width + index - 1)
-        assert batch["counts"] == tuple(len(expected[task]) for task in TASKS)
-        assert batch["positions"].tolist() == [place for task in TASKS for place in expected[task]]
-        assert batch["token_ids"].tolist() == batch["input_ids"].flatten()[batch["positions"] + 1].tolist()
-        ratings = tiny_processor.decode(batch["token_ids"][-2:])
+        texts, scores = {task: [] for task in TEXT_TASKS}, []
+        for row, (sample, (ids, start)) in enumerate(zip(samples, expanded, strict=True)):
+            grown = len(ids) - len(sample.conversation.row.token_ids)
+            for index in range(start, len(ids)):
+                if index - grown in sample.conversation.places:
+                    scores.append(row * width + index - 1)
+                else:
+                    texts["description" if sample.targets is None else "score_text"].append(row * width + index - 1)
+        assert batch.text.counts == tuple(len(texts[task]) for task in TEXT_TASKS)
+        assert batch.text.positions.tolist() == [place for task in TEXT_TASKS for place in texts[task]]
+        assert batch.text.token_ids.tolist() == input_ids.flatten()[batch.text.positions + 1].tolist()
+        assert batch.scored.positions.tolist() == scores and batch.scored.samples.tolist() == [0, 2]
+        ratings = tiny_processor.decode(input_ids.flatten()[batch.scored.positions + 1])
         assert ratings.split() == ["excellent", "good"]
-        torch.testing.assert_close(batch["level_probs"], torch.tensor([PROBS, (1, 0, 0, 0, 0)]))
+        torch.testing.assert_close(batch.scored.targets, torch.tensor([PROBS, (1, 0, 0, 0, 0)]))
 
     @pytest.mark.parametrize("kind", [score, description])
     def test_one_task_alone(self, make, pictures, tiny_processor, kind):
         data = make(kind(pictures, 0), kind(pictures, 1))
-        batch = Collator(tiny_processor)([data[0], data[1]])
-        assert sum(batch["counts"]) == len(batch["positions"]) == len(batch["token_ids"])
-        assert (batch["counts"][0] == 0) == (kind is score)
-        assert len(batch["level_probs"]) == batch["counts"][2] == (2 if kind is score else 0)
+        batch = Collator(tiny_processor, 256)([data[0], data[1]])
+        assert sum(batch.text.counts) == len(batch.text.positions) == len(batch.text.token_ids) > 0
+        assert (batch.text.counts[0] == 0) == (kind is score)
+        assert len(batch.scored.targets) == len(batch.scored) == (2 if kind is score else 0)
 
     def test_unreadable_picture(self, make, pictures, tiny_processor, tmp_path):
         data = make(score(pictures, 0), score(pictures, 1, image=tmp_path / "lost.png"))
-        collate = Collator(tiny_processor)
+        collate = Collator(tiny_processor, 256)
         batch, whole = collate([data[0], data[1]]), collate([data[0]])
-        assert batch.pop("errors") == [data[1]["error"]] and whole.pop("errors") == []
-        assert batch.keys() == whole.keys()
-        for name, value in whole.items():
-            assert torch.equal(batch[name], value) if isinstance(value, torch.Tensor) else batch[name] == value
+        assert batch.unreadable == (data[1].error,) and whole.unreadable == ()
+        assert batch.sources == whole.sources and batch.text.counts == whole.text.counts
+        assert batch.inputs.keys() == whole.inputs.keys()
+        for one, other in ((batch.inputs, whole.inputs), (vars(batch.text), vars(whole.text))):
+            for name in one.keys() - {"counts"}:
+                assert torch.equal(one[name], other[name]), name
+        for name, value in vars(whole.scored).items():
+            assert torch.equal(vars(batch.scored)[name], value), name
 
     def test_no_readable_picture(self, make, pictures, tiny_processor, tmp_path):
         data = make(score(pictures, 0, image=tmp_path / "lost.png"), description(pictures, 1, image=tmp_path / "gone"))
-        batch = Collator(tiny_processor)([data[0], data[1]])
-        assert len(batch["errors"]) == 2 and batch["counts"] == (0, 0, 0)
-        assert len(batch["input_ids"]) == len(batch["pixel_values"]) == 1
-        assert batch["positions"].shape == batch["token_ids"].shape == (0,) and len(batch["level_probs"]) == 0
+        batch = Collator(tiny_processor, 256)([data[0], data[1]])
+        assert len(batch.unreadable) == 2 and batch.text.counts == (0, 0) and len(batch.scored) == 0
+        assert len(batch.inputs["input_ids"]) == len(batch.inputs["pixel_values"]) == 1
+        assert batch.text.positions.shape == batch.text.token_ids.shape == (0,) and len(batch.scored.targets) == 0
+
+    def test_sample_that_is_too_long_only_with_its_picture(self, make, pictures, tiny_processor, ids_of):
+        """Where a picture's size decides, the length shows only in the batch."""
+        data = make(score(pictures, 0), description(pictures, 1, answer="Warm light falls. " * 3))
+        length = max(len(ids_of(data[index].sample)[0]) for index in range(2))
+        assert not isinstance(Collator(tiny_processor, length)([data[0], data[1]]), Fault)
+        fault = Collator(tiny_processor, length - 1)([data[0], data[1]])
+        assert fault.message.startswith(f"score.json record 2 (r1): {length} tokens")
+
+    def test_a_fault_takes_the_place_of_the_batch(self, make, pictures, tiny_processor):
+        fault = Fault("record 7: wrong")
+        assert Collator(tiny_processor, 256)([make(score(pictures, 0))[0], fault]) is fault
 
 
 def orders(sampler: EpochSampler, epochs: int = 3) -> list[list[int]]:

@@ -5,14 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from golden import GoldenProcessor, small_network
+from golden import GoldenProcessor, scoring_network, see_batch, small_network
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from artquant.batches.dataset import TASKS, Collator, EncodedSample
+from artquant.batches.batch import Batch
+from artquant.batches.dataset import Collator, Item
+from artquant.batches.samples import Conversation, Sample
 from artquant.config.schema import LossConfig
-from artquant.readouts import RatingLevels
+from artquant.errors import ArtQuantError
+from artquant.models.family import Row
 from artquant.readouts.losses import (
     ScoreDistribution,
     binary_fidelity_loss,
@@ -23,6 +26,7 @@ from artquant.readouts.losses import (
     preference,
     token_cross_entropy,
 )
+from artquant.readouts.rating_levels import RatingLevels
 from artquant.train.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,16 +184,19 @@ class TestPairs:
 
 
 LEVELS = RatingLevels(("good", "fair", "bad"), (10.0, 5.0, 1.0), (11, 12, 13))
-OBJECTIVE = Objective(LEVELS, LossConfig(description=1.0, score_text=0.05, score_distribution=0.5))
-PICTURE = [-200] * 4
+OBJECTIVE = Objective(LEVELS, LossConfig(description=1.0, score_text=0.05, score={"score_distribution": 0.5}))
+TASKS = ("description", "score_text", "score_distribution")
+PICTURE = 4  # positions
 
 
-def description(*answer: int) -> EncodedSample:
-    return EncodedSample([1, *PICTURE, 20, *answer], answer_start=6, rating_index=None, target=None)
+def description(*answer: int) -> Sample:
+    return Sample(Conversation(Row("", (1, -200, 20, *answer)), answer_start=3))
 
 
-def score(word: int, *probs: float) -> EncodedSample:
-    return EncodedSample([1, 21, *PICTURE, 22, 23, word, 24, 2], answer_start=7, rating_index=8, target=probs)
+def score(word: int, *probs: float) -> Sample:
+    conversation = Conversation(Row("", (1, 21, -200, 22, 23, word, 24, 2)), answer_start=4, places=(5,))
+    targets = np.array([probs])
+    return Sample(conversation, targets=targets, truth=LEVELS.moments(targets))
 
 
 SAMPLES = (
@@ -198,21 +205,19 @@ SAMPLES = (
 )
 
 
-def collate(indices: range | list[int]) -> dict:
+def collate(indices: range | list[int]) -> Batch:
     """A batch of some of the samples, each with its own picture."""
     pixels = torch.randn(len(SAMPLES), 3, 28, 28, generator=torch.Generator().manual_seed(0))
-    items = [{"sample": SAMPLES[i], "pixel_values": pixels[i], "source": str(i)} for i in indices]
-    return Collator(GoldenProcessor(4))(items)
+    return Collator(GoldenProcessor(PICTURE), 64)([Item(SAMPLES[i], pixels[i], str(i)) for i in indices])
 
 
-def step(network: torch.nn.Module, batches: list[dict]) -> tuple[dict[str, float], float, dict[str, torch.Tensor]]:
+def step(network: torch.nn.Module, batches: list[Batch]) -> tuple[dict[str, float], float, dict[str, torch.Tensor]]:
     """Terms, total and gradients of one optimizer step of several micro-batches."""
     counts = OBJECTIVE.counts(batches)
     network.zero_grad()
     terms, total = dict.fromkeys(TASKS, 0.0), 0.0
     for batch in batches:
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-        sums = OBJECTIVE.term_sums(network(**inputs, logits_positions=batch["positions"]).logits, batch)
+        sums = OBJECTIVE.term_sums(*see_batch(scoring_network(network), batch), batch)
         shares = {task: sums[task] / counts[task] for task in TASKS}
         loss = OBJECTIVE.total(shares)
         loss.backward()
@@ -227,19 +232,20 @@ class TestObjective:
         network, batch = small_network(), collate(range(len(SAMPLES)))
         terms, total, _ = step(network, [batch])
         with torch.no_grad():
-            logits = network(**{k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values")}).logits
+            logits = network(**batch.inputs).logits
         values = {task: [] for task in TASKS}
         for row, sample in enumerate(SAMPLES):
-            for index in range(sample.answer_start, len(sample.input_ids)):
-                log_probs = logits[row, index - 1].log_softmax(-1)
-                if index == sample.rating_index:
-                    target = torch.tensor(sample.target)
+            ids, places = sample.conversation.row.token_ids, sample.conversation.places
+            for index in range(sample.conversation.answer_start, len(ids)):
+                log_probs = logits[row, index + PICTURE - 2].log_softmax(-1)
+                if index in places:
+                    target = torch.from_numpy(sample.targets[0])
                     divergence = (target.xlogy(target) - target * log_probs[list(LEVELS.token_ids)]).sum()
                     values["score_distribution"].append(divergence.item())
                 else:
-                    task = "description" if sample.rating_index is None else "score_text"
-                    values[task].append(-log_probs[sample.input_ids[index]].item())
-        assert [len(values[task]) for task in TASKS] == list(batch["counts"]) == [12, 9, 3]
+                    task = "score_text" if places else "description"
+                    values[task].append(-log_probs[ids[index]].item())
+        assert [len(values[task]) for task in TASKS] == [*batch.text.counts, len(batch.scored)] == [12, 9, 3]
         means = {task: sum(value) / len(value) for task, value in values.items()}
         assert terms == pytest.approx(means, rel=1e-5)
         expected = means["description"] + 0.05 * means["score_text"] + 0.5 * means["score_distribution"]
@@ -259,11 +265,22 @@ class TestObjective:
     @pytest.mark.parametrize(("indices", "absent"), [([0, 2], TASKS[1:]), ([1, 3], TASKS[:1])])
     def test_a_task_that_is_absent_is_zero_and_in_the_graph(self, indices, absent):
         network, batch = small_network(), collate(indices)
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-        sums = OBJECTIVE.term_sums(network(**inputs, logits_positions=batch["positions"]).logits, batch)
+        sums = OBJECTIVE.term_sums(*see_batch(scoring_network(network), batch), batch)
         for task in TASKS:
             assert sums[task].requires_grad and sums[task].dtype == torch.float32
             assert (sums[task].item() == 0) == (task in absent)
         for task in absent:
             sums[task].backward(retain_graph=True)
         assert all(not parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
+
+    def test_terms_are_those_of_texts_readout_and_pairs(self):
+        assert OBJECTIVE.terms == TASKS  # a weight of 0 is left out, those of the texts are not
+        assert dict(Objective(LEVELS, LossConfig(description=0.0)).weights) == {
+            **{"description": 0.0, "score_text": 0.05, "score_distribution": 0.05}
+        }
+        config = LossConfig(rank=0.5, score={"score_distribution": 0.0, "in_level": 0.1})
+        assert Objective(LEVELS, config).terms == ("description", "score_text", "in_level", "rank")
+        with pytest.raises(
+            ArtQuantError, match=r"loss\.score\.score_l1: readout rating_levels has the terms score_dist"
+        ):
+            Objective(LEVELS, LossConfig(score={"score_l1": 1.0}))

@@ -1,8 +1,6 @@
-"""The network beyond what the golden values reach: grouped queries, padding, options, memory, Auto classes."""
+"""The network beyond what the golden values reach: grouped queries, padding, options, memory."""
 
 import functools
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 
@@ -10,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from golden import small_network, write_base
+from golden import scoring_network, small_network, write_base
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import artquant
-from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM, register_auto_classes
+from artquant.config.schema import Loading
+from artquant.models.model_folder import ModelFolder
+from artquant.models.mplug_owl2 import MPLUGOwl2Config, MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.abstractor import AbstractorLayer, CrossAttention, grid_table, sine_cosine_table
 from artquant.models.mplug_owl2.decoder import ModalitySplit, MPLUGOwl2Attention, MPLUGOwl2DecoderLayer
 from artquant.models.mplug_owl2.vision import VisionAttention, VisionEncoderLayer
+from artquant.models.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -156,16 +157,13 @@ class TestSeveralContinuations:
 
 class TestForward:
     @torch.no_grad()
-    def test_logits_to_keep_and_positions(self):
+    def test_logits_to_keep(self):
         network = small_network()
         batch = inputs(network)
         logits = network(**batch).logits
         assert torch.equal(network(**batch, logits_to_keep=2).logits, logits[:, -2:])
         kept = torch.tensor([0, 3])
         assert torch.equal(network(**batch, logits_to_keep=kept).logits, logits[:, kept])
-        positions = torch.tensor([logits.shape[1] + 1, 0, 5])
-        found = network(**batch, logits_positions=positions).logits
-        torch.testing.assert_close(found, logits.flatten(0, 1)[positions], rtol=0, atol=1e-6)
 
     @torch.no_grad()
     def test_labels_give_the_mean_loss_of_the_next_token(self):
@@ -177,8 +175,6 @@ class TestForward:
         probs = outputs.logits[:, -3:-1].log_softmax(-1)
         expected = -probs.gather(-1, batch["input_ids"][:, -2:, None]).mean()
         assert outputs.loss.item() == pytest.approx(expected.item(), rel=1e-6)
-        with pytest.raises(ValueError, match="either labels or logits_positions"):
-            network(**batch, labels=labels, logits_positions=torch.tensor([0]))
 
     @torch.no_grad()
     def test_text_only(self):
@@ -266,8 +262,9 @@ class TestNoHostReads:
         """transformers itself reads the mask for `sdpa`, to leave it out where it hides nothing; we read nothing."""
         network = small_network(attention)
         batch = padded(inputs(network), left=0, right=right)
+        around, positions = scoring_network(network), torch.tensor([3, 9])
         with HostReads() as reads:
-            network(**batch, use_cache=False, logits_positions=torch.tensor([3, 9]))
+            around(positions, positions[:1], **batch)
         assert set(reads.files) <= ({"masking_utils.py"} if attention == "sdpa" else set())
 
     def test_reads_would_be_found(self):
@@ -367,9 +364,7 @@ def test_configuration_that_does_not_fit_together(part, values, message):
 
 def test_multi_image_end_to_end(tmp_path):
     """Picture files' sizes to scores: three views, three encoders, three abstractors."""
-    from artquant.models.checkpoints import load_network
-
-    network = load_network(write_base(tmp_path / "base", multi_image=True))
+    network = load_network(ModelFolder.open(write_base(tmp_path / "base", multi_image=True)), Loading())
     processor = network.processor
     draw = np.random.default_rng(0)
     pictures = [Image.fromarray(draw.integers(0, 256, (h, w, 3), np.uint8)) for h, w in ((40, 64), (70, 33))]
@@ -389,31 +384,3 @@ def test_multi_image_end_to_end(tmp_path):
             network.model.model.vision_model["low"](batch["pixel_values"][:, 0])
         )
     assert torch.equal(features[:, :4], low)
-
-
-class TestAutoClasses:
-    def test_import_registers_nothing(self):
-        code = (
-            "from transformers import CONFIG_MAPPING\n"
-            "import artquant.models.mplug_owl2, artquant.models.checkpoints\n"
-            "raise SystemExit('mplug_owl2' in CONFIG_MAPPING)"
-        )
-        assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
-
-    def test_after_registration(self, tiny_base):
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
-
-        register_auto_classes()
-        register_auto_classes()
-        assert isinstance(AutoConfig.from_pretrained(tiny_base), MPLUGOwl2Config)
-        processor = AutoProcessor.from_pretrained(tiny_base)
-        batch = processor(Image.new("RGB", (30, 50)), "USER: <|image|>\nDescribe this painting. ASSISTANT:")
-        expected = MPLUGOwl2LlamaForCausalLM.from_pretrained(tiny_base)
-        for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
-            network = auto.from_pretrained(tiny_base)
-            assert type(network) is MPLUGOwl2LlamaForCausalLM
-            with torch.no_grad():
-                assert torch.equal(network(**batch).logits, expected(**batch).logits)
-        generated = network.generate(**batch, max_new_tokens=4, do_sample=False)
-        [text] = processor.batch_decode(generated, skip_special_tokens=True)
-        assert text.replace("  ", " ").startswith("USER:")

@@ -2,23 +2,27 @@
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from golden import SCALES, GoldenProcessor, golden_model, small_network
+from golden import SCALES, GoldenProcessor, golden_model, scoring_network, see_batch, seen_logits, small_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
-from artquant.batches.dataset import Collator, EncodedSample
+from artquant.batches.batch import Batch, Learned, Scored
+from artquant.batches.dataset import Collator, Item
 from artquant.batches.pairs import PairSampler
+from artquant.batches.samples import Conversation, Sample
 from artquant.config.schema import ConfigError, DataConfig, LossConfig, StageConfig
 from artquant.data.record_file import RecordColumns
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
-from artquant.readouts import RatingLevels
+from artquant.models.family import NetworkInputs, Row
+from artquant.readouts.rating_levels import RatingLevels
 from artquant.train.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,16 +149,15 @@ class TestPairSampler:
 
 
 LEVELS = RatingLevels(("good", "fair", "bad"), (10.0, 5.0, 1.0), (11, 12, 13))
-PICTURE = [-200] * 4
 
 
-def description() -> EncodedSample:
-    return EncodedSample([1, *PICTURE, 20, 30, 31, 2], answer_start=6, rating_index=None, target=None)
+def description() -> Sample:
+    return Sample(Conversation(Row("", (1, -200, 20, 30, 31, 2)), answer_start=3))
 
 
-def score(mean: float, std: float = 1.0) -> EncodedSample:
-    target = (0.2, 0.6, 0.2)
-    return EncodedSample([1, 21, *PICTURE, 22, 23, 12, 24, 2], 7, rating_index=8, target=target, truth=(mean, std))
+def score(mean: float, std: float = 1.0) -> Sample:
+    conversation = Conversation(Row("", (1, 21, -200, 22, 23, 12, 24, 2)), answer_start=4, places=(5,))
+    return Sample(conversation, targets=np.array([[0.2, 0.6, 0.2]]), truth=np.array([[mean, std]]))
 
 
 # Two pairs, a description, a score alone, and a pair more.
@@ -162,23 +165,21 @@ ITEMS = [(score(7.0, 0.5), 0), (score(3.0, 0.5), 0), (score(2.0), 1), (score(2.5
 ITEMS += [(score(6.0), None), (score(9.0, 0.0), 2), (score(1.0, 0.0), 2)]
 
 
-def collate(indices: list[int], unreadable: tuple[int, ...] = ()) -> dict:
+def collate(indices: list[int], unreadable: tuple[int, ...] = ()) -> Batch:
     """A batch of some of the items, each with its own picture."""
     pixels = torch.randn(len(ITEMS), 3, 28, 28, generator=torch.Generator().manual_seed(0))
     items = []
     for index in indices:
         sample, pair = ITEMS[index]
-        item = {"sample": sample, "pixel_values": pixels[index], "source": str(index)}
-        item |= {} if pair is None else {"pair": pair}
-        items.append(item | ({"error": "lost"} if index in unreadable else {}))
-    return Collator(GoldenProcessor(4))(items)
+        items.append(Item(sample, pixels[index], str(index), "lost" if index in unreadable else None, pair))
+    return Collator(GoldenProcessor(4), 64)(items)
 
 
 class TestBatch:
     def test_pairs_are_places_among_the_scored(self):
         batch = collate(list(range(8)))
-        assert batch["pairs"].tolist() == [[0, 1], [2, 3], [5, 6]]
-        assert batch["truth"].tolist() == [[7, 0.5], [3, 0.5], [2, 1], [2.5, 1], [6, 1], [9, 0], [1, 0]]
+        assert batch.scored.pairs.tolist() == [[0, 1], [2, 3], [5, 6]]
+        assert batch.scored.truth.tolist() == [[7, 0.5], [3, 0.5], [2, 1], [2.5, 1], [6, 1], [9, 0], [1, 0]]
 
     @pytest.mark.parametrize(
         ("unreadable", "expected"),
@@ -186,35 +187,36 @@ class TestBatch:
     )
     def test_a_picture_that_cannot_be_read_breaks_its_own_pair_alone(self, unreadable, expected):
         batch = collate(list(range(8)), unreadable)
-        assert batch["pairs"].tolist() == expected
+        assert batch.scored.pairs.tolist() == expected
         kept = [number for number in range(8) if number not in unreadable]
         scored = [str(number) for number in kept if number != 4]
-        truth = {tuple(map(float, row)) for row in batch["truth"].tolist()}
-        assert truth == {ITEMS[int(number)][0].truth for number in scored}
+        truth = {tuple(map(float, row)) for row in batch.scored.truth.tolist()}
+        assert truth == {tuple(ITEMS[int(number)][0].truth[0]) for number in scored}
 
     def test_halves_and_repeated_pairs(self):
-        assert collate([1, 2, 3, 6]).get("pairs").tolist() == [[1, 2]]
-        assert collate([0, 1, 0, 1]).get("pairs").tolist() == [[0, 1], [2, 3]]
+        assert collate([1, 2, 3, 6]).scored.pairs.tolist() == [[1, 2]]
+        assert collate([0, 1, 0, 1]).scored.pairs.tolist() == [[0, 1], [2, 3]]
 
     @pytest.mark.parametrize(("indices", "unreadable"), [([4], ()), ([0, 1], (0, 1)), ([5], ())])
     def test_no_pairs(self, indices, unreadable):
-        batch = collate(indices, unreadable)
-        assert batch["pairs"].shape == (0, 2) and batch["truth"].shape == (batch["counts"][2], 2)
+        scored = collate(indices, unreadable).scored
+        assert scored.pairs.shape == (0, 2) and scored.truth.shape == (len(scored), 2)
 
 
 def objective(**options) -> Objective:
-    weights = {"description": 1.0, "score_text": 0.05, "score_distribution": 0.5, "rank": 0.7, "in_level": 0.3}
-    return Objective(LEVELS, LossConfig(**weights | options))
+    own = {"score_distribution": 0.5, "in_level": 0.3}
+    return Objective(
+        LEVELS, LossConfig(**{"description": 1.0, "score_text": 0.05, "rank": 0.7, "score": own} | options)
+    )
 
 
-def step(network, batches: list[dict], terms: Objective) -> tuple[dict[str, float], float, dict[str, torch.Tensor]]:
+def step(network, batches: list[Batch], terms: Objective) -> tuple[dict[str, float], float, dict[str, torch.Tensor]]:
     """Terms, total and gradients of one optimizer step of several micro-batches."""
     counts = terms.counts(batches)
     network.zero_grad()
     found, total = dict.fromkeys(terms.terms, 0.0), 0.0
     for batch in batches:
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-        sums = terms.term_sums(network(**inputs, logits_positions=batch["positions"]).logits, batch)
+        sums = terms.term_sums(*see_batch(scoring_network(network), batch), batch)
         shares = {term: value / counts[term] for term, value in sums.items()}
         loss = terms.total(shares)
         loss.backward()
@@ -260,8 +262,7 @@ class TestObjective:
     @pytest.mark.parametrize("indices", [[4], [5]])
     def test_without_pairs_the_term_is_zero_and_in_the_graph(self, options, indices):
         network, batch, terms = small_network(), collate(indices), objective(**options)
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-        sums = terms.term_sums(network(**inputs, logits_positions=batch["positions"]).logits, batch)
+        sums = terms.term_sums(*see_batch(scoring_network(network), batch), batch)
         assert sums["rank"].item() == 0 and sums["rank"].requires_grad
         sums["rank"].backward()
         assert all(not parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
@@ -275,16 +276,17 @@ class TestObjective:
         losses = []
         for truth in ([[9.0, std], [2.0, std]], [[2.0, std], [9.0, std]]):
             logits = words.clone().requires_grad_()
-            batch = {"counts": (0, 0, 2), "token_ids": torch.tensor([11, 13]), "pairs": torch.tensor([[0, 1]])}
-            batch |= {"truth": torch.tensor(truth), "level_probs": torch.full((2, 3), 1 / 3)}
-            loss = objective(**options).term_sums(logits, batch)["rank"]
+            places, none = torch.arange(2), torch.zeros(0, dtype=torch.int64)
+            scored = Scored(places, places, torch.full((2, 3), 1 / 3), torch.tensor(truth), places[None])
+            batch = Batch(NetworkInputs({}), Learned(none, none, (0, 0)), scored, ("a", "b"))
+            loss = objective(**options).term_sums(logits[:0], seen_logits(logits), batch)["rank"]
             loss.backward()
             assert loss.isfinite() and logits.grad.isfinite().all()
             losses.append(loss.item())
         assert losses[0] < 0.01 and losses[1] > 0.9
 
     def test_terms_that_are_not_wanted_are_not_computed(self):
-        terms = objective(rank=0.0, in_level=0.0)
+        terms = objective(rank=0.0, score={"score_distribution": 0.5})
         assert terms.terms == ("description", "score_text", "score_distribution")
         assert step(small_network(), [collate(list(range(8)))], terms)[0].keys() == set(terms.terms)
 
@@ -304,15 +306,14 @@ class TestObjective:
         golden = golden_model(scale)
         items = [*golden.scores(), *golden.items("pairB", (2, 3), "pairB_level_probs")]
         moments = [(7.2, 0.6), (1.9, 0.4), (5.1, 0.5), (9.3, 0.3)]
-        for item, moment, pair in zip(items, moments, (0, 1, 0, 1), strict=True):
-            sample = item["sample"]
-            item["sample"] = EncodedSample(
-                sample.input_ids, sample.answer_start, sample.rating_index, sample.target, moment
-            )
-            item["pair"] = pair
+        items = [
+            replace(item, sample=replace(item.sample, truth=np.array([moment])), pair=pair)
+            for item, moment, pair in zip(items, moments, (0, 1, 0, 1), strict=True)
+        ]
         items = [items[index] for index in (0, 2, 1, 3)]
-        weights = {"rank": 1.0, "score_text": 0.1, "score_distribution": 0.1, "in_level": 0.2}
-        found = golden.loss(items, **weights, **options).item()
+        own = {"score_distribution": 0.1, "in_level": 0.2}
+        config = LossConfig(description=0.0, score_text=0.1, score=own, rank=1.0, **options)
+        found = golden.loss(items, config).item()
         assert found == pytest.approx(golden.arrays[f"pair_loss_{name}"].item(), rel=1e-4)
 
 
@@ -340,8 +341,8 @@ def test_rank_settings_that_do_not_fit():
     assert stage(pairs=True, loss=LossConfig(rank=1.0)).pairs
     with pytest.raises(ConfigError, match=r"rank_kind: binary .*rank_target: order"):
         LossConfig(rank=1.0, rank_kind="binary")
-    with pytest.raises(ConfigError, match="in_level: must be 0 or more"):
-        LossConfig(in_level=-1.0)
+    with pytest.raises(ConfigError, match=r"score\.in_level: must be 0 or more"):
+        LossConfig(score={"in_level": -1.0})
 
 
 def test_columns_tell_pictures_and_attributes(tmp_path):
@@ -371,4 +372,4 @@ def test_columns_tell_pictures_and_attributes(tmp_path):
 
 def test_moments_of_targets():
     targets = np.array([[0.2, 0.6, 0.2], [0.0, 1.0, 0.0]])
-    np.testing.assert_allclose(LEVELS.target_moments(targets), [[5.2, 2.85657], [5.0, 0.0]], rtol=1e-5)
+    np.testing.assert_allclose(LEVELS.moments(targets), [[5.2, 2.85657], [5.0, 0.0]], rtol=1e-5)

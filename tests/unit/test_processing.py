@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from artquant.batches.samples import encode_row
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.processing import pad_to_square
@@ -141,6 +142,46 @@ class TestTokens:
         assert left["attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
 
 
+class TestAddedWords:
+    NEW = ("[SCORE]", "[IMG0]", "[IMG1]")
+
+    @pytest.fixture
+    def processor(self, tiny_base):
+        found = MPLUGOwl2Processor.from_pretrained(tiny_base)
+        found.add_words(self.NEW)
+        return found
+
+    def test_are_one_token_each_at_the_end(self, processor, tiny_processor):
+        size = tiny_processor.vocabulary_size
+        assert [processor.word_id(word) for word in self.NEW] == [size, size + 1, size + 2]
+        assert processor.vocabulary_size == size + 3 and tiny_processor.word_id("[SCORE]") is None
+        processor.add_words(("[IMG1]", "[MORE]"))  # what is there stays
+        assert (processor.word_id("[IMG1]"), processor.word_id("[MORE]")) == (size + 2, size + 3)
+
+    def test_words_that_are_ordinary_ones_are_none(self, processor):
+        assert processor.word_id("light") is None and processor.word_id("</s>") is None
+
+    def test_stand_for_themselves_and_swallow_white_space(self, processor, tiny_processor):
+        score, before = processor.word_id("[SCORE]"), tiny_processor.tokenize("The light is")
+        assert processor.tokenize("The light is") == before
+        for text in ("The light is[SCORE]", "The light is [SCORE]", "The light is \n [SCORE]  "):
+            assert processor.tokenize(text) == [*before, score]
+        assert processor.tokenize("[SCORE] [IMG1]</s>") == [1, score, processor.word_id("[IMG1]"), 2]
+
+    def test_as_the_tokenizers_library_cuts_them(self, processor):
+        """Ids with added words are those of transformers' own tokenizer, which cuts the text in the same way."""
+        for text in ("The light is [SCORE].", "[SCORE]", "calm [SCORE] evening [IMG0][IMG1] light", "a[SCORE] b"):
+            assert processor.tokenize(text) == processor.tokenizer(text).input_ids, text
+
+    def test_saved_and_read_again(self, processor, tiny_base, tmp_path):
+        processor.save_pretrained(tmp_path)
+        (tmp_path / "config.json").write_bytes((tiny_base / "config.json").read_bytes())
+        again = MPLUGOwl2Processor.from_pretrained(tmp_path)
+        text = "The light is [SCORE], calm [IMG0].</s>"
+        assert again.tokenize(text) == processor.tokenize(text)
+        assert again.vocabulary_size == processor.vocabulary_size
+
+
 class TestProcessor:
     def test_prompts_and_pictures(self, tiny_processor):
         texts = [PROMPT, "USER: Describe this painting.\n<|image|> ASSISTANT: The composition is"]
@@ -166,7 +207,7 @@ class TestProcessor:
         (tmp_path / "config.json").write_bytes((tiny_base / "config.json").read_bytes())
         again = MPLUGOwl2Processor.from_pretrained(tmp_path)
         for prompt in PROMPTS.values():
-            assert again.tokenize(prompt.score_context()) == tiny_processor.tokenize(prompt.score_context())
+            assert encode_row(again, prompt.scoring()) == encode_row(tiny_processor, prompt.scoring())
         assert again.image_sequence_length == 4 and again.image_processor.size == 28
         settings = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
         assert (settings["size"], settings["crop_size"], settings["resample"]) == (28, 28, 3)

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16])
     arguments = parser.parse_args()
-    scorer = Scorer.from_pretrained(arguments.model, arguments.base, arguments.device, arguments.dtype)
+    scorer = Scorer.from_pretrained(arguments.model, arguments.base, arguments.device, dtype=arguments.dtype)
     names = scorer.loaded.attributes or tuple(attribute.name for attribute in APDD_ATTRIBUTES)
     prompt = scorer.loaded.prompt
     alone = [
@@ -40,17 +40,17 @@ def main() -> None:
     ]
     paths = list_pictures(arguments.images)[: arguments.pictures]
     images = [load_image(path) for path in paths]
-    pixels = scorer.image_processor(images)["pixel_values"]
+    prepared = [scorer.processor.picture(image) for image in images]
     print(f"{len(paths)} pictures, {len(names)} attributes, median of {arguments.rounds} rounds\n")
     print("| batch | | total alone | total + attributes in one pass | ratio | separate passes |")
     print("| --- | --- | --- | --- | --- | --- |")
     for size in arguments.batch_sizes:
-        batches = pixels.split(size)
+        batches = [prepared[start : start + size] for start in range(0, len(prepared), size)]
         ways = {
             "prepared": (
-                lambda batches=batches: [scorer.score_pixels(batch) for batch in batches],
-                lambda batches=batches: [scorer.score_pixels(batch, names) for batch in batches],
-                lambda batches=batches: [one.score_pixels(batch) for one in (scorer, *alone) for batch in batches],
+                lambda batches=batches: [scorer.score_pictures(batch) for batch in batches],
+                lambda batches=batches: [scorer.score_pictures(batch, names) for batch in batches],
+                lambda batches=batches: [one.score_pictures(batch) for one in (scorer, *alone) for batch in batches],
             ),
             "from files": (
                 lambda size=size: scorer([load_image(path) for path in paths], size),

@@ -23,8 +23,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LORA = {"lora": {"r": 32, "alpha": 64.0}}  # with the vision encoder and the abstractor, as published
-FULL = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
-DECODER = {"lora": None, "vision_encoder": False, "abstractor": False, "decoder": True}
+FULL = {"lora": None, "vision": True, "projector": True, "decoder": True}
+DECODER = {"lora": None, "vision": False, "projector": False, "decoder": True}
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,10 @@ def measure(folder: Path) -> None:
             self.add_callback(Measurement())
 
         def compute_loss(self, model, inputs, *arguments, **options):
-            found["length"] = max(found.get("length", 0), inputs["input_ids"].shape[1])
-            found["learned"] = max(found.get("learned", 0), len(inputs["positions"]) / len(inputs["input_ids"]))
+            samples, length = inputs.inputs["input_ids"].shape
+            learned = (len(inputs.text.positions) + len(inputs.scored)) / samples
+            found["length"] = max(found.get("length", 0), length)
+            found["learned"] = max(found.get("learned", 0), learned)
             return super().compute_loss(model, inputs, *arguments, **options)
 
     build.ArtTrainer = MeasuredTrainer

@@ -57,17 +57,19 @@ class Texts:
     """Records as token ids, read and encoded when asked for."""
 
     def __init__(self, records, processor):
-        from artquant.texts.prompt import PROMPTS
+        from artquant.texts.prompt import get_prompt
 
-        self.records, self.processor, self.prompt = records, processor, PROMPTS["artquant"]
+        self.records, self.processor, self.prompt = records, processor, get_prompt("artquant")
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> list[int]:
+        from artquant.batches.samples import encode_description
+
         record = self.records[index]
-        encoded = self.prompt.encode_description(self.processor, record.question, record.answer)
-        return self.processor.expand(encoded.token_ids)
+        encoded = encode_description(self.processor, self.prompt, record.question, record.answer)
+        return list(encoded.row.token_ids)
 
 
 def encoded_a_second(texts: Texts, indices: list[int], workers: int) -> float:

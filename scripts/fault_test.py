@@ -92,7 +92,7 @@ def steps_done(folder: Path) -> int:
 def being_written(folder: Path) -> bool:
     """Whether a checkpoint or a model is being written at this moment."""
     partial = [folder / stage / "checkpoints" / ".partial" for stage in STAGES]
-    return any(path.is_dir() and any(path.iterdir()) for path in partial) or any(folder.glob("*/model.partial"))
+    return any(path.is_dir() and any(path.iterdir()) for path in partial) or any(folder.glob("*/.model.partial"))
 
 
 def outcome(folder: Path) -> tuple[list, dict[str, str]]:

@@ -83,6 +83,7 @@ def _load_whole_parts(adapted: PeftModel, folder: Path, parts: Parts) -> None:
     file, tensors = read_tensors(folder, "non_lora_trainables")
     tensors = {name.removeprefix(PEFT_PREFIX): value for name, value in tensors.items()}
     parameters = {bare_name(name): value for name, value in adapted.get_base_model().named_parameters()}
+    complain(file, "is not known", set(tensors) - set(parameters))
     there = {parts.of(name) for name in tensors}
     wanted = {name: value for name, value in parameters.items() if parts.of(name) in there}
     _check_tensors(file, tensors, wanted)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.models.family import LoraForm, WholeForm
 from artquant.models.model_card import Card
@@ -71,11 +73,28 @@ def export_model(
                 save_model(
                     partial, model, loaded.processor, source.family, card, readout_head=head and head.state_dict()
                 )
+                if weights_format == "bin":
+                    _as_pickles(partial)
             else:
                 source.family.note_readout(model.config, loaded.processor, loaded.prompt, loaded.readout)
                 writer.write(model, loaded.processor, partial, dtype or torch.float32, weights_format or "bin")
     files = sorted(file for file in out.rglob("*") if file.is_file())
     return [WrittenFile(str(file.relative_to(out)), file.stat().st_size) for file in files]
+
+
+def _as_pickles(folder: Path) -> None:
+    """A model's weights as `pytorch_model.bin` or its shards, instead of `model.safetensors`."""
+    renamed = {}
+    for file in sorted(folder.glob("model*.safetensors")):
+        renamed[file.name] = f"pytorch_{file.stem}.bin"
+        torch.save(load_file(file), folder / renamed[file.name])
+        file.unlink()
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        values = read_json(index)
+        values["weight_map"] = {name: renamed[file] for name, file in values["weight_map"].items()}
+        write_json(folder / "pytorch_model.bin.index.json", values)
+        index.unlink()
 
 
 def _require_expressible(source: ModelFolder, form: str, whole: bool) -> None:

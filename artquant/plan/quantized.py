@@ -68,6 +68,6 @@ def narrow(network: nn.Module, parts: Parts, kind: Literal["nf4", "int8"], dtype
     """Replace the linear layers that `quantize` touches: the decoder's frozen ones."""
     for name, module in list(network.named_modules()):
         for child, layer in list(module.named_children()):
-            path = f"{name}.{child}"
+            path = f"{name}.{child}" if name else child
             if type(layer) is nn.Linear and parts.of(path) == "decoder":
                 setattr(module, child, NarrowLinear(layer, kind, dtype))

@@ -202,7 +202,7 @@ class RatingLevels:
             return None
         weights = values.get("score_weight") if scores is None else scores
         if not weights:
-            raise ArtQuantError("config.json has no score_weight; give the rating words' scores (--weights 5,4,3,2,1)")
+            raise ArtQuantError("has no score_weight; give the rating words' scores (--weights 5,4,3,2,1)")
         return cls(tuple(decode(token) for token in values["level_ids"]), tuple(map(float, weights)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+import artquant
 from artquant.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,8 +38,9 @@ class Laboratory:
     data: Path  # demo data set
     base: Path  # base model folder
     model: ClassVar = MODEL  # shape of the base model
-    everything: ClassVar = {"lora": None, "vision_encoder": True, "abstractor": True, "decoder": True}
+    everything: ClassVar = {"lora": None, "vision": True, "projector": True, "decoder": True}
     as_published: ClassVar = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}}  # the rest is the published choice
+    constant: ClassVar = {"learning_rate": 1e-3, "warmup_fraction": 0.0, "schedule": "constant"}  # an optimizer
     # What stays as it is even if everything trains: the position tables, and in the last decoder layer the norm after
     # attention of image positions, from where nothing reaches a learned token.
     fixed: ClassVar = frozenset(
@@ -111,8 +113,9 @@ class Laboratory:
 
     @staticmethod
     def start(command: Sequence[Any], **options: Any) -> subprocess.Popen:
-        """`python COMMAND` in a process of its own, with one thread and no GPU."""
+        """`python COMMAND` in a process of its own, with one thread, no GPU and the package that this one has."""
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+        environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,
@@ -142,11 +145,27 @@ class Laboratory:
         """Tensors of a model folder's network; of an adapter's in float32 with the adapter merged in."""
         from safetensors.torch import load_file
 
-        from artquant.models.checkpoints import load_network
-
         if (folder / "adapter_config.json").is_file():
-            return load_network(folder).model.state_dict()
+            return Laboratory.network(folder).state_dict()
         return load_file(folder / "model.safetensors")
+
+    @staticmethod
+    def network(folder: Path, base: Path | None = None, **loading: Any) -> Any:
+        """The network of a model folder, adapters merged; loading: settings as in `Loading`."""
+        from artquant.config.schema import Loading
+        from artquant.models.model_folder import ModelFolder
+        from artquant.models.weights import load_network
+
+        return load_network(ModelFolder.open(folder, base), Loading(**loading)).model
+
+    def same_weights(self, one: Path, other: Path, stage: str = "scores") -> bool:
+        """Whether two runs have learned the same, bit by bit."""
+        before, after = (self.weights(run / stage / "model") for run in (one, other))
+        return before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
+
+    def steps(self, run: Path, stage: str = "scores") -> list[float]:
+        """The steps of a stage's log lines."""
+        return [line["step"] for line in self.history(run, stage)]
 
     def moved(self, model: Path, start: Path | None = None) -> tuple[set[str], set[str]]:
         """Names of the tensors that differ from the start's (the base's), and of those that do not."""
@@ -192,6 +211,12 @@ def two_stages(lab, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="package")
+def plain(lab, tmp_path_factory) -> Path:
+    """Folder of a run of one stage, six steps on scores, without any trouble."""
+    return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
+
+
+@pytest.fixture(scope="package")
 def lora_run(lab, tmp_path_factory) -> Path:
     """Folder of a two-stage run with adapters, vision encoder and abstractor training, as published."""
     settings = {"trainable": lab.as_published}
@@ -200,15 +225,15 @@ def lora_run(lab, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def recorded(monkeypatch) -> list[dict[str, Any]]:
+def recorded(monkeypatch) -> list[Any]:
     """The micro-batches that training in this process computes."""
     from artquant.train.trainer import ArtTrainer
 
-    batches: list[dict[str, Any]] = []
+    batches: list[Any] = []
     compute_loss = ArtTrainer.compute_loss
 
     def recording(self, model, inputs, *args, **kwargs):
-        batches.append(dict(inputs))
+        batches.append(inputs)
         return compute_loss(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(ArtTrainer, "compute_loss", recording)

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from artquant.models.checkpoints import load_network
 from safetensors.torch import load_file, save_file
 
 from artquant.data.images import list_pictures
@@ -56,7 +55,7 @@ def test_base_named_for_the_lowest(lab, upper, tmp_path, monkeypatch, capsys):
         assert lab.artquant("score", picture, "--model", upper) == 2
         assert f"lies over the base model {lab.base}, which is not there" in capsys.readouterr().err
         assert lab.artquant("score", picture, "--model", upper, "--base", moved) == 0
-        found = load_network(upper, moved).model.state_dict()
+        found = lab.network(upper, moved).state_dict()
     finally:
         hidden.rename(lab.base)
     assert all(value.equal(found[name]) for name, value in expected.items())
@@ -66,7 +65,7 @@ def test_start_from_a_published_run(lab, published, tmp_path):
     """Its result knows the whole way down to the base model, by itself."""
     run = lab.train(tmp_path, lab.scores(start=str(published), **NARROW, **GENTLE))
     model = run / "scores" / "model"
-    before = load_network(published, lab.base).model.state_dict()
+    before = lab.network(published, lab.base).state_dict()
     assert largest_change(before, lab.weights(model)) < 1e-6
     assert lab.artquant("score", list_pictures(lab.images)[0], "--model", model) == 0
     records = ("--records", lab.records("test"), "--images", lab.images, "--workers", 0)
@@ -78,7 +77,7 @@ def test_quantised_chain_is_refused(lab, upper, tmp_path, capsys):
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes (pip install artquant[quant])")
     picture = list_pictures(lab.images)[0]
     assert lab.artquant("score", picture, "--model", upper, "--quantize", "int8") == 2
-    assert f"merge it first (artquant merge {upper} --out DIR)" in capsys.readouterr().err
+    assert f"merge it first (artquant export {upper} --to merged --out DIR)" in capsys.readouterr().err
     assert lab.artquant("export", upper, "--to", "merged", "--out", tmp_path / "merged") == 0
     assert lab.artquant("score", picture, "--model", tmp_path / "merged", "--quantize", "int8") == 0
 

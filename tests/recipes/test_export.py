@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from artquant.models.checkpoints import load_network
 from safetensors.torch import load_file
 
 from artquant.data.images import list_pictures, load_image
@@ -28,21 +27,21 @@ def logits(folder, pictures, base=None, prompt="artquant"):
 
 
 def test_merged(lab, model, pictures, tmp_path, capsys):
-    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "merged") == 0
+    folder = tmp_path / "merged"
+    assert lab.artquant("export", model, "--to", "merged", "--out", folder) == 0
     out = capsys.readouterr().out
     assert "model.safetensors" in out and "merged form, " in out
-    expected = load_network(model).model.state_dict()
-    merged = tmp_path / "merged"
-    found = load_file(merged / "model.safetensors")
+    expected = lab.network(model).state_dict()
+    found = load_file(folder / "model.safetensors")
     assert all(expected[name].equal(found[name]) for name in expected)
-    assert torch.equal(logits(merged, pictures, prompt=None), logits(model, pictures, prompt=None))
-    card = json.loads((merged / "artquant.json").read_text())
+    assert torch.equal(logits(folder, pictures, prompt=None), logits(model, pictures, prompt=None))
+    card = json.loads((folder / "artquant.json").read_text())
     assert "base" not in card and card["history"]["stage"] == "scores"
 
 
 def test_merged_in_bfloat16(lab, model, tmp_path):
     assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "half", "--dtype", "bfloat16") == 0
-    expected = load_network(model).model.state_dict()
+    expected = lab.network(model).state_dict()
     found = load_file(tmp_path / "half" / "model.safetensors")
     assert all(found[name].equal(expected[name].to(torch.bfloat16)) for name in expected)
 
@@ -67,7 +66,7 @@ def test_published_full_form(lab, model, pictures, tmp_path):
     assert lab.artquant("export", model, "--to", "full", "--out", out) == 0
     names = {path.name for path in out.iterdir()}
     assert "pytorch_model.bin" in names and "tokenizer.model" in names and "artquant.json" not in names
-    expected = load_network(model).model.state_dict()
+    expected = lab.network(model).state_dict()
     stored = torch.load(out / "pytorch_model.bin", weights_only=True)
     assert stored.keys() == expected.keys() and all(stored[name].equal(expected[name]) for name in expected)
     assert torch.equal(logits(out, pictures), logits(model, pictures))
@@ -77,7 +76,7 @@ def test_published_full_form(lab, model, pictures, tmp_path):
 
 
 def test_shards_with_an_index(lab, model, tmp_path, monkeypatch, pictures):
-    monkeypatch.setattr("artquant.models.export._SHARD", "200KB")
+    monkeypatch.setattr("artquant.models.mplug_owl2.published._SHARD", "200KB")
     out = tmp_path / "full"
     assert lab.artquant("export", model, "--to", "full", "--out", out) == 0
     index = json.loads((out / "pytorch_model.bin.index.json").read_text())
@@ -112,7 +111,7 @@ def test_golden_checkpoints_survive_the_round_trip(shared_folder, lab, tmp_path)
     for form, folder in (("lora", "deqa_lora_prompt_apdd"), ("full", "full-finetuned")):
         out = tmp_path / form
         assert lab.artquant("export", golden / folder, "--to", form, "--out", out, "--base", base) == 0
-        before, after = (load_network(place, base).model.state_dict() for place in (golden / folder, out))
+        before, after = (lab.network(place, base).state_dict() for place in (golden / folder, out))
         assert all(before[name].equal(after[name]) for name in before)
 
 

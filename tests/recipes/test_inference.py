@@ -18,15 +18,15 @@ import sys, time
 from artquant.cli import main
 from artquant.infer.scorer import Scorer
 
-score_pixels = Scorer.score_pixels
+score_pictures = Scorer.score_pictures
 
 
 def slowly(self, *arguments):
     time.sleep(0.02)
-    return score_pixels(self, *arguments)
+    return score_pictures(self, *arguments)
 
 
-Scorer.score_pixels = slowly
+Scorer.score_pictures = slowly
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -8,7 +8,8 @@ from PIL import Image
 from artquant.files.json_files import read_json, read_json_lines, write_json
 
 TERMS = ("loss", "loss_score_text", "loss_score_distribution", "loss_in_level", "loss_rank")
-LOSS = {"score_text": 0.1, "score_distribution": 1.0, "rank": 2.0, "in_level": 0.5}
+WEIGHTS = {"score_text": 0.1, "score_distribution": 1.0, "rank": 2.0, "in_level": 0.5}
+LOSS = {"score_text": 0.1, "rank": 2.0, "score": {"score_distribution": 1.0, "in_level": 0.5}}
 STEPS = 10  # of 8 samples: more than an epoch of 64
 
 
@@ -42,8 +43,8 @@ def assert_same_losses(lab, run: Path, expected: Path) -> None:
 def test_a_pair_at_a_time(lab, pair_stage, whole, tmp_path, recorded):
     run = lab.train(tmp_path, pair_stage(2, 4))
     assert_same_losses(lab, run, whole)
-    assert [batch["pairs"].tolist() for batch in recorded] == [[[0, 1]]] * (4 * STEPS)
-    assert all(batch["truth"][0, 0] != batch["truth"][1, 0] for batch in recorded)
+    assert [batch.scored.pairs.tolist() for batch in recorded] == [[[0, 1]]] * (4 * STEPS)
+    assert all(batch.scored.truth[0, 0] != batch.scored.truth[1, 0] for batch in recorded)
 
 
 def test_two_ranks(lab, pair_stage, whole, tmp_path):
@@ -55,7 +56,7 @@ def test_two_ranks(lab, pair_stage, whole, tmp_path):
 
 def test_the_total_is_the_weighted_sum(lab, whole):
     for line in lab.history(whole, "pairs"):
-        expected = sum(weight * line[f"loss_{term}"] for term, weight in LOSS.items())
+        expected = sum(weight * line[f"loss_{term}"] for term, weight in WEIGHTS.items())
         assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -87,9 +88,9 @@ def test_other_forms_with_descriptions_mixed_in(lab, tmp_path, recorded, options
     )
     run = lab.train(tmp_path, stage)
     assert all("loss_rank" in line or line.get("loss_description") for line in lab.history(run, "pairs"))
-    pairs = [len(batch["pairs"]) for batch in recorded]
+    pairs = [len(batch.scored.pairs) for batch in recorded]
     assert sum(pairs) == 32 + sum(pairs[20:])  # an epoch: 64 scores, 16 descriptions
-    assert sum(batch["counts"][2] for batch in recorded[:20]) == 64
+    assert sum(len(batch.scored) for batch in recorded[:20]) == 64
 
 
 def test_rank_loss_falls(lab, tmp_path):
@@ -114,10 +115,10 @@ def test_unreadable_picture_takes_its_pairs_along(lab, tmp_path, recorded):
     assert len(list(read_json_lines(run / "pairs" / "skipped.jsonl"))) == 1
     lost = 0
     for batch in recorded:  # of four samples
-        scored, pairs = batch["counts"][2], batch["pairs"].tolist()
+        scored, pairs = len(batch.scored), batch.scored.pairs.tolist()
         assert len(pairs) >= 2 - (4 - scored)
         assert all(second == first + 1 for first, second in pairs)
-        assert all(batch["truth"][first, 0] != batch["truth"][second, 0] for first, second in pairs)
+        assert all(batch.scored.truth[first, 0] != batch.scored.truth[second, 0] for first, second in pairs)
         lost += 2 - len(pairs)
     assert lost >= 1
 

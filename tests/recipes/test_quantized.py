@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
-from artquant.models.checkpoints import load_network
 
 from artquant.data.images import list_pictures, load_image
 from artquant.infer.scorer import Scorer
@@ -50,12 +49,12 @@ def run(lab, stages, tmp_path_factory):
 def test_the_decoder_alone_is_quantised(lab, kind, layer):
     quantised = {
         name
-        for name, module in load_network(lab.base, quantize=kind).model.named_modules()
+        for name, module in lab.network(lab.base, quantize=kind).named_modules()
         if isinstance(module, getattr(bitsandbytes.nn, layer))
     }
     linear = {
         name
-        for name, module in load_network(lab.base).model.named_modules()
+        for name, module in lab.network(lab.base).named_modules()
         if isinstance(module, torch.nn.Linear) and DECODER.fullmatch(name)
     }
     assert quantised == linear and len(quantised) > 10
@@ -145,7 +144,7 @@ def test_other_adapter_settings_ask_for_a_merge(lab, run, tmp_path, capsys):
     settings = {"start": str(run / "scores" / "model"), "trainable": {"lora": {"r": 2, "alpha": 4.0}}}
     config = lab.write(tmp_path, lab.scores(**settings), model={"quantize": "nf4"})
     assert lab.artquant("train", "--config", config) == 2
-    assert "merge it first (artquant merge" in capsys.readouterr().err
+    assert "merge it first (artquant export" in capsys.readouterr().err
 
 
 def test_without_the_library(lab, monkeypatch, capsys):

@@ -14,12 +14,12 @@ SETTINGS = {
     "optimizer": {
         "learning_rate": 1e-3,
         "vision_learning_rate": 5e-4,
-        "abstractor_learning_rate": 2e-3,
+        "projector_learning_rate": 2e-3,
         "weight_decay": 0.1,
         "warmup_fraction": 0.2,
         "schedule": "linear",
     },
-    "loss": {"description": 1.0, "score_text": 0.5, "score_distribution": 2.0},
+    "loss": {"description": 1.0, "score_text": 0.5, "score": {"score_distribution": 2.0}},
     "max_steps": 12,
     "save_steps": 4,
 }
@@ -93,12 +93,12 @@ def test_one_sample_at_a_time(lab, split_stage, whole, tmp_path):
 def test_accumulation(lab, split_stage, whole, tmp_path, recorded):
     run = lab.train(tmp_path, split_stage(4, 2))
     assert_same_run(lab, run, whole)
-    counts = [batch["counts"] for batch in recorded]
-    lacking = [index for index, (description, _, ratings) in enumerate(counts) if not description or not ratings]
+    counts = [(batch.text.counts[0], len(batch.scored)) for batch in recorded]
+    lacking = [index for index, (description, ratings) in enumerate(counts) if not description or not ratings]
     assert lacking, "the data should hold a micro-batch without one of the tasks"
     pairs = [(counts[index], counts[index ^ 1]) for index in lacking]
-    assert any(one[0] + other[0] and one[2] + other[2] for one, other in pairs)  # which the step has, though
-    assert len({batch["input_ids"].shape[1] for batch in recorded}) > 3
+    assert any(one[0] + other[0] and one[1] + other[1] for one, other in pairs)  # which the step has, though
+    assert len({batch.inputs["input_ids"].shape[1] for batch in recorded}) > 3
 
 
 def test_two_ranks_under_torchrun(lab, two_ranks, whole):

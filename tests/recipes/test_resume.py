@@ -70,14 +70,14 @@ def test_killed_run_goes_on_from_its_last_checkpoint(lab, killer, tmp_path, capl
     damaged = checkpoints / "checkpoint-8"
     shutil.copytree(checkpoints / "checkpoint-6", damaged)
     (damaged / "optimizer.pt").write_bytes((damaged / "optimizer.pt").read_bytes()[:-100])
-    (run / "scores" / "model.partial").mkdir()
-    (run / "scores" / "model.partial" / "config.json").write_text("{", encoding="utf-8")
+    (run / "scores" / ".model.partial").mkdir()
+    (run / "scores" / ".model.partial" / "config.json").write_text("{", encoding="utf-8")
     caplog.clear()
     assert lab.artquant("train", "--config", config) == 0
     assert f"{damaged} is passed over: optimizer.pt has " in caplog.text
     assert f"going on from {checkpoints / 'checkpoint-6'}" in caplog.text
     assert not half.exists()
-    assert not (run / "scores" / "model.partial").exists()
+    assert not (run / "scores" / ".model.partial").exists()
     assert_same(lab, run, unbroken)
 
 

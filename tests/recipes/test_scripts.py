@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+import artquant
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def sh(folder: Path, script: str, *arguments: object) -> str:
     """Run a script of the repository; returns what it printed."""
     environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
     command = ["sh", str(REPOSITORY / script), *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

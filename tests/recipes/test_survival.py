@@ -6,170 +6,17 @@ import json
 import signal
 import socket
 import subprocess
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from artquant.models.checkpoints import LoadedModel, load_network
-from scipy.stats import pearsonr, spearmanr
 
-from artquant.batches.dataset import ArtDataset
-from artquant.config.schema import LevelsConfig, LossConfig
-from artquant.data.record_file import RecordFile
-from artquant.data.records import read_image_records
-from artquant.infer.scorer import Scorer
-from artquant.readouts.rating_levels import RatingLevels
-from artquant.texts.prompt import get_prompt
 from artquant.train.checkpointing import CheckpointStore
-from artquant.train.objective import Objective
 from artquant.train.trainer import ArtTrainer
-from artquant.train.validation import Validation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def steps(lab, run):
-    return [line["step"] for line in lab.history(run, "scores")]
-
-
-def same_weights(lab, one, other) -> bool:
-    before, after = (lab.weights(run / "scores" / "model") for run in (one, other))
-    return before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
-
-
-def validated(lab, **settings):
-    """Validation every two steps on the held-out pictures, and the loss on the training records of both tasks."""
-    losses = [
-        {"records": str(lab.records(name)), "images": str(lab.images)} for name in ("score", "descriptions_level_1")
-    ]
-    scored = {"records": str(lab.records("test")), "images": str(lab.images)}
-    return {"steps": 2, "batch_size": 3, "losses": losses} | scored | settings
-
-
-def validations(run):
-    lines = [json.loads(line) for line in (run / "scores" / "history.jsonl").read_text().splitlines()]
-    return [line for line in lines if "eval_SRCC" in line]
-
-
-@pytest.fixture(scope="module")
-def plain(lab, tmp_path_factory):
-    """Six steps without any trouble."""
-    return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
-
-
-class TestValidation:
-    def test_figures_and_best_weights(self, lab, tmp_path, plain):
-        run = lab.train(tmp_path, lab.scores(validation=validated(lab, keep="last"), workers=1))
-        found = validations(run)
-        assert [line["step"] for line in found] == [2, 4, 6]
-        for line in found:
-            assert -1 <= line["eval_SRCC"] <= 1 and -1 <= line["eval_PLCC"] <= 1
-            assert all(line[f"eval_loss_{task}"] > 0 for task in ("description", "score_text", "score_distribution"))
-        best = max(found, key=lambda line: line["eval_SRCC"])
-        [kept] = (run / "scores" / "best").glob("checkpoint-*")
-        manifest = json.loads((kept / "checkpoint.json").read_text())
-        assert manifest["step"] == best["step"] and manifest["figures"]["SRCC"] == best["eval_SRCC"]
-        # looking on changes nothing: neither losses nor what is learned
-        assert lab.history(run, "scores") == lab.history(plain, "scores")
-        assert same_weights(lab, run, plain)
-
-    def test_the_figures_are_those_of_scoring(self, lab, tmp_path, by_brightness):
-        run = lab.train(tmp_path, lab.scores(validation=validated(lab, steps=6, losses=[])))
-        config = tmp_path / "run.yaml"
-        assert lab.artquant("--quiet", "infer", "--config", config) == 0
-        lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
-        predicted, truth = ([line[key] for line in lines] for key in ("score", "gt_score"))
-        [line] = validations(run)
-        assert line["eval_SRCC"] == pytest.approx(spearmanr(predicted, truth).statistic, abs=1e-9)
-        assert line["eval_PLCC"] == pytest.approx(pearsonr(predicted, truth).statistic, abs=1e-9)
-
-    @pytest.mark.parametrize("ranks", [2, 3])
-    def test_ranks_share_the_work(self, lab, by_brightness, ranks):
-        """On the eight held-out pictures and 32 records, some ranks get fewer batches than others."""
-        [expected] = in_ranks(lab, 1)
-        assert expected["loss_score_distribution"] > 0 and abs(expected["SRCC"]) > 0.01
-        for figures in in_ranks(lab, ranks):
-            assert figures == pytest.approx(expected, rel=1e-6)
-
-    def test_best_weights_become_the_model(self, lab, tmp_path, monkeypatch):
-        figures = iter([0.1, 0.9, 0.5])
-        monkeypatch.setattr(Validation, "run", lambda *_: {"SRCC": next(figures), "PLCC": 0.0})
-        run = lab.train(tmp_path / "best", lab.scores(validation=validated(lab)))
-        four = lab.train(tmp_path / "four", lab.scores(max_steps=4) | {"optimizer": constant()})
-        six = lab.train(tmp_path / "six", lab.scores() | {"optimizer": constant()})
-        assert not same_weights(lab, four, six)
-        figures = iter([0.1, 0.9, 0.5])
-        best = lab.train(tmp_path / "constant", lab.scores(validation=validated(lab)) | {"optimizer": constant()})
-        assert same_weights(lab, best, four)
-        assert json.loads((run / "scores" / "model" / "artquant.json").read_text())["history"]["steps"] == 4
-
-    def test_patience(self, lab, tmp_path, monkeypatch):
-        figures = iter([0.5, 0.4, 0.3, 0.6])
-        monkeypatch.setattr(Validation, "run", lambda *_: {"SRCC": next(figures), "PLCC": 0.0})
-        run = lab.train(tmp_path, lab.scores(validation=validated(lab, patience=2), max_steps=20))
-        assert steps(lab, run) == [1, 2, 3, 4, 5, 6]
-
-    def test_list_without_scores(self, lab, tmp_path, capsys):
-        unrated = [{"image": record["image"]} for record in json.loads(lab.records("test").read_text())]
-        (tmp_path / "unrated.json").write_text(json.dumps(unrated))
-        wanted = validated(lab, records=str(tmp_path / "unrated.json"))
-        assert lab.artquant("train", "--config", lab.write(tmp_path, lab.scores(validation=wanted))) == 2
-        assert "unrated.json record 1" in (error := capsys.readouterr().err) and "no gt_score" in error
-
-
-@pytest.fixture
-def by_brightness(monkeypatch):
-    """Scores that differ clearly from picture to picture: a network of six steps finds all pictures alike."""
-    score_pixels = Scorer.score_pixels
-
-    def shifted(self, pixel_values, *arguments):
-        found = score_pixels(self, pixel_values, *arguments)
-        return [
-            replace(score, score=5.0 + 2.0 * float(pixels.mean()))
-            for score, pixels in zip(found, pixel_values, strict=True)
-        ]
-
-    monkeypatch.setattr(Scorer, "score_pixels", shifted)
-
-
-def in_ranks(lab, ranks: int) -> list[dict[str, float]]:
-    """Figures of one validation, as each of several ranks (threads here) gets them."""
-    loaded = load_network(lab.base)
-    prompt = get_prompt("artquant")
-    levels = LevelsConfig()
-    readout = RatingLevels.from_encoder(loaded.processor, prompt, levels.words, levels.weights)
-    records = RecordFile(lab.records("score"), lab.images)
-    validation = Validation(
-        model=LoadedModel(loaded.model, loaded.processor, prompt, readout),
-        scored=read_image_records(lab.records("test"), lab.images),
-        held_out=ArtDataset(records[:13], loaded.processor, prompt, readout, max_length=512),
-        objective=Objective(readout, LossConfig()),
-        batch_size=2,
-    )
-    values: list = [None] * ranks
-    meeting = threading.Barrier(ranks)
-
-    def run(rank: int) -> dict[str, float]:
-        def gather(value):
-            values[rank] = value
-            meeting.wait(60)
-            found = list(values)
-            meeting.wait(60)
-            return found
-
-        return validation.run(rank, ranks, torch.device("cpu"), gather)
-
-    with ThreadPoolExecutor(ranks) as pool:
-        return list(pool.map(run, range(ranks)))
-
-
-def constant(rate: float = 1e-3):
-    return {"learning_rate": rate, "warmup_fraction": 0.0, "schedule": "constant"}
 
 
 def damaged_records(lab, folder, *lost: int):
@@ -200,7 +47,7 @@ class TestPictures:
         listed = [json.loads(line)["error"] for line in (run / "scores" / "skipped.jsonl").read_text().splitlines()]
         assert len(listed) == 2 and all(any(f"lost-{n}.png" in line for line in listed) for n in (3, 17))
         assert "2 pictures could not be read and were left out" in caplog.text
-        assert steps(lab, run)[-1] == 64 // batch_size
+        assert lab.steps(run)[-1] == 64 // batch_size
         assert all(np.isfinite(line["loss"]) for line in lab.history(run, "scores"))
 
 
@@ -264,7 +111,7 @@ class TestBadSteps:
 
     def test_a_stated_number_is_left_out(self, lab, tmp_path, one_bad_loss, caplog):
         one_bad_loss("loss")
-        run = lab.train(tmp_path, lab.scores(bad_steps=1, optimizer=constant()))
+        run = lab.train(tmp_path, lab.scores(bad_steps=1, optimizer=lab.constant))
         assert "step 4: the loss" not in caplog.text and "step 4: the gradient is not finite" in caplog.text
         history = lab.history(run, "scores")
         assert [line.get("steps_left_out", 0) for line in history] == [0, 0, 0, 1, 1, 1]
@@ -273,9 +120,9 @@ class TestBadSteps:
 
     def test_a_step_left_out_moves_nothing(self, lab, tmp_path, one_bad_loss):
         one_bad_loss("loss")
-        left_out = lab.train(tmp_path / "left_out", lab.scores(bad_steps=1, max_steps=4, optimizer=constant()))
-        three = lab.train(tmp_path / "three", lab.scores(max_steps=3, optimizer=constant()))
-        assert same_weights(lab, left_out, three)
+        left_out = lab.train(tmp_path / "left_out", lab.scores(bad_steps=1, max_steps=4, optimizer=lab.constant))
+        three = lab.train(tmp_path / "three", lab.scores(max_steps=3, optimizer=lab.constant))
+        assert lab.same_weights(left_out, three)
 
     def test_one_more_than_stated(self, lab, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("artquant.train.objective.Objective.total", lambda self, terms: terms["score_text"] / 0)
@@ -295,11 +142,11 @@ class TestStopRequests:
         assert process.returncode == 143, err
         assert "stopped on request after step" in err and "run the same command to go on" in err
         assert not (run / "scores" / "model").exists()
-        stopped_at = steps(lab, run)[-1]
+        stopped_at = lab.steps(run)[-1]
         assert (run / "scores" / "checkpoints" / f"checkpoint-{stopped_at}").is_dir()
         assert lab.artquant("train", "--config", config) == 0
         assert lab.history(run, "scores") == lab.history(unbroken, "scores")
-        assert same_weights(lab, run, unbroken)
+        assert lab.same_weights(run, unbroken)
 
     def test_two_ranks_stop_together(self, lab, tmp_path):
         config = lab.write(tmp_path, lab.scores(max_steps=2000, batch_size=2))
@@ -311,7 +158,7 @@ class TestStopRequests:
         assert process.returncode == 143, err
         assert "stopped by SIGTERM; run the same command to go on" in err
         store = CheckpointStore(run / "scores" / "checkpoints", 2)
-        assert store.last() == store.path(steps(lab, run)[-1])
+        assert store.last() == store.path(lab.steps(run)[-1])
 
 
 def wait_for_step(process: subprocess.Popen, run, step: int) -> None:
@@ -352,7 +199,7 @@ class TestFullDisk:
         assert "checkpoint-4: the checkpoint could not be written" in error and "No space left" in error
         assert f"the last whole one is {store.path(2)}" in error and store.last() == store.path(2)
         assert lab.artquant("train", "--config", config) == 0
-        assert same_weights(lab, tmp_path / "runs" / "run", plain)
+        assert lab.same_weights(tmp_path / "runs" / "run", plain)
 
 
 class TestChangedConfiguration:
@@ -395,11 +242,11 @@ def test_rates_and_counts_are_shown(lab, tmp_path, caplog):
     rates = {"learning_rate": 1e-3, "vision_learning_rate": 5e-4, "adapter_learning_rate": 2e-3}
     lab.train(tmp_path, lab.scores(trainable=lab.as_published, optimizer=rates, max_steps=1))
     shown = " ".join(caplog.text.split())
-    for part, rate in (("vision_encoder", "0.0005"), ("abstractor", "0.001"), ("adapters", "0.002")):
+    for part, rate in (("vision", "0.0005"), ("projector", "0.001"), ("adapters", "0.002")):
         assert any(f"{part} {count} parameters, learning rate {rate}" in shown for count in numbers(shown))
     stored = torch.load(next(tmp_path.rglob("optimizer.pt")), weights_only=True)
     found = {group["name"]: group["initial_lr"] for group in stored["param_groups"]}
-    assert found == {"vision_encoder": 5e-4, "abstractor": 1e-3, "adapters": 2e-3}
+    assert found == {"vision": 5e-4, "projector": 1e-3, "adapters": 2e-3}
 
 
 def numbers(text: str) -> set[str]:
@@ -441,4 +288,4 @@ def test_two_launchers_on_one_machine(lab, tmp_path, launcher):
         assert node.returncode == 0, err
     one, other = (tmp_path / folder / "runs" / "run" for folder in ("together", "apart"))
     assert lab.history(one, "scores") == lab.history(other, "scores")
-    assert same_weights(lab, one, other)
+    assert lab.same_weights(one, other)

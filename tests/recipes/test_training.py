@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from artquant.config.load import load_config
-from artquant.models.checkpoints import load_network
 
 SOURCE = "descriptions_level_{}.json"
 
@@ -78,12 +77,12 @@ def test_only_the_named_stage(lab, tmp_path, capsys):
     assert str(run / "descriptions" / "model") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("parts", [("abstractor", "vision_encoder"), ("abstractor",), ("vision_encoder",)])
+@pytest.mark.parametrize("parts", [("projector", "vision"), ("projector",), ("vision",)])
 def test_visual_parts_alone(lab, tmp_path, parts):
-    trainable = {"lora": None, "decoder": False, "abstractor": False, "vision_encoder": False}
+    trainable = {"lora": None, "decoder": False, "projector": False, "vision": False}
     run = lab.train(tmp_path, lab.descriptions(trainable=trainable | dict.fromkeys(parts, True)))
     changed, _ = lab.moved(run / "descriptions" / "model")
-    prefixes = {"abstractor": "model.visual_abstractor.", "vision_encoder": "model.vision_model."}
+    prefixes = {"projector": "model.visual_abstractor.", "vision": "model.vision_model."}
     wanted = tuple(prefixes[part] for part in parts)
     assert changed == {name for name in lab.weights(lab.base) if name.startswith(wanted)} - lab.fixed
 
@@ -107,7 +106,7 @@ def test_a_lora_stage_keeps_what_it_trained_alone(lab, lora_run):
         assert "tokenizer.model" in processor and "preprocessor_config.json" in processor
         settings = {"config.json", "adapter_config.json", "artquant.json"}
         assert {path.name for path in model.iterdir()} == weights | settings | processor
-        by_itself, over = (load_network(model, base).model.state_dict() for base in (None, lab.base))
+        by_itself, over = (lab.network(model, base).state_dict() for base in (None, lab.base))
         assert all(by_itself[name].equal(over[name]) for name in over)
 
 
@@ -141,7 +140,7 @@ def test_another_adapter_starts_on_top_of_the_last_stage(lab, lora_run, tmp_path
 def test_order_and_weights_of_the_sets(lab, tmp_path, recorded):
     sets = {"descriptions_level_1": 0.25, "descriptions_level_2": 2.5}
     lab.train(tmp_path, lab.stage("levels", sets, order="in_order", max_steps=-1, epochs=1))
-    sources = [source for batch in recorded for source in batch["sources"]]
+    sources = [source for batch in recorded for source in batch.sources]
     files = [source.split(" record")[0].rsplit("/", 1)[1] for source in sources]
     assert files == [SOURCE.format(1)] * 8 + [SOURCE.format(2)] * 80  # 32 records each
     assert len(set(sources[:8])) == 8
@@ -151,7 +150,7 @@ def test_order_and_weights_of_the_sets(lab, tmp_path, recorded):
 
 def test_epochs_differ_in_order_but_not_in_content(lab, tmp_path, recorded):
     lab.train(tmp_path, lab.scores(max_steps=-1, epochs=2))
-    sources = [source for batch in recorded for source in batch["sources"]]
+    sources = [source for batch in recorded for source in batch.sources]
     first, second = sources[:32], sources[32:]
     assert sorted(first) == sorted(second) and first != second
     assert len(set(first)) == 32
@@ -159,9 +158,10 @@ def test_epochs_differ_in_order_but_not_in_content(lab, tmp_path, recorded):
 
 def test_tasks_mixed_in_one_stage(lab, tmp_path, recorded):
     sets = {"score": 1, "descriptions_level_1": 1}
-    loss = {"description": 1.0, "score_text": 0.5, "score_distribution": 2.0}
-    run = lab.train(tmp_path, lab.stage("joint", sets, loss=loss))
-    assert any(batch["counts"][0] and batch["counts"][2] for batch in recorded)
+    loss = {"description": 1.0, "score_text": 0.5}
+    run = lab.train(tmp_path, lab.stage("joint", sets, loss=loss | {"score": {"score_distribution": 2.0}}))
+    loss["score_distribution"] = 2.0
+    assert any(batch.text.counts[0] and len(batch.scored) for batch in recorded)
     for line in lab.history(run, "joint"):
         weighted = sum(weight * line.get(f"loss_{task}", 0.0) for task, weight in loss.items())
         assert line["loss"] == pytest.approx(weighted, rel=1e-6)
@@ -192,13 +192,14 @@ def test_gradient_checkpointing_changes_no_loss(lab, lora_run, tmp_path):
 
 
 def test_learning_rates_of_the_parts_take_effect(lab, tmp_path):
-    rates = {"learning_rate": 1e-3, "vision_learning_rate": 1e-5, "abstractor_learning_rate": 1e-7}
+    rates = {"learning_rate": 1e-3, "vision_learning_rate": 1e-5, "projector_learning_rate": 1e-7}
     run = lab.train(tmp_path, lab.descriptions(optimizer=rates | {"warmup_fraction": 0.0, "schedule": "constant"}))
     stored = torch.load(run / "descriptions" / "checkpoints" / "checkpoint-6" / "optimizer.pt", weights_only=True)
     assert {group["name"]: group["lr"] for group in stored["param_groups"]} == {
-        "vision_encoder": 1e-5,
-        "abstractor": 1e-7,
+        "vision": 1e-5,
+        "projector": 1e-7,
         "decoder": 1e-3,
+        "head": 1e-3,
     }
     before, after = lab.weights(lab.base), lab.weights(run / "descriptions" / "model")
     for part, rate in (("vision_model", 1e-5), ("visual_abstractor", 1e-7), ("model.layers", 1e-3)):
@@ -213,8 +214,8 @@ def test_group_by_length_pads_less(lab, tmp_path, recorded):
         recorded.clear()
         stage = lab.stage("mixed", sets, group_by_length=grouped, max_steps=-1, epochs=1)
         lab.train(tmp_path / str(grouped), stage)
-        seen[grouped] = sorted(source for batch in recorded for source in batch["sources"])
-        masks = [batch["attention_mask"] for batch in recorded]
+        seen[grouped] = sorted(source for batch in recorded for source in batch.sources)
+        masks = [batch.inputs["attention_mask"] for batch in recorded]
         padding[grouped] = sum((mask == 0).sum().item() for mask in masks)
     assert seen[True] == seen[False] and len(set(seen[True])) == 64
     assert padding[True] < 0.5 * padding[False]

@@ -13,19 +13,24 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from artquant.config.schema import LoraConfig as LoraDefaults
+from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
-from artquant.models.adapters import PEFT_PREFIX, CheckpointError, attach_adapter, save_adapter
-from artquant.models.checkpoints import load_model, load_network, save_model
-from artquant.models.model_card import CARD
+from artquant.labels.rating_scale import RatingScale
+from artquant.models.adapters import PEFT_PREFIX, attach_adapter, save_adapter
+from artquant.models.family import CheckpointError, Parts
+from artquant.models.model_card import CARD, Card
+from artquant.models.model_folder import ModelFolder
 from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM
-from artquant.readouts import RatingLevels
+from artquant.models.mplug_owl2.family import MPLUGOwl2Family
+from artquant.models.weights import LoadedModel, Network, load_model, load_network, save_model
+from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 WEIGHTS = (10.0, 7.5, 5.0, 3.5, 1.0)
+VISUAL = ("vision", "projector")  # parts that a LoRA run stores whole
 NAMES = {  # of each form's file, a tensor to damage
     "model.safetensors": "model.vision_model.encoder.layers.1.mlp.fc1.weight",
     "pytorch_model-00002-of-00002.bin": "model.vision_model.encoder.layers.1.mlp.fc1.weight",
@@ -57,6 +62,18 @@ def extra(tensors: dict[str, torch.Tensor], name: str) -> str:
     return "model.second_head.weight"
 
 
+def network_in(folder: Path, base: Path | None = None, **loading) -> Network:
+    return load_network(ModelFolder.open(folder, base), Loading(**loading))
+
+
+def model_in(folder: Path, *chosen) -> LoadedModel:
+    return load_model(ModelFolder.open(folder), Loading(), *chosen)
+
+
+def parts_of(network: MPLUGOwl2LlamaForCausalLM) -> Parts:
+    return MPLUGOwl2Family().parts(network)
+
+
 def read(file: Path) -> dict[str, torch.Tensor]:
     return load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
 
@@ -86,8 +103,8 @@ def forms(tiny_base, tmp_path_factory) -> dict[str, Path]:
     index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
     (folders["shards"] / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
 
-    adapted = new_adapter(load_network(tiny_base).model)
-    save_adapter(folders["lora"], adapted, adapted.state_dict())
+    adapted = new_adapter(network_in(tiny_base).model)
+    save_adapter(folders["lora"], adapted, adapted.state_dict(), parts_of(adapted), VISUAL)
     shutil.copytree(folders["lora"], folders["lora_bin"])
     for file in folders["lora_bin"].glob("*.safetensors"):
         torch.save(load_file(file), file.with_suffix(".bin"))
@@ -97,7 +114,8 @@ def forms(tiny_base, tmp_path_factory) -> dict[str, Path]:
 
 def new_adapter(network: MPLUGOwl2LlamaForCausalLM):
     """LoRA on the published modules with drawn weights; vision encoder and abstractor changed and trainable."""
-    config = LoraConfig(r=2, lora_alpha=8, target_modules=LoraDefaults().target_modules, task_type="CAUSAL_LM")
+    targets = MPLUGOwl2Family().lora_targets(parts_of(network))
+    config = LoraConfig(r=2, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM")
     adapted = get_peft_model(network, config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -132,7 +150,7 @@ def logits(network: MPLUGOwl2LlamaForCausalLM) -> torch.Tensor:
 def refused(folder: Path, base: Path | None = None) -> str:
     """The message with which the folder is refused: one line."""
     with pytest.raises(CheckpointError) as error:
-        load_network(folder, base)
+        network_in(folder, base)
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -140,14 +158,14 @@ def refused(folder: Path, base: Path | None = None) -> str:
 
 class TestForms:
     def test_shards_equal_one_file(self, forms):
-        one, shards = (load_network(forms[form]).model for form in ("full", "shards"))
+        one, shards = (network_in(forms[form]).model for form in ("full", "shards"))
         assert torch.equal(logits(one), logits(shards))
 
     @pytest.mark.parametrize("form", ["lora", "lora_bin"])
     def test_a_lora_run_is_merged_into_its_base(self, tiny_base, forms, form):
         """W + (alpha / r) B A, and the visual parts in place of the base's."""
-        adapted = new_adapter(load_network(tiny_base).model)
-        network = load_network(forms[form], tiny_base)
+        adapted = new_adapter(network_in(tiny_base).model)
+        network = network_in(forms[form], tiny_base)
         torch.testing.assert_close(logits(network.model), logits(adapted), rtol=0, atol=1e-5)
         lora = read(next(forms[form].glob("adapter_model.*")))
         name = "model.layers.0.self_attn.q_proj"
@@ -160,26 +178,28 @@ class TestForms:
 
     def test_form_is_read_from_the_files_not_the_name(self, tiny_base, forms, tmp_path):
         full = shutil.copytree(forms["full"], tmp_path / "deqa_lora_full")
-        assert torch.equal(logits(load_network(full).model), logits(load_network(tiny_base).model))
+        assert torch.equal(logits(network_in(full).model), logits(network_in(tiny_base).model))
         run = shutil.copytree(forms["lora"], tmp_path / "full-finetuned")
-        expected = logits(load_network(forms["lora"], tiny_base).model)
-        assert torch.equal(logits(load_network(run, tiny_base).model), expected)
+        expected = logits(network_in(forms["lora"], tiny_base).model)
+        assert torch.equal(logits(network_in(run, tiny_base).model), expected)
 
     def test_attached_adapter_trains_if_asked_to(self, tiny_base, forms):
         for trainable in (True, False):
-            adapted = attach_adapter(load_network(tiny_base).model, forms["lora"], trainable)
+            network = network_in(tiny_base).model
+            adapted = attach_adapter(network, forms["lora"], parts_of(network), trainable)
             lora = [parameter for name, parameter in adapted.named_parameters() if "lora_" in name]
             assert len(lora) == 8 and all(parameter.requires_grad == trainable for parameter in lora)
 
     def test_dropout_of_a_continued_adapter_is_the_asked_one(self, tiny_base, forms):
-        adapted = attach_adapter(load_network(tiny_base).model, forms["lora"], trainable=True, dropout=0.25)
+        network = network_in(tiny_base).model
+        adapted = attach_adapter(network, forms["lora"], parts_of(network), trainable=True, dropout=0.25)
         assert adapted.peft_config["default"].lora_dropout == 0.25
 
     def test_adapter_holds_visual_parts_that_an_earlier_stage_trained(self, tiny_base, tmp_path):
-        adapted = new_adapter(load_network(tiny_base).model)
+        adapted = new_adapter(network_in(tiny_base).model)
         adapted.get_base_model().model.vision_model.requires_grad_(False)
-        save_adapter(tmp_path / "lora", adapted, adapted.state_dict())
-        read_back = load_network(tmp_path / "lora", tiny_base).model
+        save_adapter(tmp_path / "lora", adapted, adapted.state_dict(), parts_of(adapted), VISUAL)
+        read_back = network_in(tmp_path / "lora", tiny_base).model
         torch.testing.assert_close(logits(read_back), logits(adapted.merge_and_unload()))
 
     def test_full_fine_tune_without_tokenizer(self, tiny_base, forms, tmp_path):
@@ -187,22 +207,22 @@ class TestForms:
         folder.mkdir()
         for file in ("config.json", "model.safetensors"):
             shutil.copy(forms["full"] / file, folder)
-        assert "holds no tokenizer.model" in refused(folder)
-        network = load_network(folder, tiny_base)
-        assert torch.equal(logits(network.model), logits(load_network(tiny_base).model))
+        assert "holds no tokenizer; name the base model's folder" in refused(folder)
+        network = network_in(folder, tiny_base)
+        assert torch.equal(logits(network.model), logits(network_in(tiny_base).model))
 
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_data_type_is_the_asked_one(self, forms, tiny_base, tmp_path, dtype):
         half = shutil.copytree(forms["full"], tmp_path / "half")
         tensors = load_file(half / "model.safetensors")
         save_file({k: v.half() for k, v in tensors.items()}, half / "model.safetensors", metadata={"format": "pt"})
         for folder, base in ((half, None), (forms["lora"], half)):
-            parameters = load_network(folder, base, dtype=dtype).model.parameters()
-            assert {parameter.dtype for parameter in parameters} == {dtype}
+            parameters = network_in(folder, base, dtype=dtype).model.parameters()
+            assert {parameter.dtype for parameter in parameters} == {getattr(torch, dtype)}
 
     @pytest.mark.parametrize("attention", ["eager", "sdpa"])
     def test_attention(self, tiny_base, attention):
-        assert load_network(tiny_base, attention=attention).model.config._attn_implementation == attention
+        assert network_in(tiny_base, attention=attention).model.config._attn_implementation == attention
 
 
 class TestDamaged:
@@ -285,8 +305,9 @@ class TestDamaged:
             (None, "not a model folder (no config.json)"),
             ("{", "not a JSON object"),
             ("[]", "not a JSON object"),
-            ('{"model_type": "llava"}', "model_type is 'llava', expected 'mplug_owl2'"),
-            ("{}", "model_type is None"),
+            ('{"model_type": "llama"}', "llama is a model without vision; tested are llava"),
+            ('{"model_type": "paligemma"}', "paligemma is none of the tested llava"),
+            ("{}", "Should have a `model_type` key in its config.json"),
         ],
     )
     def test_not_a_model_folder(self, tmp_path, text, message):
@@ -310,16 +331,17 @@ class TestSavedModel:
     @pytest.fixture
     def saved(self, tiny_base, tmp_path) -> Path:
         """A model of ours: own prompt and readout, stored in its card."""
-        network = load_network(tiny_base)
+        network = network_in(tiny_base)
         prompt = replace(get_prompt("published-train", "image"), answer_prefix="The quality of the {subject} is")
-        readout = RatingLevels.from_encoder(network.processor, prompt, WORDS, WEIGHTS, closed_loss=True)
-        save_model(tmp_path / "model", network.model, network.processor, prompt, readout, {"stage": "scores"})
+        readout = readout_of({"closed_set": False}, RatingScale(WORDS, WEIGHTS)).bound(network.processor, prompt)
+        card = Card(prompt, readout, history={"stage": "scores"})
+        save_model(tmp_path / "model", network.model, network.processor, network.family, card)
         return tmp_path / "model"
 
     def test_round_trip(self, tiny_base, saved):
-        loaded = load_model(saved)
+        loaded = model_in(saved)
         assert loaded.prompt == get_prompt("published-train", "image")
-        assert loaded.readout.closed_loss and loaded.readout.weights == WEIGHTS and not loaded.model.training
+        assert not loaded.readout.closed_set and loaded.readout.weights == WEIGHTS and not loaded.network.training
         original, found = load_file(tiny_base / "model.safetensors"), load_file(saved / "model.safetensors")
         assert sorted(found) == sorted(original)
         assert all(torch.equal(found[name], value) for name, value in original.items())
@@ -327,15 +349,15 @@ class TestSavedModel:
         assert card["history"] == {"stage": "scores"}
 
     def test_prompt_and_weights_can_be_chosen(self, saved):
-        loaded = load_model(saved, prompt="artquant", weights=(5, 4, 3, 2, 1))
+        loaded = model_in(saved, "artquant", (5, 4, 3, 2, 1))
         assert loaded.prompt == get_prompt("artquant", "image") and loaded.readout.weights == (5, 4, 3, 2, 1)
         with pytest.raises(ArtQuantError, match="5 words, 2 weights"):
-            load_model(saved, weights=(1, 2))
+            model_in(saved, None, (1, 2))
 
     def test_read_as_a_published_model(self, saved):
         """Without the card, `config.json` says how scores are read, as in published folders."""
         (saved / CARD).unlink()
-        loaded = load_model(saved)
+        loaded = model_in(saved)
         assert loaded.prompt == get_prompt("published-score", "image")
         assert (loaded.readout.words, loaded.readout.weights) == (WORDS, WEIGHTS)
 
@@ -346,9 +368,9 @@ class TestSavedModel:
         del config[key]
         (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(CheckpointError, match=rf"config.json: has no {key}"):
-            load_model(saved)
+            model_in(saved)
         if key == "score_weight":
-            assert load_model(saved, weights=(5, 4, 3, 2, 1)).readout.weights == (5, 4, 3, 2, 1)
+            assert model_in(saved, None, (5, 4, 3, 2, 1)).readout.weights == (5, 4, 3, 2, 1)
 
     def test_published_model_with_another_answer(self, saved, tiny_processor):
         (saved / CARD).unlink()
@@ -356,7 +378,7 @@ class TestSavedModel:
         config["level_prefix"] = tiny_processor.sentencepiece.encode("The composition is")
         (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(CheckpointError, match=r"level_prefix .*'The composition is', expected"):
-            load_model(saved)
+            model_in(saved)
 
     @pytest.mark.parametrize(
         "change",
@@ -373,5 +395,5 @@ class TestSavedModel:
         card = json.loads((saved / CARD).read_text(encoding="utf-8"))
         (saved / CARD).write_text(json.dumps(card | change), encoding="utf-8")
         with pytest.raises(ArtQuantError) as error:
-            load_model(saved)
+            model_in(saved)
         assert str(saved / CARD) in str(error.value)

@@ -108,6 +108,7 @@ before = state()
 import artquant
 import artquant.infer
 import artquant.models.weights
+import artquant.models.families
 import artquant.models.mplug_owl2
 import artquant.train.stage
 print(before == state(), len(before[0]) > 10, "mplug_owl2" in before[2])

@@ -1,28 +1,37 @@
 """Exports file by file: what the published code's releases of transformers and peft find in them."""
 
 import json
+from functools import partialmethod
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
-from artquant.config.schema import LoraConfig as LoraDefaults
+from artquant.config.schema import Loading
+from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.adapters import save_adapter
-from artquant.models.checkpoints import load_network, save_model
 from artquant.models.export import export_model
-from artquant.readouts import RatingLevels
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
+from artquant.models.weights import load_network, save_model
+from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WORDS = ("excellent", "good", "fair", "poor", "bad")
 WHOLE = {"config.json", "generation_config.json"}
 PROCESSOR = {"tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json"}
 
 
 def read(file):
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def export(source, form, out, base=None, **options):
+    """As `artquant export`: a LoRA run in its own form needs no base."""
+    return export_model(ModelFolder.open(source, base, alone=form == "lora"), form, out, **options)
 
 
 def pickled(file):
@@ -39,10 +48,10 @@ def same(first, second):
 def ours(tiny_base, tmp_path_factory):
     """A whole model of ours, with its card."""
     folder = tmp_path_factory.mktemp("ours") / "model"
-    network = load_network(tiny_base)
+    network = load_network(ModelFolder.open(tiny_base), Loading())
     prompt = get_prompt("artquant")
-    readout = RatingLevels.from_encoder(network.processor, prompt, WORDS, (10.0, 7.5, 5.0, 3.5, 1.0))
-    save_model(folder, network.model, network.processor, prompt, readout, {"stage": "scores"}, attributes=("Color",))
+    card = Card(prompt, readout_of({}, APDD_SCALE).bound(network.processor, prompt), ("Color",), {"stage": "scores"})
+    save_model(folder, network.model, network.processor, network.family, card)
     return folder
 
 
@@ -50,9 +59,12 @@ def ours(tiny_base, tmp_path_factory):
 def run(tiny_base, tmp_path_factory):
     """A LoRA run, trained over a base in 4 bits that lay in some folder."""
     folder = tmp_path_factory.mktemp("run") / "model"
-    config = LoraConfig(r=2, lora_alpha=8, target_modules=LoraDefaults().target_modules, task_type="CAUSAL_LM")
-    adapted = get_peft_model(load_network(tiny_base).model, config)
-    save_adapter(folder, adapted, adapted.state_dict())
+    network = load_network(ModelFolder.open(tiny_base), Loading())
+    parts = network.family.parts(network.model)
+    targets = network.family.lora_targets(parts)
+    config = LoraConfig(r=2, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM")
+    adapted = get_peft_model(network.model, config)
+    save_adapter(folder, adapted, adapted.state_dict(), parts, ("vision", "projector"))
     stored = read(folder / "config.json")
     kept = {"quantization_config": {"load_in_4bit": True}, "_name_or_path": "/home/somebody/base", "use_cache": False}
     (folder / "config.json").write_text(json.dumps(stored | kept), encoding="utf-8")
@@ -60,7 +72,7 @@ def run(tiny_base, tmp_path_factory):
 
 
 def test_full_form_holds_the_files_that_a_published_base_does(ours, tmp_path):
-    written = export_model(ours, "full", tmp_path / "full")
+    written = export(ours, "full", tmp_path / "full")
     names = {path.name for path in (tmp_path / "full").iterdir()}
     assert names == {file.name for file in written} == WHOLE | PROCESSOR | {"pytorch_model.bin"}
     tokenizer = read(tmp_path / "full" / "tokenizer_config.json")
@@ -76,7 +88,7 @@ def test_full_form_holds_the_files_that_a_published_base_does(ours, tmp_path):
 def test_pickles_and_safetensors_hold_the_same(ours, tmp_path, form, dtype):
     folders = {kind: tmp_path / kind for kind in ("bin", "safetensors")}
     for kind, folder in folders.items():
-        export_model(ours, form, folder, dtype=dtype, weights_format=kind)
+        export(ours, form, folder, dtype=dtype, weights_format=kind)
     weights = pickled(folders["bin"] / "pytorch_model.bin")
     assert same(weights, load_file(folders["safetensors"] / "model.safetensors"))
     assert {value.dtype for value in weights.values()} == {dtype}
@@ -88,8 +100,8 @@ def test_pickles_and_safetensors_hold_the_same(ours, tmp_path, form, dtype):
 
 def test_a_shard_holds_its_tensors_and_no_more(ours, tmp_path, monkeypatch):
     """A pickled part of a larger tensor would bring all of it."""
-    monkeypatch.setattr("artquant.models.export._SHARD", "60KB")
-    export_model(ours, "full", tmp_path / "full")
+    monkeypatch.setattr("artquant.models.mplug_owl2.published._SHARD", "60KB")
+    export(ours, "full", tmp_path / "full")
     shards = sorted((tmp_path / "full").glob("pytorch_model-*.bin"))
     assert len(shards) > 2
     for shard in shards:
@@ -102,15 +114,25 @@ def test_a_shard_holds_its_tensors_and_no_more(ours, tmp_path, monkeypatch):
     assert same(everything, load_file(ours / "model.safetensors"))
 
 
+def test_merged_shards_as_pickles(ours, tmp_path, monkeypatch):
+    in_shards = partialmethod(PreTrainedModel.save_pretrained, max_shard_size="60KB")
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", in_shards)
+    export(ours, "merged", tmp_path / "merged", weights_format="bin")
+    assert len(list((tmp_path / "merged").glob("pytorch_model-*.bin"))) > 2
+    assert not list((tmp_path / "merged").glob("*.safetensors*"))
+    found = load_network(ModelFolder.open(tmp_path / "merged"), Loading()).model.state_dict()
+    assert same(found, load_file(ours / "model.safetensors"))
+
+
 def test_merged_model_keeps_its_card(ours, tmp_path):
-    export_model(ours, "merged", tmp_path / "merged")
+    export(ours, "merged", tmp_path / "merged")
     before, after = read(ours / "artquant.json"), read(tmp_path / "merged" / "artquant.json")
     assert after.pop("history") == {"exported_from": str(ours), "stage": "scores"}
     assert before.pop("history") and after == before
 
 
 def test_lora_form_says_nothing_of_how_it_was_trained_here(run, tmp_path):
-    export_model(run, "lora", tmp_path / "lora")
+    export(run, "lora", tmp_path / "lora")
     config = read(tmp_path / "lora" / "config.json")
     assert config["use_cache"] is True and not {"quantization_config", "_name_or_path"} & config.keys()
     adapter = read(tmp_path / "lora" / "adapter_config.json")
@@ -120,7 +142,7 @@ def test_lora_form_says_nothing_of_how_it_was_trained_here(run, tmp_path):
 
 
 def test_lora_form_in_bfloat16(run, tmp_path):
-    export_model(run, "lora", tmp_path / "lora", dtype=torch.bfloat16)
+    export(run, "lora", tmp_path / "lora", dtype=torch.bfloat16)
     for stem in ("adapter_model", "non_lora_trainables"):
         stored = load_file(run / f"{stem}.safetensors")
         rounded = {name: value.to(torch.bfloat16) for name, value in stored.items()}
@@ -131,9 +153,9 @@ def test_nothing_is_left_of_an_export_that_fails(ours, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("artquant.models.export.torch.save", fail)
+    monkeypatch.setattr("artquant.models.mplug_owl2.published.torch.save", fail)
     with pytest.raises(OSError, match="No space left"):
-        export_model(ours, "full", tmp_path / "full")
+        export(ours, "full", tmp_path / "full")
     assert not list(tmp_path.iterdir())
 
 
@@ -146,7 +168,7 @@ class TestPublishedFolders:
 
     def test_lora_run(self, checkpoints, tmp_path):
         published = checkpoints / "deqa_lora_prompt_apdd"
-        export_model(published, "lora", tmp_path / "lora")
+        export(published, "lora", tmp_path / "lora")
         for stem in ("adapter_model", "non_lora_trainables"):
             theirs, again = (pickled(folder / f"{stem}.bin") for folder in (published, tmp_path / "lora"))
             assert list(theirs) == list(again) and same(theirs, again)
@@ -155,7 +177,7 @@ class TestPublishedFolders:
 
     def test_base(self, checkpoints, tmp_path):
         published = checkpoints / "mplug-owl2-tiny"
-        export_model(published, "full", tmp_path / "full")
+        export(published, "full", tmp_path / "full")
         index = read(published / "pytorch_model.bin.index.json")
         theirs = {}
         for shard in set(index["weight_map"].values()):
@@ -173,7 +195,7 @@ class TestPublishedFolders:
 
     def test_full_fine_tune(self, checkpoints, tmp_path):
         published = checkpoints / "full-finetuned"
-        export_model(published, "full", tmp_path / "full", checkpoints / "mplug-owl2-tiny")
+        export(published, "full", tmp_path / "full", checkpoints / "mplug-owl2-tiny")
         theirs = load_file(published / "model.safetensors")
         again = pickled(tmp_path / "full" / "pytorch_model.bin")
         assert same({name: value.float() for name, value in theirs.items()}, again)

@@ -5,9 +5,11 @@ import re
 import pytest
 from peft.tuners.lora import LoraLayer
 
-from artquant.config.schema import LoraConfig, TrainableConfig
+from artquant.config.schema import Loading, LoraConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.models.checkpoints import load_network
+from artquant.models.model_folder import ModelFolder
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.weights import load_network
 from artquant.train.network import choose_parameters, with_new_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,6 +21,14 @@ def everywhere(*names):
     return {f"{layer}.{name}" for layer in LAYERS for name in names}
 
 
+def with_targets(base, targets):
+    """The base with a fresh adapter over these modules, and which of its parameters are whose."""
+    loaded = load_network(ModelFolder.open(base), Loading())
+    parts = loaded.family.parts(loaded.model)
+    lora = LoraConfig(r=2, target_modules=targets)
+    return loaded.model, with_new_adapter(loaded.model, lora, loaded.family, parts), parts
+
+
 def adapted(network):
     """Names of the modules that hold an adapter."""
     return {name for name, module in network.named_modules() if isinstance(module, LoraLayer)}
@@ -27,7 +37,7 @@ def adapted(network):
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
-        (LoraConfig().target_modules, everywhere("self_attn.q_proj", "self_attn.v_proj.multiway.1")),
+        (None, everywhere("self_attn.q_proj", "self_attn.v_proj.multiway.1")),
         (r".*\.layers\.1\.self_attn\.o_proj", {"model.layers.1.self_attn.o_proj"}),
         (r".*\.mlp\.(gate|up|down)_proj", everywhere("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")),
         (r".*\.k_proj\.multiway\.[01]", everywhere("self_attn.k_proj.multiway.0", "self_attn.k_proj.multiway.1")),
@@ -38,11 +48,9 @@ def adapted(network):
     ids=["published", "layer", "mlp", "branches", "names", "branch", "one"],
 )
 def test_exactly_the_named_modules(tiny_base, targets, expected):
-    network = load_network(tiny_base).model
-    with_new_adapter(network, LoraConfig(r=2, target_modules=targets))
+    network, wrapped, parts = with_targets(tiny_base, targets)
     assert adapted(network) == expected
-    parts = TrainableConfig(vision_encoder=False, abstractor=False)
-    choose_parameters(network, parts)
+    choose_parameters(ScoringNetwork(wrapped, parts), TrainableConfig(vision=False, projector=False))
     trains = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trains == {f"{name}.lora_{half}.default.weight" for name in expected for half in "AB"}
 
@@ -65,5 +73,5 @@ def test_exactly_the_named_modules(tiny_base, targets, expected):
 )
 def test_what_cannot_be_adapted_is_refused(tiny_base, targets, message):
     with pytest.raises(ArtQuantError, match=re.escape(message)) as error:
-        with_new_adapter(load_network(tiny_base).model, LoraConfig(target_modules=targets))
+        with_targets(tiny_base, targets)
     assert str(error.value).startswith("lora.target_modules ") and "\n" not in str(error.value)

@@ -12,16 +12,17 @@ import yaml
 from artquant.cli import main
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.mplug_owl2.tiny import network_config
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.plan.advice import advise
 from artquant.plan.live_memory import LiveMemory
-from artquant.plan.network import PUBLISHED, build_skeleton, materialise, read_shape
+from artquant.plan.network import build_skeleton, materialise, read_shape
 from artquant.plan.report import assumption_lines
 from artquant.plan.sizes import GIB, parse_memory, shown
 from artquant.plan.stage import Assumptions, plan_stage
 from artquant.plan.zero import read_zero
-from artquant.readouts.rating_levels import RatingLevels
+from artquant.readouts import Seen, readout_of
 from artquant.train.objective import Objective
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,6 +36,7 @@ MODEL = {
     "abstractor": {"hidden": 64, "layers": 1, "heads": 4, "mlp": 128, "queries": 4},
     "text": {"hidden": 128, "layers": 3, "heads": 4, "key_value_heads": 4, "mlp": 344},
 }
+RATING_WORDS = readout_of({}, APDD_SCALE)
 WEIGHT_PARTS = ("frozen weights", "trainable weights", "optimizer states", "gradients")
 
 
@@ -78,8 +80,8 @@ def states(found) -> int:
 def test_parameters_of_the_published_model_are_exact():
     config = load_config(REPOSITORY / "configs" / "apdd" / "apdd.yaml")
     shape = read_shape(Path("no such folder"))
-    assert shape.published and shape.config.hidden_size == PUBLISHED["hidden_size"]
-    network = build_skeleton(shape.config, config.model, config.stages[0].trainable, deepspeed=True)
+    assert shape.published and shape.config.hidden_size == 4096
+    network = build_skeleton(shape, config.model, config.stages[0].trainable, RATING_WORDS, deepspeed=True)
     trainable = sum(value.numel() for value in network.parameters() if value.requires_grad)
     assert trainable == 67_108_864 + 385_439_744
     assert {value.dtype for value in network.parameters()} == {torch.bfloat16}
@@ -88,9 +90,9 @@ def test_parameters_of_the_published_model_are_exact():
 def test_names_and_shapes_of_the_published_model(shared_folder):
     config = load_config(REPOSITORY / "configs" / "apdd" / "apdd.yaml")
     whole = replace(config.stages[0].trainable, lora=None)
-    network = build_skeleton(read_shape(Path("no such folder")).config, config.model, whole, deepspeed=True)
+    network = build_skeleton(read_shape(Path("no such folder")), config.model, whole, RATING_WORDS, deepspeed=True)
     published = json.loads((shared_folder / "reference" / "state_dict_7b.json").read_text())
-    assert {name: list(value.shape) for name, value in network.state_dict().items()} == published
+    assert {name: list(value.shape) for name, value in network.plain.state_dict().items()} == published
 
 
 def test_weights_are_counted_in_their_formats(file):
@@ -312,31 +314,27 @@ def test_a_step_that_was_measured(file, overrides):
     config = load_config(file, overrides)
     [stage] = config.stages
     planned = plan(file, *overrides, "stages.0.accumulation=1", length=100, learned=50)
-    network = build_skeleton(read_shape(config.base).config, config.model, stage.trainable, deepspeed=False)
+    shape = read_shape(config.base)
+    network = build_skeleton(shape, config.model, stage.trainable, RATING_WORDS, deepspeed=False)
     materialise(network)
     for value in (*network.parameters(), *network.buffers()):
         torch.nn.init.normal_(value.detach(), std=0.02)
-    words = config.levels.words
-    objective = Objective(RatingLevels(words, config.levels.weights, tuple(range(len(words)))), stage.loss)
-    batch = planned.batch.tensors()
-    batch["input_ids"][:, :5] = network.config.image_token_index
-    batch["attention_mask"][0, -1] = 0
+    objective = Objective(replace(RATING_WORDS, token_ids=tuple(range(RATING_WORDS.width))), stage.loss)
+    example = planned.batch
+    batch = example.batch(shape.family.example(shape.config, example.size, example.length))
+    batch.inputs["attention_mask"][0, -1] = 0
+    tensors = (*batch.inputs.values(), *vars(batch.text).values(), *vars(batch.scored).values())
     optimizer = torch.optim.AdamW([value for value in network.parameters() if value.requires_grad], fused=True)
     with LiveMemory() as memory:
-        for value in (*network.parameters(), *network.buffers(), *filter(torch.is_tensor, batch.values())):
+        for value in (*network.parameters(), *network.buffers(), *filter(torch.is_tensor, tensors)):
             memory.count(value)
         for step in range(2):
             with memory.during(f"step {step}", "all"):
                 with torch.autocast("cpu", torch.bfloat16, enabled=config.model.dtype == "bfloat16"):
-                    outputs = network(
-                        input_ids=batch["input_ids"],
-                        attention_mask=batch["attention_mask"],
-                        pixel_values=batch["pixel_values"],
-                        logits_positions=batch["positions"],
-                        use_cache=False,
-                    )
-                    loss = objective.total(objective.term_sums(outputs.logits, batch))
-                del outputs
+                    outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
+                    text_logits = outputs.pop("text_logits")
+                    loss = objective.total(objective.term_sums(text_logits, Seen(**outputs), batch))
+                del outputs, text_logits
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()

@@ -11,6 +11,7 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import read_tensors
 from artquant.models.family import CheckpointError
@@ -42,7 +43,10 @@ def read_scale(folder: Path, processor: MPLUGOwl2Processor, scores: Sequence[flo
     """
     file = folder / "config.json"
     values = read_json(file)
-    readout = published_readout(values, lambda token: processor.decode([token]).strip(), scores)
+    try:
+        readout = published_readout(values, lambda token: processor.decode([token]).strip(), scores)
+    except ArtQuantError as error:
+        raise CheckpointError(f"{file}: {error}") from error
     if readout is None:
         raise CheckpointError(f"{file}: has no level_ids, so it does not say how scores are read")
     if not values.get("level_prefix"):

@@ -30,7 +30,7 @@ class InferenceSummary:
     skipped: tuple[str, ...]  # messages of the pictures that could not be read
 
 
-class _Pictures(Dataset):
+class Pictures(Dataset):
     """Records as prepared pictures, or the reason why one cannot be read."""
 
     def __init__(self, records: Sequence[ImageRecord], processor: Processor):
@@ -77,7 +77,7 @@ def run_inference(
     done = _ids_done(out, records)
     _check_origin(out, scorer, origin | {"attributes": list(attributes)}, empty=not done)
     todo = [record for record in records if record.id not in done]
-    loader = DataLoader(_Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
+    loader = DataLoader(Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
     skipped: list[str] = []
     scored = 0
     with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:

@@ -175,12 +175,13 @@ class Scorer:
             level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.
             max_new_tokens: where a description is cut off at the latest.
         """
+        network: Any = self.network.plain  # transformers' type of all networks does not say that it can generate
         row = encode_row(self.processor, self.loaded.prompt.describing(level))
         texts = []
         for batch in _batches(images, batch_size):
             inputs = self.processor.inputs([row] * len(batch), self._prepared(batch), padding_side="left")
-            generated = self.network.plain.generate(
-                **inputs.to(self.device, self.network.plain.dtype),
+            generated = network.generate(
+                **inputs.to(self.device, network.dtype),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 pad_token_id=self.processor.pad_token_id,

@@ -8,7 +8,7 @@ weights-only, as pickles: nothing in them is executed. A tensor that is missing 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,7 @@ def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]
     return file, tensors
 
 
-def _check_tensors(file: Path, found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+def _check_tensors(file: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
     complain(file, "is missing", set(wanted) - set(found))
     complain(file, "is not known", set(found) - set(wanted))
     complain(file, "has another shape", [name for name in wanted if found[name].shape != wanted[name].shape])

@@ -71,7 +71,8 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         if adapter.card is not None:
             add_new_words(model, processor, adapter.card.readout.new_words)
         adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
-        model = adapted.get_base_model() if loading.quantize else adapted.merge_and_unload()
+        if not loading.quantize:  # otherwise the layers of the adapter stay in the model
+            model = adapted.merge_and_unload()
     return Network(model, processor, whole.family)
 
 

@@ -27,8 +27,8 @@ from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words, new_rows
 from artquant.models.weights import READOUT_HEAD, load_network, save_model, stored_head
+from artquant.models.zero3 import whole_size
 from artquant.readouts import Readout
-from artquant.train.weights import whole_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,9 @@ def prepare_network(
         loaded = load_network(start.below, model)
         add_new_words(loaded.model, loaded.processor, words)
         parts = loaded.family.parts(loaded.model)
-        adapted: nn.Module = attach_adapter(loaded.model, start.path, parts, True, trainable.lora.dropout)
+        adapted: PreTrainedModel | PeftModel = attach_adapter(
+            loaded.model, start.path, parts, True, trainable.lora.dropout
+        )
         over = start.below
         logger.info("going on with the adapter of %s over %s", start.path, over.path)
     else:

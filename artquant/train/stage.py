@@ -128,7 +128,7 @@ def _write_result(
             history["steps"] = read_manifest(best)["step"]
             logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
         before = () if start.card is None else start.card.attributes
-        attributes = tuple(dict.fromkeys((*before, *trainer.train_dataset.attributes)))
+        attributes = tuple(dict.fromkeys((*before, *trainer.dataset.attributes)))
         base = None if trained.over is None else trained.over.as_base()
         card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base)
         write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])

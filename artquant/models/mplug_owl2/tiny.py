@@ -161,7 +161,8 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
         torch.manual_seed(config.seed)
         network = network_config(config)
-        model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
+        model = MPLUGOwl2LlamaForCausalLM(network)
+        model.to(DTYPES[config.dtype])  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from artquant.config.schema import Loading
+from artquant.errors import ArtQuantError
+from artquant.labels.rating_scale import RatingScale
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def named_scale(words: Sequence[str], weights: Sequence[float]) -> RatingScale:
+    """The rating words with the scores that --weights says.
+
+    Raises:
+        ArtQuantError: They do not fit the words, or do not fall.
+    """
+    try:
+        return RatingScale(tuple(words), tuple(weights))
+    except ArtQuantError as error:
+        raise ArtQuantError(f"--weights: {error}") from None
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:

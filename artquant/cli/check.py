@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from artquant.cli.arguments import named_scale
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _workers(wanted: int | None) -> int:
 def _inputs(arguments: argparse.Namespace) -> Inputs:
     from artquant.check.sources import inputs_from_config, inputs_from_files
     from artquant.config.load import load_config
-    from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale
+    from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
 
     listed = [*arguments.records, *arguments.test]
     if (arguments.config is None) == (not listed):
@@ -57,5 +58,5 @@ def _inputs(arguments: argparse.Namespace) -> Inputs:
             if vars(arguments)[name] is not None:
                 raise ArtQuantError(f"--{name} goes with --records and --test; the configuration says it by itself")
         return inputs_from_config(str(arguments.config), load_config(arguments.config, arguments.overrides))
-    scale = APDD_SCALE if arguments.weights is None else RatingScale(RATING_WORDS, tuple(arguments.weights))
+    scale = APDD_SCALE if arguments.weights is None else named_scale(RATING_WORDS, arguments.weights)
     return inputs_from_files(arguments.records, arguments.test, arguments.images, scale)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from artquant.cli.arguments import named_scale
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS, RatingScale
@@ -52,7 +53,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if not settings["pairs"]:
         raise ArtQuantError("give --config, or --predictions and --truth")
     if arguments.weights is not None:
-        settings["scale"] = RatingScale(words, tuple(arguments.weights))
+        settings["scale"] = named_scale(words, arguments.weights)
     return settings
 
 

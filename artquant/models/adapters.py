@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from artquant.errors import one_line
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]
     try:
         tensors = load_file(file) if file is safe else torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has errors of its own; all mean the file cannot be used
-        raise CheckpointError(f"{file}: cannot be read as tensors ({' '.join(str(error).split())[:200]})") from error
+        raise CheckpointError(f"{file}: cannot be read as tensors ({one_line(error)})") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise CheckpointError(f"{file}: expected a dictionary of tensors")
     return file, tensors

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
+from artquant.errors import one_line
 from artquant.models.adapters import attach_adapter
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
@@ -119,9 +120,7 @@ def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Mo
         try:
             head.load_state_dict(load_file(file))
         except RuntimeError as error:
-            raise CheckpointError(
-                f"{file}: is not of readout {readout.kind}: {' '.join(str(error).split())}"
-            ) from error
+            raise CheckpointError(f"{file}: is not of readout {readout.kind}: {one_line(error)}") from error
     return head
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
 from artquant.files.json_files import append_json_lines, read_json_lines, write_json_lines
 
@@ -67,16 +67,9 @@ def _peak_memory() -> int:
 class ProgressLines(ProgressCallback):
     """transformers' progress bar, with a line to be read instead of a dictionary for what is logged."""
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Write the line, unless it is the summary at the end."""
-        if self.training_bar is not None and logs is not None and "train_runtime" not in logs:
+        if self.training_bar is not None and "train_runtime" not in logs:
             self.training_bar.write(progress_line(state.global_step, state.max_steps, logs))
 
 
@@ -110,9 +103,7 @@ class HistoryWriter(TrainerCallback):
     def __init__(self, file: Path):
         self.file = file
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not self.file.is_file():
             return
         append_json_lines(self.file, [])  # removes the half line that a killed run left
@@ -121,15 +112,8 @@ class HistoryWriter(TrainerCallback):
         kept = [line for line in lines if line.get("step", 0) <= state.global_step and "train_runtime" not in line]
         write_json_lines(self.file, kept)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        values = {name: _json_number(value) for name, value in (logs or {}).items()}
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        values = {name: _json_number(value) for name, value in logs.items()}
         append_json_lines(self.file, [{"step": state.global_step, **values}])
 
 

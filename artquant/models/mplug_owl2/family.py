@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
@@ -78,8 +78,7 @@ class MPLUGOwl2Family:
         try:
             return MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
         except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {reason}") from error
+            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {one_line(error)}") from error
 
     def holds_processor(self, folder: Path) -> bool:
         """By the sentencepiece model."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.labels.rating_scale import RatingScale
@@ -101,7 +101,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, words: Iterable[
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise ArtQuantError(f"tokenizer: {' '.join(str(error).split())}; lower vocabulary_size or add texts") from error
+        raise ArtQuantError(f"tokenizer: {one_line(error)}; lower vocabulary_size or add texts") from error
     return model.getvalue()
 
 

@@ -172,15 +172,6 @@ def _join_ranks(arguments: TrainingArguments) -> None:
     init_distributed()  # on a GPU asking for the device above has done so, on a CPU not
 
 
-def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
-    for stage in stages:
-        if stage.deepspeed is not None:
-            raise ArtQuantError(
-                f"stage {stage.name}: {stage.deepspeed} needs processes that a launcher starts; train with "
-                "--launcher deepspeed, or set deepspeed: null"
-            )
-
-
 def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: bool = False) -> None:
     """Train the named stages of a run, or all of them, in order.
 
@@ -192,8 +183,12 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
         ArtQuantError: whatever is wrong with configuration, data or weights.
     """
     chosen = chosen_stages(config, stages)
-    if "RANK" not in os.environ:
-        _require_no_launcher(chosen)
+    alone = next((stage for stage in chosen if stage.deepspeed is not None and "RANK" not in os.environ), None)
+    if alone is not None:
+        raise ArtQuantError(
+            f"stage {alone.name}: {alone.deepspeed} needs processes that a launcher starts; train with "
+            "--launcher deepspeed, or set deepspeed: null"
+        )
     if int(os.environ.get("RANK", "0")) == 0:
         claim_run(config, accept_changes)
     for stage in chosen:

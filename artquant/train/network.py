@@ -182,11 +182,11 @@ def _rows_of_cut_up_tables() -> Iterator[None]:
             return weight[rows].detach().clone()
 
     peft_has = TrainableTokensLayer._collect_token_weights
-    TrainableTokensLayer._collect_token_weights = rows_of
+    TrainableTokensLayer._collect_token_weights = rows_of  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        TrainableTokensLayer._collect_token_weights = peft_has
+        TrainableTokensLayer._collect_token_weights = peft_has  # type: ignore[method-assign]
 
 
 def require_targets(network: nn.Module, targets: str | Sequence[str], family: Family) -> None:

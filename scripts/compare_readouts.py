@@ -1,4 +1,4 @@
-""".venv/bin/python scripts/compare_readouts.py [SEED ...] - every readout on two families of networks, on drawn pictures.
+""".venv/bin/python scripts/compare_readouts.py [SEED ...] - every readout on two families of networks.
 
 For every seed (default 0 1 2) and family the demo is run (descriptions, then scores by rating words); then score tokens
 are trained from the same described model, on the same pictures, for the same number of epochs. Runs that are done are
@@ -10,6 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from artquant.config.load import load_config
 from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
@@ -57,7 +59,7 @@ def main(seeds: list[int]) -> None:
             for seed, metrics in zip(seeds, found, strict=True):
                 shown = (f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (metrics.SRCC, metrics.PLCC))
                 print(f"| {family} | {readout} | {seed} | {' | '.join(shown)} |")
-            means = (sum(one.value for one in part) / len(found) for part in zip(*((m.SRCC, m.PLCC) for m in found)))
+            means = (np.mean([metrics.estimates()[name].value for metrics in found]) for name in ("SRCC", "PLCC"))
             print(f"| {family} | {readout} | mean | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)
 
 

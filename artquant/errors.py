@@ -9,6 +9,6 @@ class ArtQuantError(Exception):
     """
 
 
-def one_line(error: Exception) -> str:
-    """An error of a library as the end of a message."""
+def one_line(error: object) -> str:
+    """An error of a library, or anything else in a message, on one line."""
     return " ".join(str(error).split())[:300]

@@ -46,10 +46,7 @@ class Scored:
 
     def to(self, device: torch.device | str | None, **options: Any) -> Scored:
         """The same on a device."""
-        return Scored(
-            *(value.to(device, **options) for value in (self.positions, self.samples, self.targets, self.truth)),
-            pairs=self.pairs.to(device, **options),
-        )
+        return Scored(**{name: value.to(device, **options) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)

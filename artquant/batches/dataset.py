@@ -72,8 +72,10 @@ class ArtDataset(Dataset):
         self._pictures: dict[Path, Any] | None = {} if cache else None
         self._samples: dict[int, Sample] | None = {} if cache else None
         self.records = records
-        with_columns = isinstance(records, RecordFile | RecordSets)
-        self.columns = records.columns if with_columns else RecordColumns.of(records, len(level_values))
+        if isinstance(records, RecordFile | RecordSets):
+            self.columns = records.columns
+        else:
+            self.columns = RecordColumns.of(records, len(level_values))
         self.processor = processor
         self._prompt, self._readout, self._max_length = prompt, readout, max_length
         columns = self.columns

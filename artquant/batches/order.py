@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 
-class EpochSampler(torch.utils.data.Sampler):
+class EpochSampler(torch.utils.data.Sampler[int | tuple[int, int]]):
     """Order of the samples in each epoch; a function of seed and epoch alone, so that a resumed run repeats it.
 
     Args:
@@ -41,7 +41,7 @@ class EpochSampler(torch.utils.data.Sampler):
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
         draw = np.random.default_rng([self.seed, self.epoch])
         order = np.concatenate([np.zeros(0, dtype=np.int64), *(draw.permutation(part) for part in self.parts)])
         if not self.in_order:

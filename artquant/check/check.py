@@ -160,7 +160,7 @@ def _token_checks(inputs: Inputs, not_checked: list[str]) -> TokenChecks | None:
     from artquant.check.tokens import token_checks
 
     try:
-        return token_checks(inputs)
+        return token_checks(inputs, inputs.base)
     except ArtQuantError as error:
         not_checked.append(f"lengths in tokens ({error})")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from artquant.batches.samples import encode_record
 from artquant.check.findings import Finding
@@ -16,13 +17,13 @@ from artquant.readouts import Readout, readout_of
 from artquant.texts.prompt import Prompt
 
 
-def token_checks(inputs: Inputs) -> TokenChecks:
+def token_checks(inputs: Inputs, base: Path) -> TokenChecks:
     """With the tokenizer of the base model.
 
     Raises:
         ArtQuantError: The model folder cannot be used, or the rating words are not single tokens there.
     """
-    opened = ModelFolder.open(inputs.base, alone=True)
+    opened = ModelFolder.open(base, alone=True)
     config = opened.family.config(opened.path, untested=True)
     processor = opened.family.processor(opened.path, config)
     readout = readout_of(inputs.readout, inputs.scale)

@@ -156,7 +156,7 @@ def _plan(commands: Commands) -> None:
     add("--json", action="store_true", help="as JSON, sizes in bytes")
 
 
-def _train(commands) -> None:
+def _train(commands: Commands) -> None:
     command = _command(commands, "train", "train", "train a run's stages; run again, it goes on where it stopped")
     _config(command, required=True)
     command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
@@ -215,7 +215,7 @@ def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
-def _infer(commands) -> None:
+def _infer(commands: Commands) -> None:
     command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
     _config(command, required=False)
     _model(command, required=False)
@@ -228,7 +228,7 @@ def _infer(commands) -> None:
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
 
 
-def _score(commands) -> None:
+def _score(commands: Commands) -> None:
     command = _command(commands, "score", "pictures", "score a few pictures")
     command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
     _model(command, required=True)
@@ -236,7 +236,7 @@ def _score(commands) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _describe(commands) -> None:
+def _describe(commands: Commands) -> None:
     command = _command(commands, "describe", "pictures", "describe a few pictures")
     command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
     _model(command, required=True)

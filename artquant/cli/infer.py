@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading
 from artquant.config.load import load_config
@@ -14,6 +15,9 @@ from artquant.config.schema import InferConfig, Loading
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.models.model_folder import ModelFolder
+
+if TYPE_CHECKING:
+    from artquant.infer.scorer import Scorer
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if summary.skipped else 0
 
 
-def chosen_attributes(scorer, wanted: str | tuple[str, ...], model: Path) -> tuple[str, ...]:
+def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path) -> tuple[str, ...]:
     """The attributes to score: those named, or those that the model was trained on.
 
     Raises:

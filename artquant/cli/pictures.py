@@ -51,11 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:
-    from artquant.infer.score_files import as_record
-
     [result] = scorer([image], attributes=arguments.attribute)
     if arguments.json:
-        print(json.dumps({"image": str(path), **as_record(result)}), flush=True)
+        print(json.dumps({"image": str(path), **result.to_dict()}), flush=True)
         return
     print(_line(result, str(path)))
     width = max(map(len, result.attributes), default=0)

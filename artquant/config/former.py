@@ -28,7 +28,7 @@ def _loss(values: Tree) -> Tree:
     kept = {
         name: value for name, value in values.items() if name not in ("score_distribution", "in_level", "closed_set")
     }
-    moved = {name: values[name] for name in ("score_distribution", "in_level") if name in values}
+    moved: Tree = {name: values[name] for name in ("score_distribution", "in_level") if name in values}
     if closed:
         moved |= {"score_distribution": 0.0, "closed_distribution": moved.get("score_distribution", 0.05)}
     terms = kept.get("score")

@@ -81,13 +81,9 @@ class RecordColumns:
         starts = [0, *accumulate(len(part) for part in parts)]
         attributes = tuple(dict.fromkeys(name for part in parts for name in part.attributes))
         places = [np.array([*map(attributes.index, part.attributes), -1], dtype=np.int32) for part in parts]
+        as_they_are = ("score", "std", "level_probs", "is_scored", "text_bytes", "pictures")
         return cls(
-            score=np.concatenate([part.score for part in parts]),
-            std=np.concatenate([part.std for part in parts]),
-            level_probs=np.concatenate([part.level_probs for part in parts]),
-            is_scored=np.concatenate([part.is_scored for part in parts]),
-            text_bytes=np.concatenate([part.text_bytes for part in parts]),
-            pictures=np.concatenate([part.pictures for part in parts]),
+            **{name: np.concatenate([vars(part)[name] for part in parts]) for name in as_they_are},
             attribute=np.concatenate([there[part.attribute] for there, part in zip(places, parts, strict=True)]),
             attributes=attributes,
             representatives=tuple(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.whole_folder import force_to_disk
 
 # A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
@@ -87,8 +87,8 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
     except _DuplicateKey as error:
         raise JsonError(f"{path} line {_lines(text, first_line)}: key {error} twice in an object; keep one") from None
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise JsonError(f"{path} line {_lines(text, first_line)}: not usable JSON ({reason}); correct it") from None
+        where = f"{path} line {_lines(text, first_line)}"
+        raise JsonError(f"{where}: not usable JSON ({one_line(error)}); correct it") from None
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -171,8 +171,7 @@ def json_text(path: Path | str, value: Any, indent: int | None = None) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError too
-        reason = " ".join(str(error).split())
-        raise JsonError(f"{path}: cannot be written as JSON: {reason}; nothing was written") from None
+        raise JsonError(f"{path}: cannot be written as JSON: {one_line(error)}; nothing was written") from None
     return text
 
 

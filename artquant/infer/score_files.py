@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from artquant.data.images import ImageError, load_image
+from artquant.data.predictions import prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
-from artquant.infer.scorer import Score, Scorer
+from artquant.infer.scorer import Scorer
 from artquant.models.family import Processor
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class InferenceSummary:
     skipped: tuple[str, ...]  # messages of the pictures that could not be read
 
 
-class _Pictures(Dataset):
+class Pictures(Dataset):
     """Records as prepared pictures, or the reason why one cannot be read."""
 
     def __init__(self, records: Sequence[ImageRecord], processor: Processor):
@@ -77,7 +75,7 @@ def run_inference(
     done = _ids_done(out, records)
     _check_origin(out, scorer, origin | {"attributes": list(attributes)}, empty=not done)
     todo = [record for record in records if record.id not in done]
-    loader = DataLoader(_Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
+    loader = DataLoader(Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
     skipped: list[str] = []
     scored = 0
     with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
@@ -85,7 +83,10 @@ def run_inference(
             good = [(record, picture) for record, picture, error in batch if error is None]
             if good:
                 scores = scorer.score_pictures([picture for _, picture in good], attributes)
-                lines = [_line(record, score) for (record, _), score in zip(good, scores, strict=True)]
+                lines = [
+                    prediction_line(record.id, record.image.name, record.gt_score, score)
+                    for (record, _), score in zip(good, scores, strict=True)
+                ]
                 append_json_lines(out, lines)
                 scored += len(lines)
             errors = [error for _, _, error in batch if error is not None]
@@ -94,19 +95,6 @@ def run_inference(
             skipped += errors
             bar.update(len(batch))
     return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
-
-
-def _line(record: ImageRecord, score: Score) -> dict:
-    known = {} if record.gt_score is None else {"gt_score": record.gt_score}
-    return {"id": record.id, "image": record.image.name, **known, **as_record(score)}
-
-
-def as_record(score: Score) -> dict:
-    """A score as plain values; `attributes` only where there are any."""
-    attributes = {name: as_record(attribute) for name, attribute in score.attributes.items()}
-    columns = {name: dict(values) for name, values in score.columns.items()}
-    values = {"score": score.score, "std": score.std, **columns}
-    return values | ({"attributes": attributes} if attributes else {})
 
 
 def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:

@@ -14,6 +14,7 @@ from artquant.batches.samples import encode_row
 from artquant.config.load import convert
 from artquant.config.schema import Loading
 from artquant.data.images import as_rgb
+from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
 from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
 from artquant.models.family import NetworkInputs, Row
@@ -23,13 +24,11 @@ from artquant.readouts import Scores
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Prediction):
     """One picture's score, on the scale of the model (APDD: 1 to 10)."""
 
-    score: float
-    std: float  # standard deviation of the score
-    columns: Mapping[str, Mapping[str, float]]  # what it was made from: by rating word or token, "probs" and "logits"
-    attributes: dict[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
+    std: float = 0.0  # standard deviation of the score
+    attributes: Mapping[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
 
     @property
     def probs(self) -> Mapping[str, float]:
@@ -175,12 +174,13 @@ class Scorer:
             level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.
             max_new_tokens: where a description is cut off at the latest.
         """
+        network: Any = self.network.plain  # transformers' type of all networks does not say that it can generate
         row = encode_row(self.processor, self.loaded.prompt.describing(level))
         texts = []
         for batch in _batches(images, batch_size):
             inputs = self.processor.inputs([row] * len(batch), self._prepared(batch), padding_side="left")
-            generated = self.network.plain.generate(
-                **inputs.to(self.device, self.network.plain.dtype),
+            generated = network.generate(
+                **inputs.to(self.device, network.dtype),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 pad_token_id=self.processor.pad_token_id,

@@ -54,12 +54,6 @@ def gaussian_labels(scores_N: np.ndarray, levels_K: np.ndarray, sigma: Any) -> n
     return probs_NK
 
 
-def softmax(log_weights: np.ndarray) -> np.ndarray:
-    """Softmax over the first axis."""
-    weights = np.exp(log_weights - log_weights.max(axis=0))
-    return weights / weights.sum(axis=0)
-
-
 def _solve_tilt(scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray) -> np.ndarray:
     """Probabilities [K, N] for scores strictly inside the ascending levels.
 
@@ -68,13 +62,14 @@ def _solve_tilt(scores_N: np.ndarray, levels_K: np.ndarray, sigma_N: np.ndarray)
     The neighbours' own terms carry no 1 / sigma^2, so a small sigma costs no digits.
     """
     from scipy.optimize.elementwise import find_root
+    from scipy.special import softmax
 
     index_N = np.searchsorted(levels_K, scores_N, side="right") - 1  # of a
     a_N, b_N = levels_K[index_N], levels_K[index_N + 1]
 
     def probs(tilt: np.ndarray, a: np.ndarray, b: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         offset = levels_K[:, None] - a
-        return softmax(offset * (tilt - (levels_K[:, None] - b) / (2 * sigma**2)))
+        return softmax(offset * (tilt - (levels_K[:, None] - b) / (2 * sigma**2)), axis=0)
 
     def miss(tilt: np.ndarray, score: np.ndarray, a: np.ndarray, b: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         return (probs(tilt, a, b, sigma) * (levels_K[:, None] - score)).sum(axis=0)  # E - s, without cancellation

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from artquant.errors import ArtQuantError
-from artquant.labels.gaussian_labels import softmax
 from artquant.labels.rules import checked_levels, checked_scores, numbers, two_level
 
 # DeQA-Score's rule guards its divisions with these; they are kept so that labels agree with published ones.
@@ -36,6 +35,7 @@ def published_soft_labels(
         ArtQuantError: a score is off the scale.
     """
     from scipy.optimize import minimize
+    from scipy.special import softmax
     from scipy.stats import norm
 
     levels_K = checked_levels(levels)
@@ -53,7 +53,7 @@ def published_soft_labels(
             )
             parameters_N2[row] = found.x
     mu_N, sigma_N = parameters_N2.T
-    probs_NK = softmax(-((levels_K[:, None] - mu_N) ** 2) / (2 * sigma_N**2)).T
+    probs_NK = softmax(-((levels_K - mu_N[:, None]) ** 2) / (2 * sigma_N[:, None] ** 2), axis=1)
     return probs_NK, mu_N, sigma_N
 
 

@@ -8,7 +8,7 @@ weights-only, as pickles: nothing in them is executed. A tensor that is missing 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from artquant.errors import one_line
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
 
 if TYPE_CHECKING:
@@ -108,13 +109,13 @@ def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]
     try:
         tensors = load_file(file) if file is safe else torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has errors of its own; all mean the file cannot be used
-        raise CheckpointError(f"{file}: cannot be read as tensors ({' '.join(str(error).split())[:200]})") from error
+        raise CheckpointError(f"{file}: cannot be read as tensors ({one_line(error)})") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise CheckpointError(f"{file}: expected a dictionary of tensors")
     return file, tensors
 
 
-def _check_tensors(file: Path, found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+def _check_tensors(file: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
     complain(file, "is missing", set(wanted) - set(found))
     complain(file, "is not known", set(found) - set(wanted))
     complain(file, "has another shape", [name for name in wanted if found[name].shape != wanted[name].shape])

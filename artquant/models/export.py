@@ -64,15 +64,14 @@ def export_model(
         else:
             # Merged in float32, whatever is written: rounding comes last.
             loaded = load_model(source, Loading(untested=untested))
-            model = loaded.network.plain.to(dtype or torch.float32)
+            model = loaded.network.plain
+            model.to(dtype or torch.float32)  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
             if writer is None:
                 model.config.dtype = dtype or torch.float32
                 history = {"exported_from": str(source.path)} | ({} if source.card is None else source.card.history)
                 card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
-                head = loaded.network.readout_head
-                save_model(
-                    partial, model, loaded.processor, source.family, card, readout_head=head and head.state_dict()
-                )
+                head = loaded.network.readout_head.state_dict() if loaded.network.readout_head is not None else None
+                save_model(partial, model, loaded.processor, source.family, card, readout_head=head)
                 if weights_format == "bin":
                     _as_pickles(partial)
             else:

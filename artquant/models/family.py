@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -111,7 +111,7 @@ class NetworkInputs(Mapping[str, torch.Tensor]):
         mask = self.tensors["attention_mask"]
         return mask.shape[1] - mask.flip(1).argmax(1)
 
-    def to(self, device: torch.device | str | None, dtype: torch.dtype | None = None, **options) -> NetworkInputs:
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None = None, **options: Any) -> NetworkInputs:
         """The same on a device; floating-point tensors in a number format, if one is given."""
         return NetworkInputs(
             {
@@ -210,35 +210,39 @@ class LoraForm:
     write: Callable[[Path, Path, torch.dtype | None, str], None]
 
 
-class Family(Protocol):
-    """One kind of network; an object without state."""
+_Config = TypeVar("_Config", bound="PretrainedConfig")
+_Processor = TypeVar("_Processor", bound=Processor)
+
+
+class Family(Protocol[_Config, _Processor]):
+    """One kind of network; an object without state. It is given its own kind of configurations and processors."""
 
     model_types: tuple[str, ...]  # of `config.json`
     forms: Mapping[str, WholeForm | LoraForm]  # published folders that it can write, beside our own
     packs: bool  # whether prompts that share their beginning can be read in one pass, by a mask of every pair
     TinySettings: ClassVar[type]  # frozen dataclass: every setting of its small drawn networks
 
-    def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
+    def config(self, folder: Path, untested: bool = False) -> _Config:
         """The network's configuration.
 
         Raises:
             CheckpointError: it cannot be used: another model type, no vision, a package that is not there.
         """
 
-    def published_config(self) -> PretrainedConfig | None:
+    def published_config(self) -> _Config | None:
         """The shape of the best-known model of the family, for plans without its folder; None: there is none."""
 
-    def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> PreTrainedModel:
+    def load(self, folder: Path, config: _Config, loading: Loading) -> PreTrainedModel:
         """The network with the weights of a folder that holds all of them.
 
         Raises:
             CheckpointError: a file or tensor is missing, unreadable or unexpected.
         """
 
-    def empty(self, config: PretrainedConfig) -> PreTrainedModel:
+    def empty(self, config: _Config) -> PreTrainedModel:
         """The network without weights of its own, on the current device."""
 
-    def processor(self, folder: Path, config: PretrainedConfig) -> Processor:
+    def processor(self, folder: Path, config: _Config) -> _Processor:
         """The processor that lies in a folder.
 
         Raises:
@@ -258,7 +262,7 @@ class Family(Protocol):
         """Why a module that somebody named cannot get an adapter, with advice; None: nothing speaks against it."""
 
     def published_card(
-        self, folder: Path, processor: Processor, values: Sequence[float] | None
+        self, folder: Path, processor: _Processor, values: Sequence[float] | None
     ) -> tuple[Prompt, Readout]:
         """How a folder that was not written here is asked and read. values: of the rating words, instead of its own.
 
@@ -266,10 +270,10 @@ class Family(Protocol):
             CheckpointError: it does not say.
         """
 
-    def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
+    def note_readout(self, config: _Config, processor: _Processor, prompt: Prompt, readout: Readout) -> None:
         """Put into the network's configuration what published code reads scores by, if it knows the readout."""
 
-    def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
+    def example(self, folder: Path, config: _Config, samples: int, length: int) -> Example:
         """Inputs of the shapes that training samples of a length have, a picture in each, for the plan.
 
         They are longer where the length does not hold a picture.

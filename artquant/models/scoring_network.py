@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from artquant.models.family import NetworkInputs, Parts
+from artquant.models.zero3 import gathered
 from artquant.readouts import Seen
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 class ScoringNetwork(nn.Module):
@@ -31,7 +35,7 @@ class ScoringNetwork(nn.Module):
         readout_head: the readout's own head on hidden states, if it has one.
     """
 
-    def __init__(self, network: nn.Module, parts: Parts, readout_head: nn.Module | None = None):
+    def __init__(self, network: PreTrainedModel | PeftModel, parts: Parts, readout_head: nn.Module | None = None):
         super().__init__()
         self.network = network
         self.parts = parts
@@ -43,7 +47,8 @@ class ScoringNetwork(nn.Module):
         """The network inside the adapter's wrapping, or itself."""
         from peft import PeftModel  # takes seconds, and only adapters need it
 
-        return self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+        network = self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+        return cast(PreTrainedModel, network)  # peft takes any module
 
     @property
     def config(self) -> PretrainedConfig:
@@ -90,12 +95,7 @@ class ScoringNetwork(nn.Module):
     def precise(self) -> None:
         """Compute the logits at the scores in float32 from now on, with the head as it is now."""
         head = self.plain.get_output_embeddings()
-        whole: object = nullcontext()
-        if is_deepspeed_zero3_enabled():
-            from deepspeed import zero
-
-            whole = zero.GatheredParameters(list(head.parameters()))
-        with whole:
+        with gathered(head.parameters()):
             in_float32 = all(value.dtype == torch.float32 for value in head.parameters())
             # Under ZeRO-3 the head itself is put together when it is called.
             self._scoring_head = [head if in_float32 else copy.deepcopy(head).float().requires_grad_(False)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
+from typing import cast
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from artquant.models.family import Processor
+from artquant.models.zero3 import gathered
 
 
 @torch.no_grad()
@@ -22,32 +22,36 @@ def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequenc
     """
     known = {word for word in words if processor.word_id(word) is not None}
     processor.add_words([word for word in words if word not in known])
-    ids = [processor.word_id(word) for word in words]
-    rows = network.get_input_embeddings().num_embeddings
-    new = [number for word, number in zip(words, ids, strict=True) if word not in known or number >= rows]
+    rows = token_rows(network)
+    ids = zip(words, _ids(processor, words), strict=True)
+    new = [number for word, number in ids if word not in known or number >= rows]
     if not new:
         return
     if processor.vocabulary_size > rows:
         network.resize_token_embeddings(processor.vocabulary_size, mean_resizing=False)
     first = min(new)
     for module in (network.get_input_embeddings(), network.get_output_embeddings()):
-        with _whole(module.weight):
-            module.weight[new] = module.weight[:first].mean(0)
+        weight = module.get_parameter("weight")
+        with gathered([weight], changed=True):
+            weight[new] = weight[:first].mean(0)
 
 
-def _whole(parameter: torch.nn.Parameter) -> Any:
-    """Under ZeRO-3 a parameter is cut up; changed on every rank alike, it is cut up again afterwards."""
-    if not is_deepspeed_zero3_enabled():
-        return nullcontext()
-    from deepspeed import zero
-
-    return zero.GatheredParameters([parameter], modifier_rank=0)
+def token_rows(network: PreTrainedModel) -> int:
+    """Rows of the token table."""
+    return cast(nn.Embedding, network.get_input_embeddings()).num_embeddings
 
 
 def new_rows(network: PreTrainedModel, processor: Processor, words: Sequence[str]) -> dict[str, list[int]]:
-    """The words' rows by the names of the token table and the output head, as peft takes them; empty without words."""
-    if not words:
-        return {}
+    """The words' rows in `trained_rows`' form."""
+    return trained_rows(network, _ids(processor, words))
+
+
+def trained_rows(network: PreTrainedModel, ids: Sequence[int]) -> dict[str, list[int]]:
+    """Rows by the names of the token table and the output head, as peft takes them; empty without rows."""
     names = {module: name for name, module in network.named_modules()}
-    ids = [number for word in words if (number := processor.word_id(word)) is not None]
-    return {names[module]: ids for module in (network.get_input_embeddings(), network.get_output_embeddings())}
+    tables = (network.get_input_embeddings(), network.get_output_embeddings())
+    return {names[table]: list(ids) for table in tables} if ids else {}
+
+
+def _ids(processor: Processor, words: Sequence[str]) -> list[int]:
+    return [number for word in words if (number := processor.word_id(word)) is not None]

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
+from artquant.errors import one_line
 from artquant.models.adapters import attach_adapter
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
@@ -71,7 +72,8 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         if adapter.card is not None:
             add_new_words(model, processor, adapter.card.readout.new_words)
         adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
-        model = adapted.get_base_model() if loading.quantize else adapted.merge_and_unload()
+        if not loading.quantize:  # otherwise the layers of the adapter stay in the model
+            model = adapted.merge_and_unload()
     return Network(model, processor, whole.family)
 
 
@@ -118,9 +120,7 @@ def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Mo
         try:
             head.load_state_dict(load_file(file))
         except RuntimeError as error:
-            raise CheckpointError(
-                f"{file}: is not of readout {readout.kind}: {' '.join(str(error).split())}"
-            ) from error
+            raise CheckpointError(f"{file}: is not of readout {readout.kind}: {one_line(error)}") from error
     return head
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
+from artquant.errors import one_line
 from artquant.models.adapters import complain
 from artquant.models.family import CheckpointError
 from artquant.models.quantize import quantization_config
@@ -45,7 +46,7 @@ def load_whole(
             **options,
         )
     except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
-        raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())}") from error
+        raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
     complain(folder, "is missing", info["missing_keys"])
     complain(folder, "is not known", info["unexpected_keys"])
     complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])

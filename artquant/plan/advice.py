@@ -121,7 +121,7 @@ def _deepspeed_changes(config: RunConfig, stage: StageConfig, assumptions: Assum
         further = wanted[0] >= now[0] and wanted != now and wanted[1] >= now[1]
         if further and (assumptions.gpus > 1 or wanted[1]):
             remark = "slower; needs main memory" if wanted[1] else "slower" if wanted[0] == 3 else ""
-            settings = (f"stages.{stage.name}.deepspeed={file}",)
+            settings: tuple[str, ...] = (f"stages.{stage.name}.deepspeed={file}",)
             if stage.bad_steps:  # DeepSpeed steps by itself
                 settings += (f"stages.{stage.name}.bad_steps=0",)
             yield settings, remark, config, replace(stage, deepspeed=file, bad_steps=0)

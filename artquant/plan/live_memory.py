@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -86,7 +87,9 @@ class LiveMemory(TorchDispatchMode):
             present = {name: size for name, size in self._live.items() if size and name != ELSEWHERE}
             peak.total, peak.by_category = total, Counter(present)
 
-    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ) -> Any:
         result = operation(*arguments, **(options or {}))
         for value in tree_leaves(result):
             if isinstance(value, torch.Tensor):

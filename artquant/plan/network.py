@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 from transformers.initialization import no_init_weights
 
 from artquant.config.schema import ModelConfig, TrainableConfig
@@ -17,6 +17,7 @@ from artquant.models.families import DEFAULT, FAMILIES
 from artquant.models.family import Family
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.vocabulary import token_rows, trained_rows
 from artquant.models.whole import DTYPES
 from artquant.plan.quantized import NarrowLinear, narrow
 from artquant.readouts import Readout
@@ -60,13 +61,16 @@ def build_skeleton(
     # Both keep queries, keys, values, output and one float32 number a row; flash-attn itself needs a GPU.
     config._attn_implementation = "eager" if model.attention == "eager" else "sdpa"
     with torch.device("meta"), no_init_weights():
-        network = family.empty(config).to(dtype)
+        network = family.empty(config)
+        network.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
         parts = family.parts(network)
-        rows = _with_new_rows(network, len(readout.new_words))
-        adapted: nn.Module = network
+        before, words = token_rows(network), len(readout.new_words)
+        if words:
+            network.resize_token_embeddings(before + words, mean_resizing=False)
+        wrapped = ScoringNetwork(network, parts, readout.head(config.get_text_config().hidden_size))
         if trainable.lora is not None:
-            adapted = with_new_adapter(network, trainable.lora, family, parts, rows)
-        wrapped = ScoringNetwork(adapted, parts, readout.head(config.get_text_config().hidden_size))
+            rows = trained_rows(network, range(before, before + words))
+            wrapped.network = with_new_adapter(network, trainable.lora, family, parts, rows)
     choose_parameters(wrapped, trainable)
     if model.quantize is not None:
         narrow(network, parts, model.quantize, dtype)
@@ -75,17 +79,6 @@ def build_skeleton(
     if model.gradient_checkpointing:
         network.gradient_checkpointing_enable()
     return wrapped.train()
-
-
-def _with_new_rows(network: PreTrainedModel, count: int) -> dict[str, list[int]]:
-    """Enlarge the vocabulary by so many words; their rows by the names of token table and head."""
-    if not count:
-        return {}
-    before = network.get_input_embeddings().num_embeddings
-    network.resize_token_embeddings(before + count, mean_resizing=False)
-    names = {module: name for name, module in network.named_modules()}
-    ids = list(range(before, before + count))
-    return {names[module]: ids for module in (network.get_input_embeddings(), network.get_output_embeddings())}
 
 
 def parameter_counts(network: nn.Module) -> tuple[int, int]:
@@ -102,10 +95,10 @@ def parameter_counts(network: nn.Module) -> tuple[int, int]:
 def materialise(network: nn.Module) -> None:
     """Put tensors of the same shapes in the place of meta tensors; called where fake tensors are made."""
     for module in network.modules():
-        for name, value in module._parameters.items():
-            if value is not None:
-                empty = torch.empty(value.shape, dtype=value.dtype)
-                module._parameters[name] = nn.Parameter(empty, requires_grad=value.requires_grad)
-        for name, value in module._buffers.items():
-            if value is not None:
-                module._buffers[name] = torch.empty(value.shape, dtype=value.dtype)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                empty = torch.empty(parameter.shape, dtype=parameter.dtype)
+                module._parameters[name] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)

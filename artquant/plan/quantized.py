@@ -7,7 +7,7 @@ bits and keep it in the format it came in.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -22,7 +22,9 @@ class _NarrowLinear(torch.autograd.Function):
     """x W^T with W widened for the moment."""
 
     @staticmethod
-    def forward(context, states, packed, shape, kind):
+    def forward(
+        context: Any, states: torch.Tensor, packed: torch.Tensor, shape: tuple[int, ...], kind: str
+    ) -> torch.Tensor:
         context.packed, context.shape = packed, shape
         if kind == "nf4":
             return states @ torch.empty(shape, dtype=states.dtype).t()
@@ -33,7 +35,7 @@ class _NarrowLinear(torch.autograd.Function):
         return sums.to(states.dtype)
 
     @staticmethod
-    def backward(context, gradient):
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         return gradient @ torch.empty(context.shape, dtype=gradient.dtype), None, None, None
 
 

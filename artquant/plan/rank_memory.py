@@ -53,7 +53,8 @@ class States:
             value.grad = None
 
     def _ready(self, parameter: nn.Parameter) -> None:
-        self.memory.count(parameter.grad, "gradients")
+        if parameter.grad is not None:
+            self.memory.count(parameter.grad, "gradients")
 
     def _keep(self, category: str, sizes: list[int], dtype: torch.dtype) -> None:
         for size in sizes:
@@ -126,7 +127,8 @@ class CutUpStates(States):
         return self.zero.stage > 1 or self.last
 
     def _ready(self, parameter: nn.Parameter) -> None:
-        self.memory.count(parameter.grad, "gradients")
+        if parameter.grad is not None:
+            self.memory.count(parameter.grad, "gradients")
         if not self.buckets:
             for _ in range(self.zero.buckets):
                 self.buckets.append(self._made("communication", self.zero.reduce_bucket))

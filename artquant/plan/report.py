@@ -37,7 +37,7 @@ def _stage_lines(plan: StagePlan, assumptions: Assumptions) -> Iterator[str]:
     if plan.host:
         listed = ", ".join(f"{name} {shown(size)}" for name, size in plan.host.items())
         yield f"  main memory for each rank: {listed}"
-    if plan.fits:
+    if plan.largest_batch is not None:  # it fits
         more = " or more" if plan.largest_batch >= LARGEST else ""
         yield f"  fits, {shown(plan.margin)} to spare; largest batch_size that fits: {plan.largest_batch}{more}"
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -110,22 +109,24 @@ def _autocast_as_on_gpu(network: nn.Module) -> None:
 def simulate(
     network: ScoringNetwork,
     shape: ExampleShape,
-    inputs: Callable[[], NetworkInputs],
+    inputs: NetworkInputs,
     objective: Objective,
     setup: Setup,
 ) -> Simulation:
     """Run the phases of an optimizer step that is not the first, when all states are there.
 
-    network: on the meta device (`artquant.plan.network`); it is used up. inputs: makes what it takes.
+    network: on the meta device (`artquant.plan.network`); it is used up. inputs: what it takes.
     """
     if setup.autocast and setup.device == "cuda":
         _autocast_as_on_gpu(network)
-    real = inputs()
     with FakeTensorMode() as fake:
         materialise(network)
         values = KnownValues(fake)
-        # Fetched together: the loss counts over all.
-        batches = [shape.batch(_faked(real, values)) for _ in range(setup.accumulation)]
+        # Fetched together, as the loss counts over all; only the first is looked at.
+        batches = [shape.batch(NetworkInputs({name: values.known(value) for name, value in inputs.items()}))]
+        for _ in range(setup.accumulation - 1):
+            fakes = {name: torch.empty(value.shape, dtype=value.dtype) for name, value in inputs.items()}
+            batches.append(shape.batch(NetworkInputs(fakes)))
         memory = LiveMemory()
         with values, memory:
             for value in (value for batch in batches for value in _tensors(batch)):
@@ -142,10 +143,6 @@ def simulate(
                 states.step()
     peaks = {phase: peak for phase, peak in memory.peaks.items() if phase != "start"}
     return Simulation(peaks, states.host)
-
-
-def _faked(real: NetworkInputs, values: KnownValues) -> NetworkInputs:
-    return NetworkInputs({name: values.known(value) for name, value in real.items()})
 
 
 def _tensors(batch: Batch) -> list[torch.Tensor]:

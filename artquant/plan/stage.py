@@ -8,7 +8,6 @@ from functools import lru_cache
 from artquant.config.schema import ModelConfig, RunConfig, StageConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
-from artquant.models.family import NetworkInputs
 from artquant.plan.network import Shape, build_skeleton, parameter_counts, read_shape
 from artquant.plan.simulate import ExampleShape, Setup, Simulation, simulate
 from artquant.plan.sizes import GIB
@@ -127,22 +126,12 @@ def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) 
 class _Case:
     """What a simulation depends on; the same for equal settings."""
 
-    shape: Shape
+    shape: Shape = field(hash=False)
     model: ModelConfig
     trainable: TrainableConfig
     example: ExampleShape
-    objective: Objective
+    objective: Objective = field(hash=False)
     setup: Setup
-
-    def __hash__(self) -> int:
-        return hash((self.model, self.trainable, self.example, self.setup))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Case) and self._key() == other._key()
-
-    def _key(self) -> tuple[object, ...]:
-        shape = self.shape.config.to_json_string()
-        return shape, self.model, self.trainable, self.example, self.objective, self.setup
 
 
 @lru_cache(maxsize=256)
@@ -152,10 +141,7 @@ def _simulated(case: _Case) -> tuple[tuple[int, int], Simulation]:
     deepspeed = case.setup.zero is not None
     network = build_skeleton(shape, case.model, case.trainable, case.objective.readout, deepspeed)
     counts = parameter_counts(network)
-
-    def inputs() -> NetworkInputs:
-        return shape.family.example(shape.folder, shape.config, example.size, example.length).inputs
-
+    inputs = shape.family.example(shape.folder, shape.config, example.size, example.length).inputs
     return counts, simulate(network, example, inputs, case.objective, case.setup)
 
 

@@ -32,7 +32,7 @@ def readout_of(settings: Mapping[str, Any], scale: RatingScale) -> Readout:
         advice = f"did you mean {close[0]}?" if close else f"use one of {', '.join(READOUTS)}"
         raise ConfigError("readout.kind", f"no readout {kind!r}; {advice}")
     readout = READOUTS[kind]
-    own = convert(readout.Settings, {name: value for name, value in settings.items() if name != "kind"}, "readout")
+    own: Any = convert(readout.Settings, {name: value for name, value in settings.items() if name != "kind"}, "readout")
     try:
         return readout.from_settings(own, scale)
     except ConfigError as error:

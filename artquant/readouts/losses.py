@@ -89,8 +89,8 @@ def pair_ranking_loss(
     """
     if binary_loss not in ("fidelity", "bce"):
         raise ValueError(f"binary_loss must be fidelity or bce, got {binary_loss!r}")
-    detached = [ScoreDistribution(item.mean, item.std.detach()) for item in predicted]
-    preferred = preference(*detached, fixed_std=fixed_std)
+    first, second = (ScoreDistribution(item.mean, item.std.detach()) for item in predicted)
+    preferred = preference(first, second, fixed_std=fixed_std)
     if gaussian_target:
         return fidelity_loss(preferred, preference(*truth))
     first_is_better = truth[0].mean > truth[1].mean

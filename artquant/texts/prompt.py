@@ -65,7 +65,7 @@ class Prompt:
         "Describe this {subject}, its idea and its mood.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "description_questions", tuple(self.description_questions))
         for field in fields(self):
             value = getattr(self, field.name)

@@ -30,6 +30,7 @@ from artquant.train.network import TrainableNetwork, count_parameters
 from artquant.train.objective import Objective
 from artquant.train.progress import HISTORY, HistoryWriter
 from artquant.train.provenance import describe_stage
+from artquant.train.rates import rates_by_part
 from artquant.train.trainer import ArtTrainer, Safeguards
 from artquant.train.validation import EarlyStopping, Validation
 
@@ -66,7 +67,7 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         save_strategy="epoch" if stage.save_steps is None else "steps",
         save_steps=stage.save_steps or 500,
         eval_strategy=_validation_strategy(stage),
-        eval_steps=stage.validation and stage.validation.steps,
+        eval_steps=None if stage.validation is None else stage.validation.steps,
         seed=config.seed,
         data_seed=config.seed,
         bf16=config.model.dtype == "bfloat16",
@@ -129,7 +130,7 @@ def build_trainer(
     trainer = ArtTrainer(
         model=trained.model,
         args=arguments,
-        train_dataset=dataset,
+        dataset=dataset,
         data_collator=Collator(trained.processor, stage.max_length),
         objective=objective,
         prompt=prompt,
@@ -137,7 +138,7 @@ def build_trainer(
         sampler=sampler,
         safeguards=safeguards,
         validation=validation,
-        early_stopping=wanted and EarlyStopping(wanted.patience, wanted.minimum_gain),
+        early_stopping=None if wanted is None else EarlyStopping(wanted.patience, wanted.minimum_gain),
         callbacks=_reporters(arguments, run_folder(config) / stage.name / HISTORY),
     )
     _announce(stage, trainer, len(records), len(sampler))
@@ -169,11 +170,11 @@ def _sampler(
 
 def _announce(stage: StageConfig, trainer: ArtTrainer, records: int, samples: int) -> None:
     """What is about to be trained, on what, and at which rates."""
-    trains, parameters = count_parameters(trainer.model)
+    trains, parameters = count_parameters(trainer.network)
     ranks = trainer.args.world_size
     logger.info("stage %s: %d records, %d samples an epoch, %d rank(s)", stage.name, records, samples, ranks)
     logger.info("%d of %d parameters train", trains, parameters)
-    for part, (count, rate) in trainer.rates_by_part().items():
+    for part, (count, rate) in rates_by_part(trainer.network, stage.optimizer).items():
         logger.info("  %-14s %13d parameters, learning rate %g", part, count, rate)
 
 

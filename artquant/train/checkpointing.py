@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import JsonError, read_json, write_json
 from artquant.files.whole_folder import force_to_disk
 
@@ -128,8 +128,7 @@ def not_written(store: CheckpointStore, step: int, error: Exception) -> ArtQuant
     """The error for a checkpoint that could not be written."""
     last = store.last()
     kept = f"the last whole one is {last}" if last else "there is none from before"
-    reason = " ".join(str(error).split())[:300]
     return ArtQuantError(
-        f"{store.path(step)}: the checkpoint could not be written ({reason}); {kept}. Free space or mend the folder, "
-        "then run the same command: it goes on from there"
+        f"{store.path(step)}: the checkpoint could not be written ({one_line(error)}); {kept}. Free space or mend the "
+        "folder, then run the same command: it goes on from there"
     )

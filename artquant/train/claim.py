@@ -39,7 +39,7 @@ def _training_part(config: RunConfig) -> dict:
     return {name: value for name, value in values.items() if name not in ("infer", "evaluate", "output")}
 
 
-def _changes(before, after, key: str = "") -> list[str]:
+def _changes(before: object, after: object, key: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         names = sorted(set(before) | set(after))
         return [line for name in names for line in _changes(before.get(name), after.get(name), f"{key}.{name}")]

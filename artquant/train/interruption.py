@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 from artquant.errors import ArtQuantError
 
@@ -18,7 +19,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
-        self._before = None
+        self._before: Any = None  # handler
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = True

@@ -99,7 +99,7 @@ def run_processes(command: Sequence[str], on_gpu: bool) -> tuple[int, bool]:
         environment.setdefault("OMP_NUM_THREADS", "1")
     stopped = False
 
-    def pass_on(signum, frame) -> None:
+    def pass_on(signum: int, frame: object) -> None:
         nonlocal stopped
         stopped = True
         process.send_signal(signum)

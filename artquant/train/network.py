@@ -29,8 +29,8 @@ from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words, new_rows
 from artquant.models.weights import READOUT_HEAD, load_network, save_model, stored_head
+from artquant.models.zero3 import whole_size
 from artquant.readouts import Readout
-from artquant.train.weights import whole_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,28 +76,24 @@ def prepare_network(
         raise ArtQuantError(
             f"readout {readout.kind} adds words, whose rows train with lora or decoder; set one of them"
         )
-    if trainable.lora is not None and start.below is not None and continues(start, base, trainable.lora, words):
-        loaded = load_network(start.below, model)
-        add_new_words(loaded.model, loaded.processor, words)
-        parts = loaded.family.parts(loaded.model)
-        adapted: nn.Module = attach_adapter(loaded.model, start.path, parts, True, trainable.lora.dropout)
-        over = start.below
+    lora = trainable.lora
+    over = start.below if lora is not None and continues(start, base, lora, words) else None
+    if over is None and model.quantize is not None and start.is_adapter:
+        raise ArtQuantError(
+            f"{start.path}: an adapter with other settings, or over another base, cannot be built on with quantize: "
+            f"{model.quantize}; merge it first (artquant export {start.path} --to merged --out DIR) and start from that"
+        )
+    loaded = load_network(start if over is None else over, model)
+    add_new_words(loaded.model, loaded.processor, words)
+    parts = loaded.family.parts(loaded.model)
+    adapted: PreTrainedModel | PeftModel = loaded.model
+    if lora is not None and over is not None:
+        adapted = attach_adapter(loaded.model, start.path, parts, True, lora.dropout)
         logger.info("going on with the adapter of %s over %s", start.path, over.path)
-    else:
-        if model.quantize is not None and start.is_adapter:
-            raise ArtQuantError(
-                f"{start.path}: an adapter with other settings, or over another base, cannot be built on with "
-                f"quantize: {model.quantize}; merge it first (artquant export {start.path} --to merged --out DIR) and "
-                "start from that"
-            )
-        loaded = load_network(start, model)
-        add_new_words(loaded.model, loaded.processor, words)
-        parts = loaded.family.parts(loaded.model)
-        adapted, over = loaded.model, None
-        if trainable.lora is not None:
-            rows = new_rows(loaded.model, loaded.processor, words)
-            adapted, over = with_new_adapter(loaded.model, trainable.lora, loaded.family, parts, rows), start
-            logger.info("a new adapter over %s", start.path)
+    elif lora is not None:
+        rows = new_rows(loaded.model, loaded.processor, words)
+        adapted, over = with_new_adapter(loaded.model, lora, loaded.family, parts, rows), start
+        logger.info("a new adapter over %s", start.path)
     network = ScoringNetwork(adapted, parts, stored_head(start.path, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:

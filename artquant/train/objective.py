@@ -88,13 +88,9 @@ class Objective:
         if not len(scored):
             return seen.logits.float().sum()
         scores = self.readout.read(seen)
-        predicted, true = (
-            tuple(ScoreDistribution(mean[side], std[side].clamp(min=_SMALLEST_STD)) for side in scored.pairs.unbind(1))
-            for mean, std in ((scores.score, scores.std.detach()), scored.truth.unbind(1))
-        )
         return pair_ranking_loss(
-            predicted,
-            true,
+            _sides(scores.score, scores.std.detach(), scored.pairs),
+            _sides(scored.truth[:, 0], scored.truth[:, 1], scored.pairs),
             gaussian_target=self.config.rank_target == "gaussian",
             fixed_std=self.config.rank_deviation == "fixed",
             binary_loss={"fidelity": "fidelity", "binary": "bce"}[self.config.rank_kind],
@@ -103,3 +99,10 @@ class Objective:
     def total(self, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Weighted sum of the normalised terms."""
         return torch.stack([self.weights[term] * value for term, value in terms.items()]).sum()
+
+
+def _sides(mean: torch.Tensor, std: torch.Tensor, pairs: torch.Tensor) -> tuple[ScoreDistribution, ScoreDistribution]:
+    """The first and the second of each pair."""
+    std = std.clamp(min=_SMALLEST_STD)
+    first, second = (ScoreDistribution(mean[side], std[side]) for side in pairs.unbind(1))
+    return first, second

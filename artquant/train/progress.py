@@ -8,9 +8,10 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import ProgressCallback, TrainerCallback
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
 from artquant.files.json_files import append_json_lines, read_json_lines, write_json_lines
 
@@ -66,7 +67,7 @@ def _peak_memory() -> int:
 class ProgressLines(ProgressCallback):
     """transformers' progress bar, with a line to be read instead of a dictionary for what is logged."""
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Write the line, unless it is the summary at the end."""
         if self.training_bar is not None and "train_runtime" not in logs:
             self.training_bar.write(progress_line(state.global_step, state.max_steps, logs))
@@ -102,7 +103,7 @@ class HistoryWriter(TrainerCallback):
     def __init__(self, file: Path):
         self.file = file
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not self.file.is_file():
             return
         append_json_lines(self.file, [])  # removes the half line that a killed run left
@@ -111,7 +112,7 @@ class HistoryWriter(TrainerCallback):
         kept = [line for line in lines if line.get("step", 0) <= state.global_step and "train_runtime" not in line]
         write_json_lines(self.file, kept)
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = {name: _json_number(value) for name, value in logs.items()}
         append_json_lines(self.file, [{"step": state.global_step, **values}])
 

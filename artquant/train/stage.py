@@ -128,7 +128,7 @@ def _write_result(
             history["steps"] = read_manifest(best)["step"]
             logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
         before = () if start.card is None else start.card.attributes
-        attributes = tuple(dict.fromkeys((*before, *trainer.train_dataset.attributes)))
+        attributes = tuple(dict.fromkeys((*before, *trainer.dataset.attributes)))
         base = None if trained.over is None else trained.over.as_base()
         card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base)
         write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])
@@ -172,15 +172,6 @@ def _join_ranks(arguments: TrainingArguments) -> None:
     init_distributed()  # on a GPU asking for the device above has done so, on a CPU not
 
 
-def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
-    for stage in stages:
-        if stage.deepspeed is not None:
-            raise ArtQuantError(
-                f"stage {stage.name}: {stage.deepspeed} needs processes that a launcher starts; train with "
-                "--launcher deepspeed, or set deepspeed: null"
-            )
-
-
 def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: bool = False) -> None:
     """Train the named stages of a run, or all of them, in order.
 
@@ -192,8 +183,12 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
         ArtQuantError: whatever is wrong with configuration, data or weights.
     """
     chosen = chosen_stages(config, stages)
-    if "RANK" not in os.environ:
-        _require_no_launcher(chosen)
+    alone = next((stage for stage in chosen if stage.deepspeed is not None and "RANK" not in os.environ), None)
+    if alone is not None:
+        raise ArtQuantError(
+            f"stage {alone.name}: {alone.deepspeed} needs processes that a launcher starts; train with "
+            "--launcher deepspeed, or set deepspeed: null"
+        )
     if int(os.environ.get("RANK", "0")) == 0:
         claim_run(config, accept_changes)
     for stage in chosen:

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
 
 from artquant.batches.batch import Batch, Fault
+from artquant.batches.dataset import ArtDataset
 from artquant.batches.order import EpochSampler
 from artquant.config.schema import OptimizerConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import JsonError, append_json_lines
-from artquant.models.family import Part
+from artquant.models.scoring_network import ScoringNetwork
 from artquant.readouts import Seen
 from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
 from artquant.train.objective import Objective
 from artquant.train.progress import ProgressLines, Throughput
+from artquant.train.rates import parameter_groups
 from artquant.train.validation import EarlyStopping, Validation
-from artquant.train.weights import stored_name, trainable_tensors, whole_size
+from artquant.train.weights import stored_name, trainable_tensors
 
 logger = logging.getLogger(__name__)
 
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's weights: only what trains
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError)  # of a full disk, by whichever writer meets it
-_RATES: Mapping[Part, str] = {  # whose rate a part has, by its name in the configuration
-    **{"vision": "vision", "projector": "projector", "decoder": "decoder", "head": "head"},
-    **{"adapters": "adapter", "new_rows": "new", "readout": "new"},
-}
 
 
 class _StepEvents(TrainerCallback):
@@ -52,17 +57,17 @@ class _StepEvents(TrainerCallback):
     def __init__(self, trainer: ArtTrainer):
         self.trainer = trainer
 
-    def on_epoch_begin(self, args, state, control, **kwargs) -> None:
-        self.trainer.sampler.set_epoch(int(state.epoch))
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.sampler.set_epoch(int(state.epoch or 0))
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.trainer.begin(state.global_step)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.trainer.interrupted and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
-    def on_evaluate(self, args, state, control, **kwargs) -> None:
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.trainer.early_stopping.stops:
             logger.info("no gain in %d validations: the stage ends", self.trainer.early_stopping.patience)
             control.should_training_stop = True
@@ -98,10 +103,12 @@ class ArtTrainer(Trainer):
     """
 
     loss_is_scaled_for_ga = True
+    objective: Objective  # not what transformers notes there in a search for settings
 
     def __init__(
         self,
         *,
+        dataset: ArtDataset,
         objective: Objective,
         prompt: Prompt,
         optimizer_config: OptimizerConfig,
@@ -109,10 +116,11 @@ class ArtTrainer(Trainer):
         safeguards: Safeguards,
         validation: Validation | None = None,
         early_stopping: EarlyStopping | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        super().__init__(eval_dataset=validation, **kwargs)
+        super().__init__(train_dataset=dataset, eval_dataset=validation, **kwargs)
         self.model_accepts_loss_kwargs = True  # what transformers before 5.20 asks instead of the above
+        self.dataset = dataset
         self.objective = objective
         self.prompt = prompt
         self.optimizer_config = optimizer_config
@@ -130,19 +138,26 @@ class ArtTrainer(Trainer):
         self._term_totals: dict[str, torch.Tensor] = {}
         self._term_steps: dict[str, int] = {}
         self._step_sources: list[str] = []
-        self._before_step = (torch.tensor(0.0), {}, {})  # loss and terms, to return to when a step is left out
+        # Loss and terms, to return to when a step is left out.
+        self._before_step: tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, int]] = (torch.tensor(0.0), {}, {})
         self._left_out_since_log = 0
         self._last_log_step = 0
         self._saved_step = -1
+
+    @property
+    def network(self) -> ScoringNetwork:
+        """What trains, without what several ranks wrap it in."""
+        return cast(ScoringNetwork, self.model)
 
     def begin(self, step: int) -> None:
         """Count speed and log lines from the step that training begins at."""
         self.throughput.first_step = self._last_log_step = step
 
-    def _get_train_sampler(self, train_dataset=None) -> EpochSampler:
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return self.sampler
 
-    def get_batch_samples(
+    # transformers' trainer types a batch as a dictionary of tensors, and what is counted as one number.
+    def get_batch_samples(  # type: ignore[override]
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[Batch], dict[str, int]]:
         """The micro-batches of one optimizer step and how much of each term they hold over all ranks."""
@@ -167,15 +182,21 @@ class ArtTrainer(Trainer):
             self._term_steps[term] = self._term_steps.get(term, 0) + (count > 0)
         return batches, step_counts
 
-    def floating_point_ops(self, inputs: Batch) -> int:
+    def floating_point_ops(self, inputs: Any) -> int:
         """Not estimated: `Throughput` measures."""
         return 0
 
-    def _prepare_inputs(self, inputs: Batch) -> Batch:
+    def _prepare_inputs(self, inputs: Batch) -> Batch:  # type: ignore[override]
         """On this rank's device, in the number formats that they have."""
         return inputs.to(self.args.device)
 
-    def compute_loss(self, model, inputs: Batch, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(  # type: ignore[override]
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: dict[str, int] | None = None,
+    ) -> Any:
         """This micro-batch's share of the step's loss; ranks are averaged afterwards, hence the factor."""
         counts = num_items_in_batch or self.objective.counts([inputs])
         ranks = self.args.world_size if num_items_in_batch else 1
@@ -245,13 +266,17 @@ class ArtTrainer(Trainer):
         model.zero_grad(set_to_none=True)  # without gradients the optimizer leaves a parameter and its state alone
         return torch.zeros(())
 
-    def _get_dataloader(self, *arguments, **options) -> DataLoader:
+    def _get_dataloader(self, *arguments: Any, **options: Any) -> DataLoader:
         loader = super()._get_dataloader(*arguments, **options)
         loader.worker_init_fn = ignore_stop_signal  # reading pictures draws no random numbers, which it seeded before
         return loader
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
         """Validate: figures, logged as `eval_...`; the best weights by SRCC are kept."""
+        if self.validation is None:
+            return {}
         with self.compute_loss_context_manager():
             found = self.validation.run(self.args.process_index, self.args.world_size, self.args.device, self._gather)
         if "SRCC" in found and self.early_stopping.note(found["SRCC"], self.state.global_step):
@@ -270,7 +295,7 @@ class ArtTrainer(Trainer):
 
     def _keep_best(self, figures: dict[str, float]) -> None:
         step, store = self.state.global_step, self.safeguards.best
-        tensors = trainable_tensors(self.model)
+        tensors = trainable_tensors(self.network)
         if self.is_world_process_zero():
             try:
                 _write_tensors(store.partial(step), tensors)
@@ -279,49 +304,20 @@ class ArtTrainer(Trainer):
                 raise not_written(store, step, error) from error
         self.accelerator.wait_for_everyone()
 
-    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with a group for every learning rate, with and without weight decay."""
         if self.optimizer is None:
-            network = self.model if model is None else model
-            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, network)
-            self.optimizer = optimizer_class(self.parameter_groups(network), **options)
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args)
+            network = self.network if model is None else model
+            decayed = self.get_decay_parameter_names(network)
+            groups = parameter_groups(network, self.network.parts, decayed, self.optimizer_config)
+            self.optimizer = optimizer_class(groups, **options)
         return self.optimizer
 
-    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Trainable parameters by part and weight decay."""
-        rates, parts = self._rates(), self.model.parts
-        decayed = set(self.get_decay_parameter_names(network))
-        groups: dict[tuple[Part, bool], list[nn.Parameter]] = {}
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault((parts.of(name), name in decayed), []).append(parameter)
-        return [
-            {
-                "params": parameters,
-                "lr": rates[part],
-                "weight_decay": self.optimizer_config.weight_decay if decay else 0.0,
-                "name": part,
-            }
-            for (part, decay), parameters in groups.items()
-        ]
-
-    def _rates(self) -> dict[Part, float]:
-        config, own = self.optimizer_config, self.optimizer_config.own_rates()
-        return {part: own[name] or config.learning_rate for part, name in _RATES.items()}
-
-    def rates_by_part(self) -> dict[Part, tuple[int, float]]:
-        """Of each part that trains: its number of parameters and its peak learning rate."""
-        counts: dict[Part, int] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                part = self.model.parts.of(name)
-                counts[part] = counts.get(part, 0) + whole_size(parameter)
-        return {part: (count, self._rates()[part]) for part, count in counts.items()}
-
-    def _get_output_dir(self, trial) -> str:
+    def _get_output_dir(self, trial: Any) -> str:
         return str(self.safeguards.checkpoints.aside)  # until it is whole
 
-    def _save_checkpoint(self, model: nn.Module, trial) -> None:
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         step, store = self.state.global_step, self.safeguards.checkpoints
         if self._saved_step == step:  # at the end of an epoch that ends with a save
             return
@@ -342,14 +338,14 @@ class ArtTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write what trains, however it is spread over the ranks."""
-        tensors = trainable_tensors(self.model)
+        tensors = trainable_tensors(self.network)
         if self.args.should_save:
             odd = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
             if odd is not None:
                 self._stop(
                     f"step {self.state.global_step}: {odd} is not finite any more; no checkpoint of it is written"
                 )
-            _write_tensors(Path(output_dir or self.args.output_dir), tensors)
+            _write_tensors(Path(output_dir or str(self.args.output_dir)), tensors)
 
     def resume(self, checkpoint: Path) -> None:
         """Train on from a whole checkpoint.
@@ -369,7 +365,7 @@ class ArtTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_WEIGHTS
-        network = self.model if model is None else model
+        network = self.network if model is None else model
         parameters = {stored_name(name): value for name, value in network.named_parameters() if value.requires_grad}
         tensors = load_file(file)
         if set(tensors) != set(parameters):

@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from artquant.batches.batch import Fault
-from artquant.batches.dataset import Collator
-from artquant.data.images import load_image
+from artquant.batches.dataset import ArtDataset, Collator
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
+from artquant.infer.score_files import Pictures
 from artquant.infer.scorer import Scorer
-from artquant.models.family import Processor
 from artquant.models.weights import LoadedModel
 from artquant.readouts import Seen
 from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
-
-
-class _Pictures(Dataset):
-    """Prepared pictures of records."""
-
-    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
-        self.records = records
-        self.processor = processor
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> Any:
-        record = self.records[index]
-        image = load_image(record.image, record=f"{record.source} id {record.id!r}")
-        return self.processor.picture(image)
 
 
 @dataclass
@@ -57,7 +40,7 @@ class Validation:
 
     model: LoadedModel
     scored: Sequence[ImageRecord]
-    held_out: Dataset | None
+    held_out: ArtDataset | None
     objective: Objective
     batch_size: int
     max_length: int
@@ -79,17 +62,20 @@ class Validation:
             with torch.no_grad(), network.precisely():
                 figures = self._correlations(rank, ranks, device, gather) if self.scored else {}
                 if self.held_out is not None:
-                    figures |= self._losses(rank, ranks, device, gather)
+                    figures |= self._losses(self.held_out, rank, ranks, device, gather)
         finally:
             network.train(training)
         return figures
 
     def _correlations(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
-        pictures = _Pictures(self.scored, self.model.processor)
+        pictures = Pictures(self.scored, self.model.processor)
         scorer = Scorer(self.model, device)
         mine: dict[int, float] = {}
         for indices, batch in self._batches(pictures, list, rank, ranks):
-            found = scorer.score_pictures(batch)
+            unreadable = next((error for _, _, error in batch if error is not None), None)
+            if unreadable is not None:
+                raise ArtQuantError(unreadable)
+            found = scorer.score_pictures([picture for _, picture, _ in batch])
             mine.update({index: score.score for index, score in zip(indices, found, strict=False)})
         scores = {index: score for part in gather(mine) for index, score in part.items()}
         predicted = np.array([scores[index] for index in range(len(self.scored))])
@@ -99,10 +85,12 @@ class Validation:
         metrics = evaluate_scores(predicted, truth, bootstrap=0)
         return {"SRCC": metrics.SRCC.value, "PLCC": metrics.PLCC.value}
 
-    def _losses(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
+    def _losses(
+        self, held_out: ArtDataset, rank: int, ranks: int, device: torch.device, gather: Gather
+    ) -> dict[str, float]:
         sums, counts = dict.fromkeys(self.objective.terms, 0.0), dict.fromkeys(self.objective.terms, 0)
         collate = Collator(self.model.processor, self.max_length)
-        for indices, batch in self._batches(self.held_out, collate, rank, ranks):
+        for indices, batch in self._batches(held_out, collate, rank, ranks):
             if isinstance(batch, Fault) or batch.unreadable:
                 raise ArtQuantError(batch.message if isinstance(batch, Fault) else batch.unreadable[0])
             moved = batch.to(device)
@@ -121,7 +109,9 @@ class Validation:
                 figures[f"loss_{term}"] = sum(part_sums[term] for part_sums, _ in parts) / count
         return figures
 
-    def _batches(self, dataset: Dataset, collate: Callable, rank: int, ranks: int):
+    def _batches(
+        self, dataset: Pictures | ArtDataset, collate: Callable, rank: int, ranks: int
+    ) -> Iterator[tuple[list[int], Any]]:
         """This rank's batches with their indices; as many on every rank, the last perhaps a repetition without any."""
         mine = list(range(rank, len(dataset), ranks))
         batches = [mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size)]

@@ -39,6 +39,9 @@ def grid_table(grid_size: int, channels: int) -> np.ndarray:
 class CrossAttention(nn.Module):
     """Queries attend to themselves and the image's tokens; positions are added to queries and keys, not to values."""
 
+    q_pos_embed: torch.Tensor
+    k_pos_embed: torch.Tensor
+
     def __init__(self, config: MPLUGOwl2Config):
         super().__init__()
         shape = config.abstractor

@@ -6,8 +6,8 @@ abstractor's are nested in `visual_config`, as plain dictionaries that are kept 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from transformers import LlamaConfig
 
@@ -51,7 +51,10 @@ class AbstractorConfig:
     attention_probs_dropout_prob: float = 0.0
 
 
-def _from_dict(cls: type, values: dict[str, Any]):
+_Shape = TypeVar("_Shape", VisionEncoderConfig, AbstractorConfig)
+
+
+def _from_dict(cls: type[_Shape], values: dict[str, Any]) -> _Shape:
     names = {field.name for field in fields(cls)}
     return cls(**{name: value for name, value in values.items() if name in names})
 
@@ -68,12 +71,12 @@ class MPLUGOwl2Config(LlamaConfig):
 
     model_type = "mplug_owl2"
 
-    visual_config: dict | None = None
+    visual_config: dict[str, Any] = field(default_factory=dict)
     image_token_index: int = IMAGE_TOKEN_ID
     multi_scale: bool = False
     multi_image: bool = False
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         self.visual_config = {"visual_model": {}, "visual_abstractor": {}} | (self.visual_config or {})
         super().__post_init__(**kwargs)
         encoder, abstractor = self.vision, self.abstractor
@@ -107,7 +110,7 @@ class MPLUGOwl2Config(LlamaConfig):
     def to_dict(self) -> dict[str, Any]:
         """All fields, the rotary base and the data type also under the names that the published code reads."""
         values = super().to_dict()
-        values["rope_theta"] = self.rope_parameters["rope_theta"]
+        values["rope_theta"] = values["rope_parameters"]["rope_theta"]
         values["torch_dtype"] = values.get("dtype")
         return values
 

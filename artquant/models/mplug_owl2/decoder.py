@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,8 +70,9 @@ class MPLUGOwl2Attention(nn.Module):
         super().__init__()
         self.config = config
         self.layer_idx = layer_idx
-        self.head_dim = config.head_dim
-        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        key_value_heads = config.num_key_value_heads or config.num_attention_heads
+        self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
+        self.num_key_value_groups = config.num_attention_heads // key_value_heads
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = True
@@ -79,8 +81,8 @@ class MPLUGOwl2Attention(nn.Module):
             return nn.Linear(config.hidden_size, heads * self.head_dim, bias=config.attention_bias)
 
         self.q_proj = linear(config.num_attention_heads)
-        self.k_proj = Multiway(lambda: linear(config.num_key_value_heads))
-        self.v_proj = Multiway(lambda: linear(config.num_key_value_heads))
+        self.k_proj = Multiway(lambda: linear(key_value_heads))
+        self.v_proj = Multiway(lambda: linear(key_value_heads))
         self.o_proj = nn.Linear(
             config.num_attention_heads * self.head_dim, config.hidden_size, bias=config.attention_bias
         )
@@ -92,7 +94,7 @@ class MPLUGOwl2Attention(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         leading = hidden_states.shape[:-1]
 
@@ -141,7 +143,7 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> torch.Tensor:
         attended, _ = self.self_attn(
             self.input_layernorm(hidden_states, split),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
@@ -28,7 +28,7 @@ _PARTS = Parts(
     {"vision": ("model.vision_model",), "projector": ("model.visual_abstractor",), "head": ("lm_head",)}, rest="decoder"
 )
 # The published 7B model's decoder; the visual parts' published shapes are the configuration's defaults.
-_PUBLISHED = {
+_PUBLISHED: dict[str, Any] = {
     "vocab_size": 32000,
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -64,22 +64,21 @@ class MPLUGOwl2Family:
         """The published 7B model's."""
         return MPLUGOwl2Config(**_PUBLISHED)
 
-    def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> MPLUGOwl2LlamaForCausalLM:
+    def load(self, folder: Path, config: MPLUGOwl2Config, loading: Loading) -> PreTrainedModel:
         """The network with a folder's weights; raises CheckpointError that names the file or tensor at fault."""
         untouched = [name for part in ("vision", "projector", "head") for name in _PARTS.modules(part)]
         return load_whole(MPLUGOwl2LlamaForCausalLM, folder, loading, untouched)
 
-    def empty(self, config: PretrainedConfig) -> MPLUGOwl2LlamaForCausalLM:
+    def empty(self, config: MPLUGOwl2Config) -> MPLUGOwl2LlamaForCausalLM:
         """The network on the current device."""
         return MPLUGOwl2LlamaForCausalLM(config)
 
-    def processor(self, folder: Path, config: PretrainedConfig) -> MPLUGOwl2Processor:
+    def processor(self, folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
         """Tokenizer and preprocessor of a folder; raises CheckpointError if one cannot be read."""
         try:
             return MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
         except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {reason}") from error
+            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {one_line(error)}") from error
 
     def holds_processor(self, folder: Path) -> bool:
         """By the sentencepiece model."""
@@ -109,12 +108,12 @@ class MPLUGOwl2Family:
         return published.read_scale(folder, processor, values)
 
     def note_readout(
-        self, config: PretrainedConfig, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout
+        self, config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout
     ) -> None:
         """What the published code reads scores by, in its configuration."""
         published.note_scale(config, processor, prompt, readout)
 
-    def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
+    def example(self, folder: Path, config: MPLUGOwl2Config, samples: int, length: int) -> Example:
         """Pictures first; their values do not matter. Nothing is read from the folder, which need not be there."""
         image, side = config.image_sequence_length, config.vision.image_size
         views = (3,) if config.multi_image else ()

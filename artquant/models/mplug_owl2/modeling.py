@@ -5,6 +5,8 @@ Shape legend: B samples, I pictures, T merged positions, L positions of one pict
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -29,7 +31,7 @@ class MPLUGOwl2PreTrainedModel(PreTrainedModel):
     config_class = MPLUGOwl2Config
     config: MPLUGOwl2Config
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _no_split_modules = ["MPLUGOwl2DecoderLayer", "VisionEncoderLayer", "AbstractorLayer"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
@@ -65,10 +67,12 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         self.layers = nn.ModuleList([MPLUGOwl2DecoderLayer(config, index) for index in range(config.num_hidden_layers)])
         self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.rotary_emb = LlamaRotaryEmbedding(config=config)
+        self.vision_model: VisionEncoder | nn.ModuleDict
         if config.multi_image:
             self.vision_model = nn.ModuleDict({scale: VisionEncoder(config) for scale in SCALES})
         else:
             self.vision_model = VisionEncoder(config)
+        self.visual_abstractor: VisualAbstractor | nn.ModuleDict
         if config.multi_image or config.multi_scale:
             self.visual_abstractor = nn.ModuleDict({scale: VisualAbstractor(config) for scale in SCALES})
         else:
@@ -85,19 +89,18 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         Returns:
             [I, L, D]; L is 65 in the 7B model, three times that with `multi_scale` or `multi_image`.
         """
-        if self.config.multi_image:
-            parts = [
-                self.visual_abstractor[scale](self.vision_model[scale](pixel_values[:, index]))
-                for index, scale in enumerate(SCALES)
-            ]
-        elif self.config.multi_scale:
-            image_tokens = self.vision_model(pixel_values)
-            parts = [self.visual_abstractor[scale](image_tokens) for scale in SCALES]
+        vision, abstractor = self.vision_model, self.visual_abstractor
+        if not isinstance(abstractor, nn.ModuleDict):
+            return abstractor(vision(pixel_values))
+        if isinstance(vision, nn.ModuleDict):
+            seen = [vision[scale](pixel_values[:, index]) for index, scale in enumerate(SCALES)]
         else:
-            return self.visual_abstractor(self.vision_model(pixel_values))
-        return torch.cat(parts, dim=1)
+            seen = [vision(pixel_values)] * len(SCALES)
+        return torch.cat([abstractor[scale](tokens) for scale, tokens in zip(SCALES, seen, strict=True)], dim=1)
 
-    def _embed(self, input_ids, pixel_values) -> tuple[torch.Tensor, ModalitySplit | None]:
+    def _embed(
+        self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ModalitySplit | None]:
         """Token embeddings with the image vectors in their places, and where those places are."""
         if pixel_values is None:
             return self.embed_tokens(input_ids), None
@@ -119,14 +122,14 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
     @capture_outputs
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """One pass over merged sequences.
 
@@ -137,11 +140,11 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
             attention_mask: [B, T], 1 at real positions; padding may be on either side.
             position_ids: [B, T]; by default counted over the real positions.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give either input_ids or inputs_embeds")
         split = None
-        if inputs_embeds is None:
+        if input_ids is not None and inputs_embeds is None:
             inputs_embeds, split = self._embed(input_ids, pixel_values)
+        elif inputs_embeds is None or input_ids is not None:
+            raise ValueError("give either input_ids or inputs_embeds")
         elif pixel_values is not None:
             raise ValueError("pixel_values need input_ids, which say where the pictures go")
         if use_cache and past_key_values is None:
@@ -171,7 +174,9 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
 
     @staticmethod
-    def _default_positions(inputs_embeds, attention_mask, past_key_values) -> torch.LongTensor:
+    def _default_positions(
+        inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None, past_key_values: Cache | None
+    ) -> torch.Tensor:
         length = inputs_embeds.shape[1]
         if attention_mask is not None and attention_mask.ndim == 2:
             return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
@@ -197,16 +202,16 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        labels: torch.LongTensor | None = None,
+        labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits over the vocabulary where they are asked for.
 
@@ -246,21 +251,35 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
 
-    def prepare_inputs_for_generation(self, input_ids, pixel_values=None, is_first_iteration=False, **kwargs):
+    # transformers types `self` of what follows as a class that no network has, and gives all arguments by name.
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+        is_first_iteration: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
         """Pictures are read once: afterwards they are in the cache."""
-        inputs = super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
+        given = kwargs | {"is_first_iteration": is_first_iteration}
+        inputs = super().prepare_inputs_for_generation(input_ids, **given)  # type: ignore[misc, arg-type]
         if is_first_iteration or not kwargs.get("use_cache", True):
             inputs["pixel_values"] = pixel_values
         return inputs
 
-    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: torch.LongTensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[torch.LongTensor, dict[str, Any]]:
         """Each prompt's pictures are repeated together, however many it has."""
         pixel_values = model_kwargs.pop("pixel_values", None)
-        if pixel_values is not None and expand_size > 1:
+        if pixel_values is not None and input_ids is not None and expand_size > 1:
             positions = (input_ids == self.config.image_token_index).sum(1)
             counts = (positions // self.config.image_sequence_length).tolist()
             pixel_values = torch.cat([part for part in pixel_values.split(counts) for _ in range(expand_size)])
-        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc]
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
         if pixel_values is not None:
@@ -268,13 +287,13 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
         return input_ids, model_kwargs
 
     @torch.no_grad()
-    def generate(self, inputs: torch.LongTensor | None = None, **kwargs):
+    def generate(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """transformers' generation; prompts padded on the right are moved to the right edge first."""
         input_ids = kwargs.pop("input_ids", inputs)
         attention_mask = kwargs.get("attention_mask")
         if input_ids is not None and attention_mask is not None:
             input_ids, kwargs["attention_mask"] = _align_right(input_ids, attention_mask)
-        return super().generate(input_ids, **kwargs)
+        return super().generate(input_ids, **kwargs)  # type: ignore[misc]
 
 
 def _align_right(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

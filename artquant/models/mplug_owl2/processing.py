@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class MPLUGOwl2ImageProcessor(ImageProcessingMixin):
         image_std: Sequence[float] = OPENAI_CLIP_STD,
         resample: int = Image.Resampling.BICUBIC,
         view_sizes: Sequence[int] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.size = _side(size)
@@ -80,7 +81,7 @@ class MPLUGOwl2ImageProcessor(ImageProcessingMixin):
 
     def _normalise(self, square: Image.Image) -> torch.Tensor:
         pixels = np.asarray(square.resize((self.size, self.size), self.resample), dtype=np.float32)
-        mean, std = np.float32(self.image_mean), np.float32(self.image_std)
+        mean, std = np.array([self.image_mean, self.image_std], dtype=np.float32)
         values = (pixels * np.float32(1 / 255) - mean) / std
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
@@ -88,7 +89,8 @@ class MPLUGOwl2ImageProcessor(ImageProcessingMixin):
         if not isinstance(image, Image.Image) or image.mode != "RGB":
             kind = image.mode if isinstance(image, Image.Image) else type(image).__name__
             raise ValueError(f"expected an RGB PIL image, got {kind}; artquant.data.images.load_image gives one")
-        square = pad_to_square(image, tuple(int(255 * mean) for mean in self.image_mean))
+        red, green, blue = (int(255 * mean) for mean in self.image_mean)
+        square = pad_to_square(image, (red, green, blue))
         if self.view_sizes is None:
             return self._normalise(square)
         reduced = [(min(side, square.width),) * 2 for side in self.view_sizes]
@@ -127,7 +129,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
         image_processor: MPLUGOwl2ImageProcessor,
         tokenizer: PreTrainedTokenizerBase,
         image_sequence_length: int = 65,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_processor, tokenizer)
         vocabulary = Path(tokenizer.init_kwargs.get("vocab_file") or TOKENIZER_MODEL)
@@ -139,7 +141,9 @@ class MPLUGOwl2Processor(ProcessorMixin):
         self.image_sequence_length = image_sequence_length
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> MPLUGOwl2Processor:
+    def from_pretrained(  # type: ignore[override]  # the other arguments are given by name
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> MPLUGOwl2Processor:
         """Load from a model folder, a published one or one that we saved."""
         config = kwargs.pop("config", None) or MPLUGOwl2Config.from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls(
@@ -148,7 +152,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
             image_sequence_length=config.image_sequence_length,
         )
 
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs) -> list[str]:
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
         """Save in transformers' form and, beside it, the files that the published code reads."""
         saved = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         self.image_processor.save_pretrained(save_directory)
@@ -269,7 +273,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
         Returns:
             `input_ids`, `attention_mask` [B, T] (with text), `pixel_values` [I, 3, S, S] (with images).
         """
-        data = {}
+        data: dict[str, Any] = {}
         if text is not None:
             texts = [text] if isinstance(text, str) else list(text)
             pictures = 0 if images is None else 1 if isinstance(images, Image.Image) else len(images)
@@ -283,11 +287,11 @@ class MPLUGOwl2Processor(ProcessorMixin):
             data |= self.image_processor(images)
         return BatchFeature(data, tensor_type=return_tensors)
 
-    def decode(self, token_ids, **kwargs) -> str:
+    def decode(self, token_ids: Sequence[int] | torch.Tensor, **kwargs: Any) -> str:
         """Text of one row of ids; image positions are left out."""
         ids = [int(token) for token in token_ids if int(token) != IMAGE_TOKEN_ID]
         return self.tokenizer.decode(ids, **kwargs)
 
-    def batch_decode(self, sequences, **kwargs) -> list[str]:
+    def batch_decode(self, sequences: Sequence[Sequence[int]] | torch.Tensor, **kwargs: Any) -> list[str]:
         """Text of several rows of ids; image positions are left out."""
         return [self.decode(row, **kwargs) for row in sequences]

@@ -10,7 +10,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.labels.rating_scale import RatingScale
@@ -101,7 +101,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int, words: Iterable[
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise ArtQuantError(f"tokenizer: {' '.join(str(error).split())}; lower vocabulary_size or add texts") from error
+        raise ArtQuantError(f"tokenizer: {one_line(error)}; lower vocabulary_size or add texts") from error
     return model.getvalue()
 
 
@@ -161,7 +161,8 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         MPLUGOwl2ImageProcessor(size=config.image_size, view_sizes=views).save_pretrained(partial)
         torch.manual_seed(config.seed)
         network = network_config(config)
-        model = MPLUGOwl2LlamaForCausalLM(network).to(DTYPES[config.dtype])
+        model = MPLUGOwl2LlamaForCausalLM(network)
+        model.to(DTYPES[config.dtype])  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)

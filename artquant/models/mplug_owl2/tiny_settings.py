@@ -19,48 +19,38 @@ class DemoVisionConfig:
     mlp: int = 512  # channels inside the MLP
 
     def __post_init__(self) -> None:
-        require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        require_at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        require(self.hidden % self.heads == 0, "heads", f"must divide hidden ({self.hidden}), got {self.heads}")
 
 
 @dataclass(frozen=True)
-class DemoAbstractorConfig:
-    """Visual abstractor of a small network."""
+class DemoAbstractorConfig(DemoVisionConfig):
+    """Visual abstractor of a small network; as wide as the vision encoder, whose output it attends to."""
 
-    hidden: int = 128  # channels; those of the vision encoder, whose output it attends to
     layers: int = 2  # cross-attention layers
-    heads: int = 4  # attention heads
     mlp: int = 256  # channels inside the MLP
     queries: int = 16  # image tokens, the end-of-image vector not counted
 
     def __post_init__(self) -> None:
-        require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        super().__post_init__()
         require(self.hidden % 4 == 0, "hidden", f"must be a multiple of 4 for the 2-D positions, got {self.hidden}")
         require_at_least(1, queries=self.queries)
 
 
 @dataclass(frozen=True)
-class DemoTextConfig:
+class DemoTextConfig(DemoVisionConfig):
     """Language decoder of a small network."""
 
-    hidden: int = 128  # channels
-    layers: int = 4  # transformer layers
-    heads: int = 4  # attention heads
-    key_value_heads: int = 4  # heads of keys and values; fewer than heads: grouped queries
     mlp: int = 344  # channels inside the MLP
+    key_value_heads: int = 4  # heads of keys and values; fewer than heads: grouped queries
 
     def __post_init__(self) -> None:
-        require_transformer(hidden=self.hidden, layers=self.layers, heads=self.heads, mlp=self.mlp)
+        super().__post_init__()
         require_at_least(1, key_value_heads=self.key_value_heads)
         whole = self.heads % self.key_value_heads == 0
         require(whole, "key_value_heads", f"must divide heads ({self.heads}), got {self.key_value_heads}")
         even = self.hidden // self.heads % 2 == 0
         require(even, "heads", f"hidden / heads must be even for rotary positions, got {self.hidden} / {self.heads}")
-
-
-def require_transformer(**settings: int) -> None:
-    require_at_least(1, **settings)
-    hidden, heads = settings["hidden"], settings["heads"]
-    require(hidden % heads == 0, "heads", f"must divide hidden ({hidden}), got {heads}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import write_json
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
 from artquant.models.auto.tiny_settings import TinySettings
+from artquant.models.tiny_texts import training_texts
 from artquant.models.whole import DTYPES
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange, get_prompt
+from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, Exchange
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
@@ -97,25 +98,6 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
     return model
 
 
-def _texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]:
-    """Every turn of the records, then questions and answers of every prompt: with them rating words become tokens."""
-    count = 0
-    for file in files:
-        records = read_json(file)
-        try:
-            turns = [turn["value"] for record in records for turn in record["conversations"]]
-            yield from (turn.replace(IMAGE_TOKEN, "").strip() for turn in turns)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
-        count += len(turns)
-    lines = []
-    for prompt in (get_prompt(name, subject) for name in PROMPTS for subject in ("painting", "image")):
-        questions = (*SCORE_QUESTIONS, *prompt.description_questions)
-        lines += [question.replace(SUBJECT, prompt.subject) for question in questions]
-        lines += [f"{prompt.rating_prefix()} {word}." for word in words] * 4
-    yield from lines * max(4, count // 150)
-
-
 def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
     form = FORMS[settings.model_type]
     special = list(dict.fromkeys((PAD, BEGIN, END, *form.others, *form.named.values())))
@@ -128,7 +110,7 @@ def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    inner.train_from_iterator(_texts(settings.texts, words), trainer)
+    inner.train_from_iterator(training_texts(settings.texts, words), trainer)
     made = FastTokenizer(
         tokenizer_object=inner,
         eos_token=END,

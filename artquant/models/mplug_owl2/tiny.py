@@ -11,16 +11,17 @@ import sentencepiece
 import torch
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.tiny_texts import record_texts
 from artquant.models.whole import DTYPES
 from artquant.readouts import readout_of
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +38,6 @@ TOKENIZER_CONFIG = {
     "padding_side": "right",
     "clean_up_tokenization_spaces": False,
 }
-
-
-def record_texts(files: Iterable[Path]) -> Iterator[str]:
-    """Every human and model turn of training-record files.
-
-    Raises:
-        ArtQuantError: a file is not a JSON list of training records.
-    """
-    for file in files:
-        records = read_json(file)
-        try:
-            for record in records:
-                for turn in record["conversations"]:
-                    yield turn["value"].replace(IMAGE_TOKEN, "").strip()
-        except (KeyError, TypeError) as error:
-            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
 
 
 def prompt_texts() -> Iterator[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
@@ -19,9 +18,8 @@ from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_json
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
 from artquant.models.auto.tiny_settings import TinySettings
-from artquant.models.tiny_texts import training_texts
+from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
 from artquant.models.whole import DTYPES
-from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, Exchange
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
@@ -91,7 +89,7 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
     model.save_pretrained(partial)
     processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
     processor.save_pretrained(partial)
-    _check_words(processor, words)
+    require_words(processor, words)
     if out.exists():
         out.rmdir()
     partial.rename(out)
@@ -101,16 +99,7 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
 def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
     form = FORMS[settings.model_type]
     special = list(dict.fromkeys((PAD, BEGIN, END, *form.others, *form.named.values())))
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary_size,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator(training_texts(settings.texts, words), trainer)
+    inner = byte_level_tokenizer(settings.texts, words, settings.vocabulary_size, special)
     made = FastTokenizer(
         tokenizer_object=inner,
         eos_token=END,
@@ -226,13 +215,3 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
     return {f"{name}_token_id": ids(f"<|{name}_pad|>") for name in ("image", "video")} | {
         f"vision_{name}_token_id": ids(f"<|vision_{name}|>") for name in ("start", "end")
     }
-
-
-def _check_words(processor: AutoChatProcessor, words: Sequence[str]) -> None:
-    """Each rating word must be one token behind the prefix: better found here than by the training."""
-    before = PROMPTS["artquant"].rating_prefix()
-    prefix = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], before)))
-    for word in words:
-        ids = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], f"{before} {word}")))
-        if len(ids) != len(prefix) + 1 or ids[:-1] != prefix:
-            raise ArtQuantError(f"{word!r} did not become one token; raise vocabulary_size, or choose a shorter word")

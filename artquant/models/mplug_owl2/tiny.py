@@ -13,14 +13,12 @@ import torch
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
-from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
-from artquant.models.tiny_texts import record_texts
+from artquant.models.tiny_tokenizer import record_texts, require_words
 from artquant.models.whole import DTYPES
-from artquant.readouts import readout_of
 from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
@@ -150,7 +148,5 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)
-        # Each rating word must be one token: better found here than by the training.
-        scale = RatingScale(tuple(words), tuple(range(len(words), 0, -1)))
-        readout_of({}, scale).bound(processor, get_prompt("artquant"))
+        require_words(processor, words)
     return model

@@ -9,7 +9,10 @@ from artquant.models.family import Family
 from artquant.models.mplug_owl2.family import MPLUGOwl2Family
 
 FALLBACK: Family = AutoFamily()  # of types that are not listed here: whatever else transformers loads
-_OWN: tuple[Family, ...] = (MPLUGOwl2Family(), FALLBACK)
+_OWN: tuple[Family, ...] = (
+    MPLUGOwl2Family(),
+    FALLBACK,
+)
 FAMILIES: Mapping[str, Family] = {model_type: family for family in _OWN for model_type in family.model_types}
 DEFAULT = "mplug_owl2"  # what `artquant init-model` makes, and plans without a base folder are about
 

@@ -274,9 +274,9 @@ def _export(commands: Commands) -> None:
     add("--out", type=Path, required=True, help="folder to write")
     add(
         "--to",
-        choices=("merged", "lora", "full"),
+        metavar="FORM",
         required=True,
-        help="merged: one model of ours; lora, full: as published, for the published code",
+        help="merged: one model of ours; or a published form of its family (lora, full), for the published code",
     )
     add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")

@@ -63,8 +63,8 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
 
 
 def _line(result: Score, what: str) -> str:
-    words = "  ".join(f"{word} {share:.2f}" for word, share in result.probs.items())
-    return f"{result.score:6.3f} +- {result.std:.3f}  {what}  ({words})"
+    words = "  ".join(f"{word} {share:.2f}" for word, share in result.columns.get("probs", {}).items())
+    return f"{result.score:6.3f} +- {result.std:.3f}  {what}" + (f"  ({words})" if words else "")
 
 
 def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:

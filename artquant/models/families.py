@@ -8,11 +8,15 @@ from artquant.models.auto import AutoFamily
 from artquant.models.family import Family
 from artquant.models.mplug_owl2.family import MPLUGOwl2Family
 
-_OWN: tuple[Family, ...] = (MPLUGOwl2Family(), AutoFamily())
+FALLBACK: Family = AutoFamily()  # of types that are not listed here: whatever else transformers loads
+_OWN: tuple[Family, ...] = (
+    MPLUGOwl2Family(),
+    FALLBACK,
+)
 FAMILIES: Mapping[str, Family] = {model_type: family for family in _OWN for model_type in family.model_types}
 DEFAULT = "mplug_owl2"  # what `artquant init-model` makes, and plans without a base folder are about
 
 
 def family_of(model_type: str) -> Family:
     """The family of a model type; types that no test here covers belong to transformers' own models."""
-    return FAMILIES.get(model_type, _OWN[-1])
+    return FAMILIES.get(model_type, FALLBACK)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -208,6 +208,25 @@ class LoraForm:
 
     title: str
     write: Callable[[Path, Path, torch.dtype | None, str], None]
+
+
+class Unpublished:
+    """What a family need not write of which no published code reads scores."""
+
+    forms: Mapping[str, WholeForm | LoraForm] = {}
+    packs: bool = False
+
+    def published_config(self) -> None:
+        """None: there is no best-known one."""
+
+    def published_card(self, folder: Path, processor: Processor, values: Sequence[float] | None) -> NoReturn:
+        """Refused: such a folder does not say how it is asked and read."""
+        raise CheckpointError(
+            f"{folder}: does not say how scores are read (no artquant.json); train it, or name a folder written here"
+        )
+
+    def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
+        """Nothing: nobody looks for it there."""
 
 
 _Config = TypeVar("_Config", bound="PretrainedConfig")

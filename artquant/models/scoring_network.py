@@ -82,8 +82,15 @@ class ScoringNetwork(nn.Module):
             text_logits, logits = both.split([len(text_positions), len(score_positions)])
         outputs = {"text_logits": text_logits, "logits": logits, "hidden": hidden}
         if self.readout_head is not None:
-            outputs["own"] = self.readout_head(hidden.float())
+            outputs["own"] = self._own(self.readout_head, hidden)
         return outputs
+
+    @staticmethod
+    def _own(head: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        """A readout's own head on hidden states [M, D], in the head's number format: DeepSpeed may have changed it."""
+        dtype = next((value.dtype for value in head.parameters()), torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return head(hidden.to(dtype)).float()
 
     @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
     def see(self, inputs: NetworkInputs, positions: torch.Tensor) -> Seen:

@@ -107,7 +107,13 @@ def load_model(
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
     parts = loaded.family.parts(loaded.model)
-    network = ScoringNetwork(loaded.model, parts, stored_head(folder.path, readout, loaded.model))
+    head = stored_head(folder.path, readout, loaded.model)
+    if head is not None and any(True for _ in head.parameters()) and not (folder.path / READOUT_HEAD).is_file():
+        raise CheckpointError(
+            f"{folder.path}: readout {readout.kind} has weights of its own, but there is no {READOUT_HEAD}; copy the "
+            "folder again"
+        )
+    network = ScoringNetwork(loaded.model, parts, head)
     stays = loading.quantize == "int8"
     return LoadedModel(network.eval(), loaded.processor, loaded.family, chosen, readout, card.attributes, stays)
 

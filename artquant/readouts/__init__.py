@@ -16,7 +16,10 @@ from artquant.readouts.score_tokens import ScoreTokens
 
 __all__ = ["READOUTS", "Known", "Readout", "Scores", "Seen", "published_readout", "readout_of", "stored_readout"]
 
-READOUTS: Mapping[str, type[Readout]] = {"rating_levels": RatingLevels, "score_tokens": ScoreTokens}
+READOUTS: Mapping[str, type[Readout]] = {
+    "rating_levels": RatingLevels,
+    "score_tokens": ScoreTokens,
+}
 DEFAULT = "rating_levels"
 
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from artquant.config.load import convert, resolve
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.truth import Truths
 from artquant.texts.prompt import Exchange, Prompt
+
+_Own = TypeVar("_Own", bound="Unpublished")
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,37 @@ class Readout(Protocol):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Readout:
         """The reverse of `to_dict`."""
+
+
+class Unpublished:
+    """What a readout need not write that no published code knows and whose words have no scores of their own.
+
+    For frozen dataclasses of plain values.
+    """
+
+    kind: ClassVar[str]
+
+    def with_values(self, values: Sequence[float]) -> NoReturn:
+        """Refused: there is nothing to change."""
+        raise ArtQuantError(f"readout {self.kind} has no rating words whose scores could be changed; leave weights out")
+
+    def published(self) -> None:
+        """None: no published form can hold it."""
+
+    @classmethod
+    def from_published(
+        cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
+    ) -> None:
+        """None: no published folder is about it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for a model's card."""
+        return {"kind": self.kind} | resolve(self)
+
+    @classmethod
+    def from_dict(cls: type[_Own], values: dict[str, Any]) -> _Own:
+        """The reverse of `to_dict`."""
+        return convert(cls, {name: value for name, value in values.items() if name != "kind"}, "readout")
 
 
 def tokens_after(encoder: Encoder, prompt: Prompt, word: str) -> list[int]:

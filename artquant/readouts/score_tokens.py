@@ -9,9 +9,9 @@ Shape legend: M scores, N score tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.labels.truth import Truths
-from artquant.readouts.readout import Encoder, Known, Scores, Seen, tokens_after
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished, tokens_after
 from artquant.texts.prompt import Prompt
 
 _LARGEST = 1000  # score tokens
@@ -45,7 +45,7 @@ class ScoreTokensSettings:
 
 
 @dataclass(frozen=True)
-class ScoreTokens:
+class ScoreTokens(Unpublished):
     """N tokens for values from low to high, ends included; ids are empty until it is bound."""
 
     kind: ClassVar[str] = "score_tokens"
@@ -188,27 +188,3 @@ class ScoreTokens:
 
     def _values(self, seen: Seen) -> torch.Tensor:
         return torch.tensor(self.values, dtype=torch.float32, device=seen.logits.device)
-
-    def with_values(self, values: Sequence[float]) -> ScoreTokens:
-        """Refused: the values belong to what was learned."""
-        raise ArtQuantError(f"readout {self.kind} has no rating words whose scores could be changed; leave weights out")
-
-    def published(self) -> None:
-        """None: ROC4MLLM's own folders are not written."""
-        return None
-
-    @classmethod
-    def from_published(
-        cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
-    ) -> None:
-        """None: ROC4MLLM's own folders are not read."""
-        return None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return {"kind": self.kind} | asdict(self) | {"token_ids": list(self.token_ids)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ScoreTokens:
-        """The reverse of `to_dict`."""
-        return cls(**{name: value for name, value in values.items() if name != "kind"})

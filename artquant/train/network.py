@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
+from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -159,8 +161,28 @@ def with_new_adapter(
         trainable_token_indices=dict(rows) if rows else None,
         task_type="CAUSAL_LM",
     )
-    uniform = is_deepspeed_zero3_enabled()  # takes one number format only, and keeps float32 copies itself
-    return get_peft_model(network, config, autocast_adapter_dtype=not uniform)
+    if not is_deepspeed_zero3_enabled():
+        return get_peft_model(network, config)
+    with _rows_of_cut_up_tables():
+        # ZeRO-3 takes one number format only, and keeps float32 copies itself.
+        return get_peft_model(network, config, autocast_adapter_dtype=False)
+
+
+@contextmanager
+def _rows_of_cut_up_tables() -> Iterator[None]:
+    """Lets peft take rows of a token table that ZeRO-3 has cut up, on any device; by itself it knows CUDA only."""
+    from deepspeed import zero
+
+    def rows_of(self: TrainableTokensLayer, weight: nn.Parameter, rows: list[int], width: int) -> torch.Tensor:
+        with zero.GatheredParameters([weight]):
+            return weight[rows].detach().clone()
+
+    peft_has = TrainableTokensLayer._collect_token_weights
+    TrainableTokensLayer._collect_token_weights = rows_of  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        TrainableTokensLayer._collect_token_weights = peft_has  # type: ignore[method-assign]
 
 
 def require_targets(network: nn.Module, targets: str | Sequence[str], family: Family) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,33 +22,27 @@ from artquant.models.auto.tiny_settings import TESTED, TinySettings
 from artquant.models.family import (
     CheckpointError,
     Example,
-    LoraForm,
     NetworkInputs,
     Part,
     Parts,
-    Processor,
     Row,
-    WholeForm,
+    Unpublished,
 )
 from artquant.models.whole import load_whole
 from artquant.texts.prompt import Exchange
 
 if TYPE_CHECKING:
     from artquant.config.schema import Loading
-    from artquant.readouts.readout import Readout
-    from artquant.texts.prompt import Prompt
 
 PACKAGES = {"smolvlm": "num2words", "lfm2_vl": "torchvision"}  # that processors need beside our own requirements
 EXAMPLES = (1024, 448, 224, 112, 28)  # pixels a side of pictures that are tried for an example
 DECODERS = {"language_model", "text_model", "decoder", "text_decoder"}  # as `PreTrainedModel.get_decoder` looks for it
 
 
-class AutoFamily:
+class AutoFamily(Unpublished):
     """Networks that `AutoModelForImageTextToText` loads; `TESTED` are those that the tests here cover."""
 
     model_types: tuple[str, ...] = TESTED
-    forms: Mapping[str, WholeForm | LoraForm] = {}
-    packs: bool = False
     TinySettings: ClassVar[type] = TinySettings
 
     def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
@@ -74,9 +68,6 @@ class AutoFamily:
         if package is not None and importlib.util.find_spec(package) is None:
             raise CheckpointError(f"{file}: the processor of {kind} needs {package}; pip install {package}")
         return config
-
-    def published_config(self) -> None:
-        """None: there are too many to name one."""
 
     def load(self, folder: Path, config: PretrainedConfig, loading: Loading) -> PreTrainedModel:
         """The network with the weights of a folder that holds all of them.
@@ -146,17 +137,6 @@ class AutoFamily:
         if not isinstance(module, nn.Linear):
             return f"{name} is no linear layer ({type(module).__name__}); name linear layers of the decoder"
         return None if _in_decoder(name) else f"{name} lies outside the decoder; name linear layers of the decoder"
-
-    def published_card(
-        self, folder: Path, processor: Processor, values: Sequence[float] | None
-    ) -> tuple[Prompt, Readout]:
-        """Refused with a CheckpointError: such a folder does not say how it is asked and read."""
-        raise CheckpointError(
-            f"{folder}: does not say how scores are read (no artquant.json); train it, or name a folder written here"
-        )
-
-    def note_readout(self, config: PretrainedConfig, processor: Processor, prompt: Prompt, readout: Readout) -> None:
-        """Nothing: no published code reads scores from these configurations."""
 
     def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
         """A blank picture as the folder's own processor makes it, the largest that leaves half of the length."""

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import write_json
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
 from artquant.models.auto.tiny_settings import TinySettings
+from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
 from artquant.models.whole import DTYPES
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, Exchange, get_prompt
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
@@ -90,45 +89,17 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
     model.save_pretrained(partial)
     processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
     processor.save_pretrained(partial)
-    _check_words(processor, words)
+    require_words(processor, words)
     if out.exists():
         out.rmdir()
     partial.rename(out)
     return model
 
 
-def _texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]:
-    """Every turn of the records, then questions and answers of every prompt: with them rating words become tokens."""
-    count = 0
-    for file in files:
-        records = read_json(file)
-        try:
-            turns = [turn["value"] for record in records for turn in record["conversations"]]
-            yield from (turn.replace(IMAGE_TOKEN, "").strip() for turn in turns)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
-        count += len(turns)
-    lines = []
-    for prompt in (get_prompt(name, subject) for name in PROMPTS for subject in ("painting", "image")):
-        questions = (*SCORE_QUESTIONS, *prompt.description_questions)
-        lines += [question.replace(SUBJECT, prompt.subject) for question in questions]
-        lines += [f"{prompt.rating_prefix()} {word}." for word in words] * 4
-    yield from lines * max(4, count // 150)
-
-
 def _tokenizer(settings: TinySettings, words: Sequence[str]) -> FastTokenizer:
     form = FORMS[settings.model_type]
     special = list(dict.fromkeys((PAD, BEGIN, END, *form.others, *form.named.values())))
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary_size,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator(_texts(settings.texts, words), trainer)
+    inner = byte_level_tokenizer(settings.texts, words, settings.vocabulary_size, special)
     made = FastTokenizer(
         tokenizer_object=inner,
         eos_token=END,
@@ -244,13 +215,3 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
     return {f"{name}_token_id": ids(f"<|{name}_pad|>") for name in ("image", "video")} | {
         f"vision_{name}_token_id": ids(f"<|vision_{name}|>") for name in ("start", "end")
     }
-
-
-def _check_words(processor: AutoChatProcessor, words: Sequence[str]) -> None:
-    """Each rating word must be one token behind the prefix: better found here than by the training."""
-    before = PROMPTS["artquant"].rating_prefix()
-    prefix = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], before)))
-    for word in words:
-        ids = processor.tokenize(processor.text(Exchange(SCORE_QUESTIONS[0], f"{before} {word}")))
-        if len(ids) != len(prefix) + 1 or ids[:-1] != prefix:
-            raise ArtQuantError(f"{word!r} did not become one token; raise vocabulary_size, or choose a shorter word")

@@ -11,16 +11,15 @@ import sentencepiece
 import torch
 
 from artquant.errors import ArtQuantError, one_line
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
-from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.tiny_tokenizer import record_texts, require_words
 from artquant.models.whole import DTYPES
-from artquant.readouts import readout_of
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +36,6 @@ TOKENIZER_CONFIG = {
     "padding_side": "right",
     "clean_up_tokenization_spaces": False,
 }
-
-
-def record_texts(files: Iterable[Path]) -> Iterator[str]:
-    """Every human and model turn of training-record files.
-
-    Raises:
-        ArtQuantError: a file is not a JSON list of training records.
-    """
-    for file in files:
-        records = read_json(file)
-        try:
-            for record in records:
-                for turn in record["conversations"]:
-                    yield turn["value"].replace(IMAGE_TOKEN, "").strip()
-        except (KeyError, TypeError) as error:
-            raise ArtQuantError(f"{file}: not a list of training records with conversations ({error!r})") from error
 
 
 def prompt_texts() -> Iterator[str]:
@@ -166,7 +149,5 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)
-        # Each rating word must be one token: better found here than by the training.
-        scale = RatingScale(tuple(words), tuple(range(len(words), 0, -1)))
-        readout_of({}, scale).bound(processor, get_prompt("artquant"))
+        require_words(processor, words)
     return model

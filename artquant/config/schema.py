@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
-from artquant.labels.rating_scale import APDD_SCALE
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 
 _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -76,6 +77,11 @@ class LevelsConfig:
         require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
         falling = all(a > b for a, b in zip(self.weights, self.weights[1:], strict=False))
         require(falling, "weights", "must fall from the first word to the last: list the words best first")
+
+    @property
+    def scale(self) -> RatingScale:
+        """Both as one."""
+        return RatingScale(self.words, self.weights)
 
 
 @dataclass(frozen=True)
@@ -373,3 +379,17 @@ class RunConfig:
         names = [stage.name for stage in self.stages]
         for index, name in enumerate(names):
             require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")
+
+    def chosen_stages(self, names: Sequence[str] = ()) -> list[StageConfig]:
+        """The stages of these names, or all of them, in the run's order.
+
+        Raises:
+            ArtQuantError: the run has no stage of a name, or no stages at all.
+        """
+        known = [stage.name for stage in self.stages]
+        for name in names:
+            if name not in known:
+                raise ArtQuantError(f"run {self.run}: no stage {name!r}; known are {', '.join(known) or 'none'}")
+        if not known:
+            raise ArtQuantError(f"run {self.run}: has no stages, so there is nothing to train; add one under stages")
+        return [stage for stage in self.stages if not names or stage.name in names]

@@ -15,7 +15,6 @@ from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
-from artquant.labels.rating_scale import RatingScale
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
@@ -27,7 +26,6 @@ from artquant.train.checkpointing import read_manifest
 from artquant.train.claim import claim_run
 from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import TrainableNetwork, prepare_network, trainable_in_float32, write_trained_model
-from artquant.train.stages import chosen_stages
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
 from artquant.train.weights import stored_name
 
@@ -53,7 +51,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         )
     if stage.deepspeed is not None:
         _join_ranks(arguments)
-    unbound = readout_of(config.readout, RatingScale(config.levels.words, config.levels.weights))
+    unbound = readout_of(config.readout, config.levels.scale)
     trained = prepare_network(start, config.base, config.model, stage.trainable, unbound)
     if config.model.dtype == "bfloat16" and stage.deepspeed is None:
         trainable_in_float32(trained.model)
@@ -182,7 +180,7 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
         TrainingStopped: it was asked to stop; what is done is saved.
         ArtQuantError: whatever is wrong with configuration, data or weights.
     """
-    chosen = chosen_stages(config, stages)
+    chosen = config.chosen_stages(stages)
     alone = next((stage for stage in chosen if stage.deepspeed is not None and "RANK" not in os.environ), None)
     if alone is not None:
         raise ArtQuantError(

@@ -240,7 +240,7 @@ def test_wrong_settings_of_small_networks(auto_model, tmp_path):
     for wrong in ({"model_type": "llama"}, {"image_size": 30}, {"vocabulary_size": 100}, {"tiles": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             TinySettings(**wrong)
-    with pytest.raises(ArtQuantError, match="is not empty"):
+    with pytest.raises(ArtQuantError, match="is there already"):
         FAMILY.write_tiny(settings("llava"), auto_model("llava").folder, WORDS)
     with pytest.raises(ArtQuantError, match="did not become one token"):
         FAMILY.write_tiny(settings("llava"), tmp_path / "new", ("very good indeed",))

@@ -25,7 +25,7 @@ def _split(arguments: argparse.Namespace) -> int:
     report = split_descriptions(
         arguments.structured,
         arguments.out,
-        separator=_unescaped(arguments.separator),
+        separator=arguments.separator.replace("\\n", "\n").replace("\\t", "\t"),
         seed=arguments.seed,
         subject=arguments.subject,
         questions=read_questions(arguments.questions) if arguments.questions else None,
@@ -42,10 +42,6 @@ def _levels(report: LevelsReport) -> str:
         for level, count in report.by_level.items()
     ]
     return f"{report.pictures} pictures: {', '.join(levels)}"
-
-
-def _unescaped(separator: str) -> str:
-    return separator.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _leaks(arguments: argparse.Namespace) -> int:

@@ -235,7 +235,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _convert_sequence(origin, arguments, value, key)
     if origin is dict:
         return _convert_dict(arguments[1], value, key)
-    return _SCALARS[hint](value, key)
+    return value if hint is Any else _SCALARS[hint](value, key)
 
 
 def _convert_dataclass(schema: type[Any], value: Any, key: str) -> Any:
@@ -345,11 +345,7 @@ def _number(value: Any, key: str) -> float:
     return number
 
 
-def _anything(value: Any, key: str) -> Any:
-    return value
-
-
-_SCALARS: dict[Any, Any] = {Any: _anything, str: _text, Path: _path, bool: _truth, int: _whole_number, float: _number}
+_SCALARS: dict[Any, Any] = {str: _text, Path: _path, bool: _truth, int: _whole_number, float: _number}
 
 
 # Messages

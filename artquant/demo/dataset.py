@@ -113,7 +113,8 @@ def write_demo_data(
     out = Path(out)
     _check_arguments(images, seed, test_fraction, workers)
     held_out = min(images - 1, max(1, round(images * test_fraction)))
-    _claim(out, _manifest(images, seed, test_fraction))
+    made_from = {"edition": EDITION, "images": images, "seed": seed, "test_fraction": test_fraction}
+    _claim(out, {"generator": GENERATOR, **made_from})
     biases = panel_biases(seed)
     pictures = [make_picture(seed, index, biases)[0] for index in range(images)]
     test = set(np.random.default_rng([seed, 0, 2]).permutation(images)[:held_out].tolist())
@@ -139,11 +140,6 @@ def _check_arguments(images: int, seed: int, test_fraction: float, workers: int)
         raise ArtQuantError(f"demo data: test_fraction must be above 0 and below 1, not {test_fraction}")
     if not 1 <= workers <= MOST_WORKERS:
         raise ArtQuantError(f"demo data: workers must be 1 to {MOST_WORKERS}, not {workers}")
-
-
-def _manifest(images: int, seed: int, test_fraction: float) -> dict[str, Any]:
-    made_from = {"edition": EDITION, "images": images, "seed": seed, "test_fraction": test_fraction}
-    return {"generator": GENERATOR, **made_from}
 
 
 def _claim(out: Path, manifest: dict) -> None:

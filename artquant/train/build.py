@@ -48,7 +48,7 @@ def open_records(config: RunConfig, sets: Sequence[DataConfig]) -> RecordSets:
 
 def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> TrainingArguments:
     """The trainer's arguments; what is not named here is transformers' default."""
-    rates = stage.optimizer
+    rates, validation = stage.optimizer, stage.validation
     on_gpu = torch.cuda.is_available()
     checkpoints = folder / "checkpoints"
     return TrainingArguments(
@@ -68,8 +68,8 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         logging_nan_inf_filter=False,  # what is not finite is met by the trainer, not averaged away
         save_strategy="epoch" if stage.save_steps is None else "steps",
         save_steps=stage.save_steps or 500,
-        eval_strategy=_validation_strategy(stage),
-        eval_steps=None if stage.validation is None else stage.validation.steps,
+        eval_strategy="no" if validation is None else "epoch" if validation.steps is None else "steps",
+        eval_steps=None if validation is None else validation.steps,
         seed=config.seed,
         data_seed=config.seed,
         bf16=config.model.dtype == "bfloat16",
@@ -82,12 +82,6 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         deepspeed=str(stage.deepspeed) if stage.deepspeed else None,
         report_to=[],
     )
-
-
-def _validation_strategy(stage: StageConfig) -> str:
-    if stage.validation is None:
-        return "no"
-    return "epoch" if stage.validation.steps is None else "steps"
 
 
 def stage_safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Safeguards:

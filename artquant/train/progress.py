@@ -113,10 +113,6 @@ class HistoryWriter(TrainerCallback):
         write_json_lines(self.file, kept)
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        values = {name: _json_number(value) for name, value in logs.items()}
+        # JSON has no infinity and no NaN (the loss of a stretch of which every step was left out).
+        values = {name: value if math.isfinite(value) else None for name, value in logs.items()}
         append_json_lines(self.file, [{"step": state.global_step, **values}])
-
-
-def _json_number(value: float) -> float | None:
-    """JSON has no infinity and no NaN (the loss of a stretch of which every step was left out)."""
-    return value if math.isfinite(value) else None

@@ -10,7 +10,7 @@ from typing import Any
 from artquant.cli.arguments import named_scale
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
-from artquant.labels.rating_scale import RATING_WORDS, RatingScale
+from artquant.labels.rating_scale import RATING_WORDS
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> 
     from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
 
     config = load_config(arguments.config, arguments.overrides)
-    folder, levels = run_folder(config), RatingScale(config.levels.words, config.levels.weights)
+    folder, levels = run_folder(config), config.levels.scale
     settings["pairs"] = settings["pairs"] or [
         (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
-from artquant.labels.rating_scale import APDD_SCALE
+from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 
 _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -76,6 +76,11 @@ class LevelsConfig:
         require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
         falling = all(a > b for a, b in zip(self.weights, self.weights[1:], strict=False))
         require(falling, "weights", "must fall from the first word to the last: list the words best first")
+
+    @property
+    def scale(self) -> RatingScale:
+        """The same as a scale."""
+        return RatingScale(self.words, self.weights)
 
 
 @dataclass(frozen=True)

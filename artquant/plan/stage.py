@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from artquant.config.schema import ModelConfig, RunConfig, StageConfig, TrainableConfig
 from artquant.errors import ArtQuantError
-from artquant.labels.rating_scale import RatingScale
 from artquant.plan.network import Shape, build_skeleton, parameter_counts, read_shape
 from artquant.plan.simulate import ExampleShape, Setup, Simulation, simulate
 from artquant.plan.sizes import GIB
@@ -158,7 +157,7 @@ def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout
 
 def _readout(config: RunConfig) -> Readout:
     """With token ids that no tokenizer has given: the plan needs none."""
-    scale = RatingScale(config.levels.words, config.levels.weights)
+    scale = config.levels.scale
     return readout_of(config.readout, scale).bound(_AnyEncoder(), get_prompt(config.prompt, config.subject))
 
 

@@ -15,7 +15,6 @@ from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
-from artquant.labels.rating_scale import RatingScale
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
@@ -53,7 +52,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         )
     if stage.deepspeed is not None:
         _join_ranks(arguments)
-    unbound = readout_of(config.readout, RatingScale(config.levels.words, config.levels.weights))
+    unbound = readout_of(config.readout, config.levels.scale)
     trained = prepare_network(start, config.base, config.model, stage.trainable, unbound)
     if config.model.dtype == "bfloat16" and stage.deepspeed is None:
         trainable_in_float32(trained.model)

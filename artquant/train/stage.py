@@ -27,6 +27,7 @@ from artquant.train.checkpointing import read_manifest
 from artquant.train.claim import claim_run
 from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import TrainableNetwork, prepare_network, trainable_in_float32, write_trained_model
+from artquant.train.objective import Objective
 from artquant.train.stages import chosen_stages
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
 from artquant.train.weights import stored_name
@@ -181,6 +182,16 @@ def _require_no_launcher(stages: Sequence[StageConfig]) -> None:
             )
 
 
+def _require_readout(config: RunConfig, stages: Sequence[StageConfig]) -> None:
+    """Settings that only the readout knows are looked at before the run's folder is claimed for them."""
+    readout = readout_of(config.readout, RatingScale(config.levels.words, config.levels.weights))
+    for stage in stages:
+        try:
+            Objective(readout, stage.loss)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"stage {stage.name}: {error}") from None
+
+
 def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: bool = False) -> None:
     """Train the named stages of a run, or all of them, in order.
 
@@ -194,6 +205,7 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
     chosen = chosen_stages(config, stages)
     if "RANK" not in os.environ:
         _require_no_launcher(chosen)
+    _require_readout(config, chosen)
     if int(os.environ.get("RANK", "0")) == 0:
         claim_run(config, accept_changes)
     for stage in chosen:

@@ -90,11 +90,9 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
         listed = config.infer.records  # the truth is of these pictures, wherever its own file lies
         folder = listed if listed.is_dir() else config.infer.images or listed.parent
         add(Source(truth, folder, "test", False))
-    scale = config.levels.scale
-    prompt = get_prompt(config.prompt, config.subject)
-    return Inputs(
-        name, tuple(merged.values()), scale, prompt, config.base, config.readout, tuple(_missing_files(config))
-    )
+    sources, prompt = tuple(merged.values()), get_prompt(config.prompt, config.subject)
+    findings = tuple(_missing_files(config))
+    return Inputs(name, sources, config.levels.scale, prompt, config.base, config.readout, findings)
 
 
 def inputs_from_files(

@@ -6,7 +6,6 @@ import argparse
 import json
 
 from artquant.cli.runs import load_run
-from artquant.train.stages import chosen_stages
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.plan.stage import Assumptions
 
     assumptions = Assumptions(arguments.gpus, memory, arguments.length, arguments.learned)
-    plans = plan_run(config, chosen_stages(config, arguments.stage), assumptions)
+    plans = plan_run(config, config.chosen_stages(arguments.stage), assumptions)
     if arguments.json:
         print(json.dumps(plain(plans, assumptions), indent=2))
     else:

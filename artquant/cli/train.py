@@ -13,7 +13,6 @@ from artquant.config.run_paths import stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.train.launch import Machines, launch_command, run_processes
-from artquant.train.stages import chosen_stages
 
 _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this signal ended
 
@@ -21,7 +20,7 @@ _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this s
 def run(arguments: argparse.Namespace) -> int:
     """Train in this process, or each stage in processes of its own."""
     config = load_run(arguments.config, arguments.overrides)
-    stages = chosen_stages(config, arguments.stage)
+    stages = config.chosen_stages(arguments.stage)
     machines = _machines(arguments)
     launchers = {stage.name: _launcher(arguments, stage, machines) for stage in stages}
     _check_deepspeed(stages, launchers)

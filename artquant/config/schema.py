@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,7 @@ class LevelsConfig:
 
     @property
     def scale(self) -> RatingScale:
-        """The same as a scale."""
+        """Both as one."""
         return RatingScale(self.words, self.weights)
 
 
@@ -377,3 +378,17 @@ class RunConfig:
         names = [stage.name for stage in self.stages]
         for index, name in enumerate(names):
             require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")
+
+    def chosen_stages(self, names: Sequence[str] = ()) -> list[StageConfig]:
+        """The stages of these names, or all of them, in the run's order.
+
+        Raises:
+            ArtQuantError: the run has no stage of a name, or no stages at all.
+        """
+        known = [stage.name for stage in self.stages]
+        for name in names:
+            if name not in known:
+                raise ArtQuantError(f"run {self.run}: no stage {name!r}; known are {', '.join(known) or 'none'}")
+        if not known:
+            raise ArtQuantError(f"run {self.run}: has no stages, so there is nothing to train; add one under stages")
+        return [stage for stage in self.stages if not names or stage.name in names]

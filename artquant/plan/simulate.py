@@ -23,7 +23,6 @@ from artquant.plan.live_memory import LiveMemory, Peak
 from artquant.plan.network import materialise
 from artquant.plan.rank_memory import states_of
 from artquant.plan.zero import ZeroSettings
-from artquant.readouts import Seen
 from artquant.train.objective import Objective
 
 
@@ -169,8 +168,6 @@ def _loss(
 
     handle = network.plain.get_output_embeddings().register_forward_pre_hook(from_here)
     forward = convert_outputs_to_fp32(network) if setup.autocast else network
-    outputs = forward(batch.text.positions, batch.scored.positions, **batch.inputs)
+    sums = objective.sums(forward, batch)
     handle.remove()
-    text_logits = outputs.pop("text_logits")
-    sums = objective.term_sums(text_logits, Seen(**outputs), batch)
     return objective.total({term: value / 2 for term, value in sums.items()})

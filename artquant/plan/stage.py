@@ -157,8 +157,8 @@ def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout
 
 def _readout(config: RunConfig) -> Readout:
     """With token ids that no tokenizer has given: the plan needs none."""
-    scale = config.levels.scale
-    return readout_of(config.readout, scale).bound(_AnyEncoder(), get_prompt(config.prompt, config.subject))
+    prompt = get_prompt(config.prompt, config.subject)
+    return readout_of(config.readout, config.levels.scale).bound(_AnyEncoder(), prompt)
 
 
 class _AnyEncoder:

@@ -39,9 +39,11 @@ logger = logging.getLogger(__name__)
 
 def open_records(config: RunConfig, sets: Sequence[DataConfig]) -> RecordSets:
     """The records of several data sets, checked, with their pictures there."""
-    scale = (min(config.levels.weights), max(config.levels.weights))
-    levels = len(config.levels.words)
-    return RecordSets([RecordFile(data.records, data.images, levels, scale, check_images=True) for data in sets])
+    scale = config.levels.scale
+    limits = (scale.low, scale.high)
+    return RecordSets(
+        [RecordFile(data.records, data.images, len(scale.words), limits, check_images=True) for data in sets]
+    )
 
 
 def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> TrainingArguments:
@@ -186,8 +188,8 @@ def _validation(
         return None
     scored, held_out = [], None
     if wanted.records is not None:
-        scale = (min(config.levels.weights), max(config.levels.weights))
-        scored = read_image_records(wanted.records, wanted.images, scale)
+        scale = config.levels.scale
+        scored = read_image_records(wanted.records, wanted.images, (scale.low, scale.high))
         unrated = next((record for record in scored if record.gt_score is None), None)
         if unrated is not None:
             raise ArtQuantError(f"{unrated.source} (id {unrated.id!r}): no gt_score, so it cannot validate; add it")

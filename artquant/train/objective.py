@@ -6,7 +6,7 @@ and ranks. So the result does not depend on how a step is split, and a micro-bat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -59,6 +59,12 @@ class Objective:
         counts |= dict.fromkeys(self._own_terms, sum(len(batch.scored) for batch in batches))
         counts["rank"] = sum(len(batch.scored.pairs) for batch in batches)
         return {term: counts[term] for term in self.terms}
+
+    def sums(self, network: Callable[..., dict[str, torch.Tensor]], batch: Batch) -> dict[str, torch.Tensor]:
+        """`term_sums` of what a network (a `ScoringNetwork`, perhaps wrapped) gives for a micro-batch."""
+        outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
+        text_logits = outputs.pop("text_logits")
+        return self.term_sums(text_logits, Seen(**outputs), batch)
 
     def term_sums(self, text_logits: torch.Tensor, seen: Seen, batch: Batch) -> dict[str, torch.Tensor]:
         """Sum of each term over this micro-batch, float32 scalars.

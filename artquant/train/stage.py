@@ -26,7 +26,6 @@ from artquant.train.checkpointing import read_manifest
 from artquant.train.claim import claim_run
 from artquant.train.interruption import StopRequest, TrainingStopped
 from artquant.train.network import TrainableNetwork, prepare_network, trainable_in_float32, write_trained_model
-from artquant.train.stages import chosen_stages
 from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
 from artquant.train.weights import stored_name
 
@@ -181,7 +180,7 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
         TrainingStopped: it was asked to stop; what is done is saved.
         ArtQuantError: whatever is wrong with configuration, data or weights.
     """
-    chosen = chosen_stages(config, stages)
+    chosen = config.chosen_stages(stages)
     alone = next((stage for stage in chosen if stage.deepspeed is not None and "RANK" not in os.environ), None)
     if alone is not None:
         raise ArtQuantError(

@@ -30,7 +30,6 @@ from artquant.config.schema import OptimizerConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import JsonError, append_json_lines
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.readouts import Seen
 from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
 from artquant.train.interruption import StopRequest, ignore_stop_signal
@@ -196,19 +195,17 @@ class ArtTrainer(Trainer):
         inputs: Batch,
         return_outputs: bool = False,
         num_items_in_batch: dict[str, int] | None = None,
-    ) -> Any:
+    ) -> torch.Tensor:
         """This micro-batch's share of the step's loss; ranks are averaged afterwards, hence the factor."""
         counts = num_items_in_batch or self.objective.counts([inputs])
         ranks = self.args.world_size if num_items_in_batch else 1
-        outputs = model(inputs.text.positions, inputs.scored.positions, **inputs.inputs)
-        text_logits = outputs.pop("text_logits")
-        sums = self.objective.term_sums(text_logits, Seen(**outputs), inputs)
+        sums = self.objective.sums(model, inputs)
         terms = {term: value * ranks / max(counts[term], 1) for term, value in sums.items()}
         loss = self.objective.total(terms)
         self._check_finite(loss, inputs.sources)
         for term, value in terms.items():
             self._term_totals[term] = self._term_totals.get(term, 0.0) + value.detach()
-        return (loss, outputs) if return_outputs else loss
+        return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of each term of the loss since the last log line."""

@@ -19,7 +19,6 @@ from artquant.evaluate.metrics import evaluate_scores
 from artquant.infer.score_files import Pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.weights import LoadedModel
-from artquant.readouts import Seen
 from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
@@ -93,12 +92,10 @@ class Validation:
         for indices, batch in self._batches(held_out, collate, rank, ranks):
             if isinstance(batch, Fault) or batch.unreadable:
                 raise ArtQuantError(batch.message if isinstance(batch, Fault) else batch.unreadable[0])
-            moved = batch.to(device)
-            outputs = self.model.network(moved.text.positions, moved.scored.positions, **moved.inputs)
-            text_logits = outputs.pop("text_logits")
+            sums_here = self.objective.sums(self.model.network, batch.to(device))
             if indices:  # a batch without indices only keeps the ranks together
                 found = self.objective.counts([batch])
-                for term, value in self.objective.term_sums(text_logits, Seen(**outputs), moved).items():
+                for term, value in sums_here.items():
                     sums[term] += float(value)
                     counts[term] += found[term]
         parts = gather((sums, counts))

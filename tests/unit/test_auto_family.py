@@ -95,20 +95,17 @@ def test_the_rating_word_is_one_token_at_its_place(made, side):
 
 
 def test_example_has_real_shapes_and_runs(made):
-    inputs = FAMILY.example(made.config, samples=2, length=64)
+    inputs = FAMILY.example(made.folder, made.config, samples=2, length=64).inputs
     real = made.processor.inputs([row(made.processor)] * 2, [Image.new("RGB", (32, 32))] * 2)
-    assert set(inputs) == set(real)
-    assert {name: value.dtype for name, value in inputs.items()} == {name: value.dtype for name, value in real.items()}
+    assert set(real) <= set(inputs) <= {*real, "position_ids"}  # which some networks make from values otherwise
+    assert {name: inputs[name].dtype for name in real} == {name: value.dtype for name, value in real.items()}
     with torch.no_grad():
         hidden = made.network.base_model(**inputs, use_cache=False).last_hidden_state
     assert hidden.shape == (2, 64, 32) and torch.isfinite(hidden).all()
     if not made.config.model_type.startswith("qwen"):
-        token = made.config.image_token_id
-        tiles = real["pixel_values"].flatten(0, -4).shape[0] // 2
-        assert (inputs["input_ids"] == token).sum() * tiles == (real["input_ids"] == token).sum()
         assert inputs["pixel_values"].shape[-3:] == real["pixel_values"].shape[-3:]
-    with pytest.raises(ArtQuantError, match="do not hold a picture"):
-        FAMILY.example(made.config, samples=1, length=8)
+    example = FAMILY.example(made.folder, made.config, samples=1, length=8)
+    assert 0 < example.picture < example.inputs["input_ids"].shape[1] >= 8  # longer, where a picture does not fit
 
 
 def test_added_words_keep_their_ids(made, tmp_path):
@@ -178,8 +175,6 @@ def test_configurations_that_are_refused(tmp_path, kind, untested, reason):
 
 def test_untested_types_can_be_tried(tmp_path):
     assert FAMILY.config(write_config(tmp_path, "paligemma"), untested=True).model_type == "paligemma"
-    with pytest.raises(ArtQuantError, match="no example inputs for model_type paligemma"):
-        FAMILY.example(FAMILY.config(tmp_path, untested=True), 1, 64)
 
 
 def test_networks_without_vision_have_no_parts():
@@ -239,15 +234,13 @@ def test_what_there_is_not(auto_model, tmp_path):
     assert FAMILY.published_config() is None and not FAMILY.forms and not FAMILY.packs
     with pytest.raises(CheckpointError, match="does not say how scores are read"):
         FAMILY.published_card(made.folder, made.processor, None)
-    with pytest.raises(ArtQuantError, match="no other"):
-        FAMILY.write_published("full", made.folder, tmp_path)
 
 
 def test_wrong_settings_of_small_networks(auto_model, tmp_path):
     for wrong in ({"model_type": "llama"}, {"image_size": 30}, {"vocabulary_size": 100}, {"tiles": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             TinySettings(**wrong)
-    with pytest.raises(ArtQuantError, match="is not empty"):
+    with pytest.raises(ArtQuantError, match="is there already"):
         FAMILY.write_tiny(settings("llava"), auto_model("llava").folder, WORDS)
     with pytest.raises(ArtQuantError, match="did not become one token"):
         FAMILY.write_tiny(settings("llava"), tmp_path / "new", ("very good indeed",))

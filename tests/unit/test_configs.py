@@ -38,6 +38,7 @@ def test_count():
         "apdd/score_published.yaml",
         "demo/attributes.yaml",
         "demo/demo.yaml",
+        "demo/internvl.yaml",
         "demo/internvl_model.yaml",
         "demo/model.yaml",
         "demo/pairs.yaml",

@@ -20,7 +20,7 @@ MOST_LINES = 400  # of a file
 LONGEST_FUNCTION = 60  # lines
 
 # Of one backbone: may stand in its folder and in the table of families.
-FAMILY_NAMES = ("mplug", "internvl")
+FAMILY_NAMES = ("mplug", "internvl", "llava", "gemma", "idefics", "smolvlm", "ovis", "qwen", "paligemma")
 FAMILIES = PACKAGE / "models" / "families.py"
 # Of readouts: may stand in their room.
 READOUT_NAMES = ("ratinglevels", "rating_levels", "scoretokens", "score_tokens")

@@ -321,7 +321,7 @@ def test_a_step_that_was_measured(file, overrides):
         torch.nn.init.normal_(value.detach(), std=0.02)
     objective = Objective(replace(RATING_WORDS, token_ids=tuple(range(RATING_WORDS.width))), stage.loss)
     example = planned.batch
-    batch = example.batch(shape.family.example(shape.config, example.size, example.length))
+    batch = example.batch(shape.family.example(shape.folder, shape.config, example.size, example.length).inputs)
     batch.inputs["attention_mask"][0, -1] = 0
     tensors = (*batch.inputs.values(), *vars(batch.text).values(), *vars(batch.scored).values())
     optimizer = torch.optim.AdamW([value for value in network.parameters() if value.requires_grad], fused=True)

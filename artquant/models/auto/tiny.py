@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
-from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_json
+from artquant.files.whole_folder import whole_folder
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
 from artquant.models.auto.tiny_settings import TinySettings
 from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
@@ -70,29 +69,22 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
         ArtQuantError: the folder holds something already, the texts cannot be used, or a rating word did not become one
             token of the vocabulary.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ArtQuantError(f"{out}: is not empty; name a new folder or delete it")
-    partial = out.with_name(out.name + ".partial")  # the folder appears when everything is in it
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    tokenizer = _tokenizer(settings, words)
-    tokenizer.save_pretrained(partial)
-    facts = _processor_facts(settings)
-    write_json(partial / PROCESSOR_FILES[0], facts)
-    write_json(partial / PROCESSOR_FILES[1], facts["image_processor"])
-    config = network_config(settings, tokenizer)
-    torch.manual_seed(settings.seed)
-    model = AutoModelForImageTextToText.from_config(config).to(DTYPES[settings.dtype])
-    for parameter in model.parameters():
-        if parameter.ndim > 1 and not parameter.any():  # Gemma's projector, which would show no picture
-            torch.nn.init.normal_(parameter, std=settings.initializer_range)
-    model.save_pretrained(partial)
-    processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
-    processor.save_pretrained(partial)
-    require_words(processor, words)
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    with whole_folder(out) as partial:
+        tokenizer = _tokenizer(settings, words)
+        tokenizer.save_pretrained(partial)
+        facts = _processor_facts(settings)
+        write_json(partial / PROCESSOR_FILES[0], facts)
+        write_json(partial / PROCESSOR_FILES[1], facts["image_processor"])
+        config = network_config(settings, tokenizer)
+        torch.manual_seed(settings.seed)
+        model = AutoModelForImageTextToText.from_config(config).to(DTYPES[settings.dtype])
+        for parameter in model.parameters():
+            if parameter.ndim > 1 and not parameter.any():  # Gemma's projector, which would show no picture
+                torch.nn.init.normal_(parameter, std=settings.initializer_range)
+        model.save_pretrained(partial)
+        processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
+        processor.save_pretrained(partial)
+        require_words(processor, words)
     return model
 
 

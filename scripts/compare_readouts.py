@@ -15,8 +15,7 @@ import numpy as np
 
 from artquant.config.load import load_config
 from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
-from artquant.data.predictions import read_predictions
-from artquant.evaluate.join import join_by_id, read_truth
+from artquant.evaluate.join import join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 
 FAMILIES = {"mPLUG-Owl2": ("", []), "InternVL": ("-internvl", ["--internvl"])}  # name of its runs, option of the demo
@@ -29,8 +28,7 @@ SCORE_TOKENS = (  # the paper's loss: cross-entropy of the text and smooth L1 of
 def figures(config: Path, run: str) -> Metrics:
     """Of a run's predictions."""
     resolved = load_config(config)
-    predictions = read_predictions(resolved.output / run / PREDICTIONS)
-    joined = join_by_id(predictions, read_truth(Path(resolved.infer.records)))
+    joined = join_files(resolved.output / run / PREDICTIONS, Path(resolved.infer.records))
     return evaluate_scores(joined.predicted, joined.truth)
 
 

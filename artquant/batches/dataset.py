@@ -88,7 +88,8 @@ class ArtDataset(Dataset):
     def _made_targets(self) -> np.ndarray:
         """The readout's target of each score record [N, K]; NaN in the rows of descriptions."""
         targets = np.full((len(self.columns), self._readout.width), np.nan)
-        scored = np.flatnonzero(self.columns.is_scored)
+        known = ~np.isnan(self._known.mean) | self._known.has_shares  # of answers with several scores: record by record
+        scored = np.flatnonzero(self.columns.is_scored & known)
         if scored.size:
             try:
                 targets[scored] = self._readout.targets(self._known[scored])
@@ -131,8 +132,12 @@ class ArtDataset(Dataset):
     def _encode(self, index: int, record: TrainingRecord) -> Sample:
         where = f"{record.source} (id {record.id!r})"
         scored = record.task == "score"
+        targets, truth = self._targets[[index]], self.truth[[index]]
         try:
-            score = float(self.truth[index, 0]) if scored else None
+            if record.scores:
+                targets = self._readout.targets(Truths.of_means(np.array(record.scores)))
+                truth = np.stack([np.array(record.scores), self._readout.moments(targets)[:, 1]], axis=1)
+            score = float(truth[0, 0]) if scored else None
             found = encode_record(self.processor, self._prompt, self._readout, record, score)
         except ArtQuantError as error:
             raise ArtQuantError(f"{where}: {error}") from error
@@ -141,7 +146,7 @@ class ArtDataset(Dataset):
             raise ArtQuantError(f"{where}: {too_long(length, self._max_length)}")
         if not scored:
             return Sample(found)
-        return Sample(found, self._readout.learns_word, self._targets[[index]], self.truth[[index]])
+        return Sample(found, self._readout.learns_word, targets, truth)
 
     @property
     def attributes(self) -> tuple[str, ...]:

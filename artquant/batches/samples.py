@@ -90,9 +90,19 @@ def encode_scores(
 def encode_record(
     processor: Processor, prompt: Prompt, readout: Readout, record: TrainingRecord, score: float | None
 ) -> Conversation:
-    """A record's conversation; of a score record the prompt's own answer. score: its true one, known or computed."""
+    """A record's conversation; of a score record the prompt's own answer, of one with several scores its own.
+
+    score: its true one (the first), known or computed.
+    """
     if score is None:
         return encode_description(processor, prompt, record.question, record.answer)
+    if record.scores:
+        if not readout.several:
+            raise ArtQuantError(
+                f"{len(record.scores)} true scores in one answer, which readout {readout.kind} cannot hold"
+            )
+        words = [readout.word(one) for one in record.scores]
+        return encode_scores(processor, prompt, readout, record.question, words, record.answer)
     word = readout.word(score)
     begin = len(prompt.rating_prefix(record.attribute))
     answer = prompt.rating_answer(word, record.attribute)

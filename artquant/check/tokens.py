@@ -60,7 +60,7 @@ class TokenChecks:
                 yield entry.finding("too-long", message + "; shorten the text or raise max_length")
 
     def _score(self, record: TrainingRecord) -> float:
-        if record.gt_score is not None:
-            return record.gt_score
+        if record.gt_score is not None or record.scores:
+            return record.scores[0] if record.gt_score is None else record.gt_score
         shares = zip(record.level_probs or (), self.scale.values, strict=True)
         return sum(share * value for share, value in shares)

@@ -47,7 +47,7 @@ def _workers(wanted: int | None) -> int:
 
 def _inputs(arguments: argparse.Namespace) -> Inputs:
     from artquant.check.sources import inputs_from_config, inputs_from_files
-    from artquant.config.load import load_config
+    from artquant.cli.runs import load_run
     from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
 
     listed = [*arguments.records, *arguments.test]
@@ -57,6 +57,6 @@ def _inputs(arguments: argparse.Namespace) -> Inputs:
         for name in ("images", "weights"):
             if vars(arguments)[name] is not None:
                 raise ArtQuantError(f"--{name} goes with --records and --test; the configuration says it by itself")
-        return inputs_from_config(str(arguments.config), load_config(arguments.config, arguments.overrides))
+        return inputs_from_config(str(arguments.config), load_run(arguments.config, arguments.overrides))
     scale = APDD_SCALE if arguments.weights is None else named_scale(RATING_WORDS, arguments.weights)
     return inputs_from_files(arguments.records, arguments.test, arguments.images, scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from artquant.config.load import load_config
+from artquant.cli.runs import load_run
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -13,7 +13,7 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.plan.sizes import parse_memory
 
     memory = parse_memory(arguments.memory)
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_run(arguments.config, arguments.overrides)
 
     from artquant.plan.advice import plan_run
     from artquant.plan.report import plain, report_lines

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from artquant.config.load import load_config
+from artquant.cli.runs import load_run
 from artquant.config.run_paths import stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
@@ -19,7 +19,7 @@ _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this s
 
 def run(arguments: argparse.Namespace) -> int:
     """Train in this process, or each stage in processes of its own."""
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_run(arguments.config, arguments.overrides)
     stages = config.chosen_stages(arguments.stage)
     machines = _machines(arguments)
     launchers = {stage.name: _launcher(arguments, stage, machines) for stage in stages}

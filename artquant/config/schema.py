@@ -170,8 +170,7 @@ class LossConfig:
 
     description: float = 1.0  # next-token cross-entropy of description answers
     score_text: float = 0.05  # next-token cross-entropy of score answers, without the rating word
-    # The readout's own terms by name; those not named have the readout's weights. Rating words: score_distribution
-    # (0.05), closed_distribution and in_level; see docs/configuration for each readout's.
+    # The readout's own terms by name (docs/readouts.md lists them); those not named have the readout's weights.
     score: dict[str, float] = field(default_factory=dict, hash=False)
     rank: float = 0.0  # order of the scores of a pair (DeQA-Score); needs pairs: true
     rank_kind: Literal["fidelity", "binary"] = "fidelity"  # fidelity loss or binary cross-entropy

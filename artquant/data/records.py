@@ -43,6 +43,9 @@ class TrainingRecord:
     attribute: str | None  # of a score record: what the score is about ("Color"); None: the whole picture
     level: int | None  # of a description: 1 perception, 2 + cognition, 3 + emotion; None: not said
     source: str  # "file.json record 17"
+    scores: tuple[
+        float, ...
+    ] = ()  # of an answer that holds several, in order (gt_score as a list); then gt_score: None
 
 
 @dataclass(frozen=True)
@@ -132,18 +135,20 @@ def parse_training_record(
         fields.fault("task_type", f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}', "unknown-task")
     question, answer = _question_and_answer(fields)
     identity, image = fields.id(), _image(fields, Path(image_folder))
+    several = isinstance(fields.item.get("gt_score"), list)
     record = TrainingRecord(
         id=identity,
         image=image or Path(),
         task=cast(Task, task),
         question=question,
         answer=answer,
-        gt_score=_score(fields, score_range),
+        gt_score=None if several else _score(fields, score_range),
         std=fields.std(),
         level_probs=_level_probs(fields, number_of_levels),
         attribute=fields.optional_text("attribute"),
         level=_description_level(fields),
         source=source,
+        scores=_scores(fields, score_range) if several else (),
     )
     if fields.is_object:
         _check_task(fields, task)
@@ -216,11 +221,28 @@ def _files(folder: str) -> set[str]:
 
 def _score(fields: Fields, score_range: tuple[float, float] | None) -> float | None:
     score = fields.number("gt_score")
-    if score is not None and score_range is not None and not score_range[0] <= score <= score_range[1]:
+    if score is not None:
+        _check_range(fields, score, score_range)
+    return score
+
+
+def _scores(fields: Fields, score_range: tuple[float, float] | None) -> tuple[float, ...]:
+    """Several scores of one answer."""
+    scores = fields.numbers("gt_score") or ()
+    if fields.item.get("gt_score") == []:
+        fields.fault("gt_score", '"gt_score" is an empty list; give a score for each place in the answer')
+    if fields.item.get("level_probs") is not None:
+        fields.fault("level_probs", 'an answer with several scores has no "level_probs"; take it out')
+    for score in scores:
+        _check_range(fields, score, score_range)
+    return scores
+
+
+def _check_range(fields: Fields, score: float, score_range: tuple[float, float] | None) -> None:
+    if score_range is not None and not score_range[0] <= score <= score_range[1]:
         low, high = score_range
         reason = f"is outside {low:g} to {high:g}; correct the score or the range"
         fields.fault("gt_score", f'"gt_score" {score:g} {reason}', "score-off-scale")
-    return score
 
 
 def _image(fields: Fields, folder: Path) -> Path | None:

@@ -11,7 +11,8 @@ from scipy.stats import pearsonr, spearmanr
 
 from artquant.batches.dataset import ArtDataset
 from artquant.config.schema import LevelsConfig, Loading, LossConfig
-from artquant.data.records import read_image_records, read_training_records
+from artquant.data.record_file import RecordFile
+from artquant.data.records import read_image_records
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import RatingScale
 from artquant.models.model_folder import ModelFolder
@@ -118,7 +119,7 @@ def in_ranks(lab, ranks: int) -> list[dict[str, float]]:
     prompt, levels = get_prompt("artquant"), LevelsConfig()
     readout = readout_of({}, RatingScale(levels.words, levels.weights)).bound(loaded.processor, prompt)
     network = ScoringNetwork(loaded.model, loaded.family.parts(loaded.model))
-    records = read_training_records(lab.records("score"), lab.images)
+    records = RecordFile(lab.records("score"), lab.images)
     validation = Validation(
         model=LoadedModel(network, loaded.processor, loaded.family, prompt, readout),
         scored=read_image_records(lab.records("test"), lab.images),

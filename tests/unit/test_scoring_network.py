@@ -52,6 +52,17 @@ class TestForward:
         seen = scoring_network(small_network()).see(inputs(), SCORES)
         assert not seen.logits.requires_grad and not seen.logits.is_inference() and seen.own is None
 
+    @torch.no_grad()
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("autocast", [False, True])
+    def test_a_head_of_its_own_in_its_own_number_format(self, dtype, autocast):
+        """DeepSpeed turns the head into the network's; autocast leaves it alone."""
+        head = nn.Linear(16, 2).to(dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            seen = scoring_network(small_network(), head).see(inputs(), SCORES)
+        assert seen.own.dtype == torch.float32
+        assert torch.equal(seen.own, head(seen.hidden.to(dtype)).float())
+
 
 class TestPrecision:
     """Scores are computed in float32 whatever the network's number format; texts are not."""

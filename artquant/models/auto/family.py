@@ -62,7 +62,7 @@ class AutoFamily(Unpublished):
             raise CheckpointError(f"{file}: {kind} is a model without vision; tested are {tested}")
         if kind not in TESTED and not untested:
             raise CheckpointError(
-                f"{file}: {kind} is none of the tested {tested}; untested: true tries it nevertheless"
+                f"{file}: {kind} is none of the tested {tested}; untested: true (--untested) tries it all the same"
             )
         package = PACKAGES.get(kind)
         if package is not None and importlib.util.find_spec(package) is None:

@@ -215,6 +215,7 @@ class Unpublished:
 
     forms: Mapping[str, WholeForm | LoraForm] = {}
     packs: bool = False
+    idle_parameters: bool = True
 
     def published_config(self) -> None:
         """None: there is no best-known one."""
@@ -238,6 +239,7 @@ class Family(Protocol[_Config, _Processor]):
 
     model_types: tuple[str, ...]  # of `config.json`
     forms: Mapping[str, WholeForm | LoraForm]  # published folders that it can write, beside our own
+    idle_parameters: bool  # whether networks may hold parameters that no output depends on: ranks must look for them
     packs: bool  # whether prompts that share their beginning can be read in one pass, by a mask of every pair
     TinySettings: ClassVar[type]  # frozen dataclass: every setting of its small drawn networks
 

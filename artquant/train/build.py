@@ -78,7 +78,6 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         dataloader_persistent_workers=stage.workers > 0,
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
         deepspeed=str(stage.deepspeed) if stage.deepspeed else None,
         report_to=[],
     )

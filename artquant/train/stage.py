@@ -53,6 +53,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         _join_ranks(arguments)
     unbound = readout_of(config.readout, config.levels.scale)
     trained = prepare_network(start, config.base, config.model, stage.trainable, unbound)
+    arguments.ddp_find_unused_parameters = trained.family.idle_parameters
     if config.model.dtype == "bfloat16" and stage.deepspeed is None:
         trainable_in_float32(trained.model)
     prompt = get_prompt(config.prompt, config.subject)

@@ -137,3 +137,12 @@ class TestEveryPair:
         plan = plan_stage(config_read, config_read.stages[0], Assumptions(gpus=1, memory=4 << 30))
         assert plan.fits and plan.needs["activations"] > 0 and not plan.published_shape
         assert lab.artquant("check", config, "--no-pictures") == 0
+
+
+def test_two_ranks_with_parameters_that_nothing_depends_on(lab, bases, tmp_path):
+    """LLaVA takes the output of a layer before its vision encoder's last."""
+    stage = lab.stage("scores", {"score": 1}, trainable=EVERYTHING, max_steps=2, batch_size=4, max_length=1024)
+    config = lab.write(tmp_path, stage, base=str(bases("llava")))
+    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [line["step"] for line in lab.history(tmp_path / "runs" / "run", "scores")] == [1, 2]

@@ -50,6 +50,7 @@ class MPLUGOwl2Family:
         "lora": LoraForm("a LoRA run, for the published code", published.write_lora),
     }
     packs = True
+    idle_parameters = False
     TinySettings: ClassVar[type] = DemoModelConfig
 
     def config(self, folder: Path, untested: bool = False) -> MPLUGOwl2Config:

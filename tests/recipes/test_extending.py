@@ -195,7 +195,7 @@ def test_wrong_use(lab, house, bases, tmp_path):
         ("readout.kind=regresion", "did you mean regression?"),
         ("readout.hiden=3", "did you mean hidden?"),
         ("readout.hidden=0", "readout.hidden: must be at least 1"),
-        ("stages.scores.loss.score={score_ce: 1}", "readout regression has the terms score_nll, score_l1"),
+        ("stages.scores.loss.score={score_ce: 1}", "readout regression has no such term; it has score_nll, score_l1"),
     ):
         status, _, err = house.tried("train", "--config", config, override)
         assert status == 2 and message in err

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from artquant.cli.runs import load_run
 from artquant.config.load import convert
 from artquant.config.schema import LossConfig
 from artquant.errors import ArtQuantError
@@ -46,9 +47,13 @@ def test_example():
 
 
 @pytest.mark.parametrize(("given", "answer"), table(SECTIONS["Wrong use"], "in the configuration"))
-def test_wrong_use(given, answer):
-    given = yaml.safe_load(given.strip("| `"))
+def test_wrong_use(tmp_path, given, answer):
+    given = yaml.safe_load(re.search("`(.*)`", given)[1])
+    data = [{"records": "score.json", "images": "images"}]
+    stage = {"name": "scores", "data": data} | {key: given.pop(key) for key in ("loss",) if key in given}
+    config = {"run": "run", "base": "base", "stages": [stage], "infer": {"records": "test.json"}} | given
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
     with pytest.raises(ArtQuantError) as error:
-        readout = readout_of(given.get("readout", {}), APDD_SCALE)
-        Objective(readout, convert(LossConfig, given["loss"], "loss"))
-    assert str(error.value) == answer.removesuffix(" |").strip("`")
+        load_run(file, ())
+    assert str(error.value) == f"{file}: {re.search('`(.*)`', answer)[1]}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from artquant.data.records import IMAGE_TOKEN
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
 
-IMAGE_TOKEN = "<|image|>"
 SUBJECT = "{subject}"
 ATTRIBUTE = "{attribute}"
 

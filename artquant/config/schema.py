@@ -105,7 +105,7 @@ class ModelConfig(Loading):
 class DataConfig:
     """One set of training records."""
 
-    records: Path  # JSON list of training records
+    records: Path  # JSON list or lines of training records
     images: Path  # folder that the records' picture names are relative to
     weight: float = 1.0  # passes over the set per epoch: the whole part repeats it, the fraction samples it
 
@@ -230,7 +230,7 @@ class OptimizerConfig:
 class ValidationConfig:
     """Validation while a stage trains; the best model by SRCC is kept."""
 
-    records: Path | None = None  # JSON list of pictures with gt_score, to be scored; null: none
+    records: Path | None = None  # JSON list or lines of pictures with gt_score, to be scored; null: none
     images: Path | None = None  # folder of those pictures; null: the folder that the records file is in
     losses: tuple[DataConfig, ...] = ()  # training records held out, whose loss is reported for each task
     steps: int | None = None  # optimizer steps between validations; null: every epoch

@@ -10,10 +10,18 @@ import weakref
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    unset_fake_temporarily,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+# What fake tensors raise where a value is asked for that they do not have.
+VALUES_ASKED = (DataDependentOutputException, DynamicOutputShapeException)
 _LARGEST = 1 << 22  # numbers in a tensor that is computed
 
 

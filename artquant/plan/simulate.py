@@ -111,10 +111,15 @@ def simulate(
     inputs: NetworkInputs,
     objective: Objective,
     setup: Setup,
+    with_values: bool = False,
 ) -> Simulation:
     """Run the phases of an optimizer step that is not the first, when all states are there.
 
-    network: on the meta device (`artquant.plan.network`); it is used up. inputs: what it takes.
+    network: on the meta device (`artquant.plan.network`); it is used up. inputs: what it takes. with_values: keep the
+    values of what depends on the inputs alone; slower.
+
+    Raises:
+        VALUES_ASKED: the network asks for such values, and they are not kept.
     """
     if setup.autocast and setup.device == "cuda":
         _autocast_as_on_gpu(network)
@@ -127,7 +132,7 @@ def simulate(
             fakes = {name: torch.empty(value.shape, dtype=value.dtype) for name, value in inputs.items()}
             batches.append(shape.batch(NetworkInputs(fakes)))
         memory = LiveMemory()
-        with values, memory:
+        with values if with_values else contextlib.nullcontext(), memory:
             for value in (value for batch in batches for value in _tensors(batch)):
                 memory.count(value, "batch")
             states = states_of(network, memory, setup.ranks, setup.zero)

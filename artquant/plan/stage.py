@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from artquant.config.schema import ModelConfig, RunConfig, StageConfig, TrainableConfig
 from artquant.errors import ArtQuantError
+from artquant.plan.known_values import VALUES_ASKED
 from artquant.plan.network import Shape, build_skeleton, parameter_counts, read_shape
 from artquant.plan.simulate import ExampleShape, Setup, Simulation, simulate
 from artquant.plan.sizes import GIB
@@ -138,10 +139,17 @@ def _simulated(case: _Case) -> tuple[tuple[int, int], Simulation]:
     """`simulate` once for each case."""
     shape, example = case.shape, case.example
     deepspeed = case.setup.zero is not None
-    network = build_skeleton(shape, case.model, case.trainable, case.objective.readout, deepspeed)
-    counts = parameter_counts(network)
     inputs = shape.family.example(shape.folder, shape.config, example.size, example.length).inputs
-    return counts, simulate(network, example, inputs, case.objective, case.setup)
+
+    def simulated(with_values: bool) -> tuple[tuple[int, int], Simulation]:
+        network = build_skeleton(shape, case.model, case.trainable, case.objective.readout, deepspeed)
+        counts = parameter_counts(network)
+        return counts, simulate(network, example, inputs, case.objective, case.setup, with_values)
+
+    try:
+        return simulated(with_values=False)
+    except VALUES_ASKED:  # networks with tiles or grids
+        return simulated(with_values=True)
 
 
 def _example(shape: Shape, stage: StageConfig, assumptions: Assumptions, readout: Readout) -> ExampleShape:

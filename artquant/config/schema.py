@@ -142,7 +142,7 @@ class TrainableConfig:
 
     lora: LoraConfig | None = field(default_factory=LoraConfig)  # adapters on the decoder; null: none
     vision: bool = True  # the whole vision encoder
-    projector: bool = True  # what lies between vision encoder and decoder (mPLUG-Owl2: the visual abstractor)
+    projector: bool = True  # what lies between vision encoder and decoder, such as a visual abstractor
     decoder: bool = False  # the whole language decoder with its token table; not together with lora
     head: bool | None = None  # the output head; null: with the decoder
 
@@ -195,7 +195,7 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-5  # peak, of everything that has no own rate below
     vision_learning_rate: float | None = None  # peak, of the vision encoder; null: learning_rate
-    projector_learning_rate: float | None = None  # peak, of the projector (mPLUG-Owl2: abstractor); null: learning_rate
+    projector_learning_rate: float | None = None  # peak, of the projector (such as an abstractor); null: learning_rate
     decoder_learning_rate: float | None = None  # peak, of the decoder; null: learning_rate
     adapter_learning_rate: float | None = None  # peak, of the LoRA adapters; null: learning_rate
     head_learning_rate: float | None = None  # peak, of the output head; null: learning_rate

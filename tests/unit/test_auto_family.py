@@ -14,6 +14,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.adapters import CheckpointError
 from artquant.models.auto.tiny_settings import TESTED, TinySettings
 from artquant.models.family import bare_name
+from artquant.models.scoring_network import ScoringNetwork
 
 GRIDS = {"image_grid_thw", "mm_token_type_ids"}
 EXTRA = {
@@ -244,3 +245,13 @@ def test_wrong_settings_of_small_networks(auto_model, tmp_path):
         FAMILY.write_tiny(settings("llava"), auto_model("llava").folder, WORDS)
     with pytest.raises(ArtQuantError, match="did not become one token"):
         FAMILY.write_tiny(settings("llava"), tmp_path / "new", ("very good indeed",))
+
+
+def test_a_processor_that_counts_other_positions_than_the_network_is_said_in_one_line(auto_model):
+    made = auto_model("llava")
+    processor = FAMILY.processor(made.folder, made.config)
+    processor.processor.num_additional_image_tokens = 0
+    inputs = processor.inputs([row(made.processor)], pictures()[:1])
+    network, none = ScoringNetwork(made.network, FAMILY.parts(made.network)), torch.tensor([0])
+    with pytest.raises(ArtQuantError, match=r"LlavaForCond\w+ refuses what .*: Image features .* not of one model"):
+        network.see(inputs, none)

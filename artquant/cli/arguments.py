@@ -282,6 +282,7 @@ def _export(commands: Commands) -> None:
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
     add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
+    add("--untested", action="store_true", help="also networks that no test covers")
 
 
 def _eval(commands: Commands) -> None:

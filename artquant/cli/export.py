@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = ModelFolder.open(
         arguments.model, arguments.base, allow_other_base=arguments.allow_other_base, alone=arguments.to == "lora"
     )
-    written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format)
+    written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format, arguments.untested)
     width = max(len(file.name) for file in written)
     for file in written:
         print(f"{file.name.ljust(width)}  {_size(file.size):>10}")

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from artquant.errors import ArtQuantError, one_line
 from artquant.models.family import NetworkInputs, Parts
 from artquant.models.zero3 import gathered
 from artquant.readouts import Seen
@@ -69,7 +70,11 @@ class ScoringNetwork(nn.Module):
         """
         plain = self.plain
         inputs = {name: value.to(plain.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
-        states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
+        try:
+            states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
+        except (TypeError, ValueError) as error:  # raised where transformers' networks check what they are given
+            reason = f"{type(plain).__name__} refuses what the processor of its folder makes: {one_line(error)}"
+            raise ArtQuantError(f"{reason}; processor and network files are not of one model") from error
         hidden = states.index_select(0, score_positions)
         if self._scoring_head:
             # In bfloat16 logits would be rounded to steps of up to 0.1.

@@ -21,7 +21,7 @@ def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequenc
     them). A token table with room to spare is not enlarged.
     """
     known = {word for word in words if processor.word_id(word) is not None}
-    processor.add_words([word for word in words if word not in known])
+    processor.add_words(words)  # also those that are there, which may leave the blank before them to itself
     rows = token_rows(network)
     ids = zip(words, _ids(processor, words), strict=True)
     new = [number for word, number in ids if word not in known or number >= rows]

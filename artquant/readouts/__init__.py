@@ -29,9 +29,9 @@ def readout_of(settings: Mapping[str, Any], scale: RatingScale) -> Readout:
     Raises:
         ConfigError: an unknown kind or setting, a value that does not fit; with the dotted key.
     """
-    kind = settings.get("kind", DEFAULT)
+    kind = str(settings.get("kind", DEFAULT))
     if kind not in READOUTS:
-        close = difflib.get_close_matches(str(kind), READOUTS, n=1)
+        close = difflib.get_close_matches(kind, READOUTS, n=1)
         advice = f"did you mean {close[0]}?" if close else f"use one of {', '.join(READOUTS)}"
         raise ConfigError("readout.kind", f"no readout {kind!r}; {advice}")
     readout = READOUTS[kind]

@@ -262,5 +262,6 @@ def write_trained_model(
         with torch.device("meta"):
             skeleton = trained.family.empty(plain.config)  # the trained one may be wrapped or cut up
         skeleton.config.dtype = dtype
+        skeleton.generation_config = plain.generation_config  # where descriptions end
         weights = {bare_name(name): value.to(dtype).contiguous() for name, value in inner.items()}
         save_model(partial, skeleton, trained.processor, trained.family, card, weights, head)

@@ -27,7 +27,7 @@ from artquant.batches.batch import Batch, Fault
 from artquant.batches.dataset import ArtDataset
 from artquant.batches.order import EpochSampler
 from artquant.config.schema import OptimizerConfig
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import JsonError, append_json_lines
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.texts.prompt import Prompt
@@ -359,6 +359,15 @@ class ArtTrainer(Trainer):
         self.early_stopping.restore(manifest["early_stopping"])
         self.steps_left_out = manifest["steps_left_out"]
         self.train(resume_from_checkpoint=str(checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except ValueError as error:  # groups of parameters that are not this stage's
+            raise ArtQuantError(
+                f"{checkpoint}: the optimizer's state does not fit this stage ({one_line(error)}), as after an earlier "
+                "version or with other parts that train; delete the stage's checkpoints to begin it again"
+            ) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         file = Path(resume_from_checkpoint) / TRAINABLE_WEIGHTS

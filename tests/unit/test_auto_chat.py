@@ -136,3 +136,13 @@ def test_folders_are_read_by_transformers_alone(auto_model, kind):
     text = row(made.processor).text
     inputs = processor(text=[text], images=[[pictures()[0]]], return_tensors="pt")
     assert torch.equal(inputs["input_ids"], made.processor.inputs([row(made.processor)], pictures()[:1])["input_ids"])
+
+
+@pytest.mark.parametrize("name", ["patch_size", "num_additional_image_tokens"])
+def test_what_a_processor_file_lacks_is_said_in_one_line(auto_model, name):
+    """LLaVA's files of earlier transformers have neither, and its processor then counts with None."""
+    made = auto_model("llava")
+    processor = FAMILY.processor(made.folder, made.config)
+    setattr(processor.processor, name, None)
+    with pytest.raises(ArtQuantError, match="LlavaProcessor cannot take pictures of 40x40 pixels: unsupported"):
+        processor.inputs([row(made.processor)], pictures()[:1])

@@ -8,12 +8,15 @@ import torch
 from auto_models import FAMILY, PREFIX, QUESTION, WORDS, pictures, row, settings, word_ids
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import AddedToken
 
 from artquant.config.schema import ConfigError, Loading
 from artquant.errors import ArtQuantError
 from artquant.models.adapters import CheckpointError
 from artquant.models.auto.tiny_settings import TESTED, TinySettings
 from artquant.models.family import bare_name
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.vocabulary import add_new_words
 
 GRIDS = {"image_grid_thw", "mm_token_type_ids"}
 EXTRA = {
@@ -244,3 +247,28 @@ def test_wrong_settings_of_small_networks(auto_model, tmp_path):
         FAMILY.write_tiny(settings("llava"), auto_model("llava").folder, WORDS)
     with pytest.raises(ArtQuantError, match="did not become one token"):
         FAMILY.write_tiny(settings("llava"), tmp_path / "new", ("very good indeed",))
+
+
+def test_a_processor_that_counts_other_positions_than_the_network_is_said_in_one_line(auto_model):
+    made = auto_model("llava")
+    processor = FAMILY.processor(made.folder, made.config)
+    processor.processor.num_additional_image_tokens = 0
+    inputs = processor.inputs([row(made.processor)], pictures()[:1])
+    network, none = ScoringNetwork(made.network, FAMILY.parts(made.network)), torch.tensor([0])
+    with pytest.raises(ArtQuantError, match=r"LlavaForCond\w+ refuses what .*: Image features .* not of one model"):
+        network.see(inputs, none)
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_words_of_the_base_become_those_of_a_readout_and_keep_their_rows(auto_model, special):
+    """A base may have them as plain added words, which do not take the blank before them."""
+    made = auto_model("llava")
+    network, processor = FAMILY.load(made.folder, made.config, Loading()), FAMILY.processor(made.folder, made.config)
+    processor.tokenizer.add_tokens([AddedToken("[SCORE]", special=special)])
+    number = processor.word_id("[SCORE]")
+    network.resize_token_embeddings(number + 1)
+    before = network.get_input_embeddings().weight[number].clone()
+    add_new_words(network, processor, ["[SCORE]", "[IMG0]"])
+    assert (processor.word_id("[SCORE]"), processor.word_id("[IMG0]")) == (number, number + 1)
+    assert network.get_input_embeddings().weight[number].equal(before)
+    assert row(processor, f"{PREFIX} [SCORE]").token_ids == (*row(processor).token_ids, number)

@@ -164,9 +164,11 @@ class AutoChatProcessor:
                 add_special_tokens=self._unbegun(rows[0].text),
                 return_tensors="pt",
             )
-        except ValueError as error:
+        except Exception as error:  # every processor has errors of its own
             sizes = ", ".join(sorted({f"{picture.width}x{picture.height}" for picture in pictures}))
-            raise ArtQuantError(f"the processor refuses pictures of {sizes} pixels: {one_line(error)}") from error
+            raise ArtQuantError(
+                f"{type(self.processor).__name__} cannot take pictures of {sizes} pixels: {one_line(error)}"
+            ) from error
         tensors = {name: value for name, value in made.items() if name != "labels" and torch.is_tensor(value)}
         for row, ids, mask in zip(rows, tensors["input_ids"], tensors["attention_mask"], strict=True):
             # The first token behind the picture may melt with what the family puts around one.

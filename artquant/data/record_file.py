@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,8 +112,9 @@ class _Records(Sequence[TrainingRecord]):
             raise IndexError(index)
         return self._at(index % len(self))
 
+    @abstractmethod
     def _at(self, index: int) -> TrainingRecord:
-        raise NotImplementedError
+        """The record at an index from 0 on."""
 
 
 class RecordFile(_Records):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from artquant.texts.prompt import Exchange, Prompt
 
 Part = Literal["vision", "projector", "decoder", "head", "adapters", "new_rows", "readout"]
-PARTS: tuple[Part, ...] = ("vision", "projector", "decoder", "head", "adapters", "new_rows", "readout")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class CheckpointError(ArtQuantError):
@@ -192,10 +192,9 @@ class Processor(Protocol):
 class WholeForm:
     """A published form with all weights.
 
-    title: what it is. write: (network, processor, folder, number format, "safetensors" or "bin") -> its files.
+    write: (network, processor, folder, number format, "safetensors" or "bin") -> its files.
     """
 
-    title: str
     write: Callable[[PreTrainedModel, Any, Path, torch.dtype, str], None]
 
 
@@ -203,10 +202,9 @@ class WholeForm:
 class LoraForm:
     """A published form of LoRA runs.
 
-    title: what it is. write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin").
+    write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin").
     """
 
-    title: str
     write: Callable[[Path, Path, torch.dtype | None, str], None]
 
 

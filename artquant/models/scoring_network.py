@@ -74,7 +74,9 @@ class ScoringNetwork(nn.Module):
             states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
         except (TypeError, ValueError) as error:  # raised where transformers' networks check what they are given
             reason = f"{type(plain).__name__} refuses what the processor of its folder makes: {one_line(error)}"
-            raise ArtQuantError(f"{reason}; processor and network files are not of one model") from error
+            raise ArtQuantError(
+                f"{reason}; processor and network files are not of one model, or the network fails itself"
+            ) from error
         hidden = states.index_select(0, score_positions)
         if self._scoring_head:
             # In bfloat16 logits would be rounded to steps of up to 0.1.

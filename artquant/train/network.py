@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
@@ -31,9 +30,6 @@ from artquant.models.vocabulary import add_new_words, new_rows
 from artquant.models.weights import READOUT_HEAD, load_network, save_model, stored_head
 from artquant.models.zero3 import whole_size
 from artquant.readouts import Readout
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +94,10 @@ def prepare_network(
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable()
-    whole = {*_BESIDE_ADAPTERS, *(stored_parts(start.path, parts) if start.is_adapter else ())}
-    whole |= {part for part in parts.prefixes if part == "head" and "head" in trainable.parts()}
-    return TrainableNetwork(network, loaded.processor, loaded.family, over, frozenset(whole))
+    earlier = stored_parts(start.path, parts) if start.is_adapter else set()
+    head: set[Part] = {"head"} if "head" in trainable.parts() else set()
+    whole = frozenset(earlier | head | {*_BESIDE_ADAPTERS})
+    return TrainableNetwork(network, loaded.processor, loaded.family, over, whole)
 
 
 def _require_same_readout(start: ModelFolder, readout: Readout) -> None:

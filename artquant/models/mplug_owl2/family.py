@@ -46,8 +46,8 @@ class MPLUGOwl2Family:
 
     model_types: tuple[str, ...] = (MPLUGOwl2Config.model_type,)
     forms: Mapping[str, WholeForm | LoraForm] = {
-        "full": WholeForm("all weights, for the published code", published.write_full),
-        "lora": LoraForm("a LoRA run, for the published code", published.write_lora),
+        "full": WholeForm(published.write_full),
+        "lora": LoraForm(published.write_lora),
     }
     packs = True
     idle_parameters = False

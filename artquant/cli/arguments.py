@@ -191,11 +191,12 @@ def _loading(command: argparse.ArgumentParser) -> None:
     for field in fields(Loading):
         flag, hint = f"--{field.name.replace('_', '-')}", get_type_hints(Loading)[field.name]
         if hint is bool:
-            command.add_argument(flag, action="store_true", help="see infer in artquant.config.schema")
+            command.add_argument(flag, action="store_true", help=field.metadata["help"])
         else:
             kinds = [hint, *get_args(hint)]
             choices = next(get_args(kind) for kind in kinds if get_origin(kind) is Literal)
-            command.add_argument(flag, choices=choices, help=f"default {field.default}")
+            default = "" if field.default is None else f" (default {field.default})"
+            command.add_argument(flag, choices=choices, help=field.metadata["help"] + default)
 
 
 def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -84,14 +84,19 @@ class LevelsConfig:
         return RatingScale(self.words, self.weights)
 
 
+def _said(default: Any, meaning: str) -> Any:
+    """A field with a default whose meaning the command line shows too."""
+    return field(default=default, metadata={"help": meaning})
+
+
 @dataclass(frozen=True)
 class Loading:
-    """How a network is loaded, for training and for scoring. The command line has a flag for each."""
+    """How a network is loaded, for training and for scoring. The command line has a flag for each, with its help."""
 
-    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"  # attention kernel
-    dtype: Literal["float32", "bfloat16"] = "float32"  # number format of the weights and the computation
-    quantize: Literal["nf4", "int8"] | None = None  # the decoder in 4 or 8 bits (needs bitsandbytes); null: as it is
-    untested: bool = False  # also networks of transformers that no test here covers
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = _said("sdpa", "attention kernel")  # --attention
+    dtype: Literal["float32", "bfloat16"] = _said("float32", "number format of the weights and the computation")  # --dtype
+    quantize: Literal["nf4", "int8"] | None = _said(None, "the decoder in 4 or 8 bits (needs bitsandbytes)")  # --quantize; null: as it is
+    untested: bool = _said(False, "also networks of transformers that no test here covers")  # --untested
 
 
 @dataclass(frozen=True)

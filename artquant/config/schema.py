@@ -94,8 +94,8 @@ class Loading:
     """How a network is loaded, for training and for scoring. The command line has a flag for each, with its help."""
 
     attention: Literal["eager", "sdpa", "flash_attention_2"] = _said("sdpa", "attention kernel")  # --attention
-    dtype: Literal["float32", "bfloat16"] = _said("float32", "number format of the weights and the computation")  # --dtype
-    quantize: Literal["nf4", "int8"] | None = _said(None, "the decoder in 4 or 8 bits (needs bitsandbytes)")  # --quantize; null: as it is
+    dtype: Literal["float32", "bfloat16"] = _said("float32", "number format of weights and computation")  # --dtype
+    quantize: Literal["nf4", "int8"] | None = _said(None, "decoder in 4 or 8 bits (needs bitsandbytes)")  # --quantize
     untested: bool = _said(False, "also networks of transformers that no test here covers")  # --untested
 
 

@@ -38,6 +38,7 @@ class Inputs:
     prompt: Prompt
     base: Path | None = None  # folder of the base model, for its tokenizer and picture size
     readout: Mapping[str, Any] = field(default_factory=dict)  # how scores are read, as configured
+    untested: bool = False  # whether networks that no test covers are wanted
     findings: tuple[Finding, ...] = field(default=())  # of the configuration itself
 
 
@@ -91,8 +92,8 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
         folder = listed if listed.is_dir() else config.infer.images or listed.parent
         add(Source(truth, folder, "test", False))
     sources, prompt = tuple(merged.values()), get_prompt(config.prompt, config.subject)
-    findings = tuple(_missing_files(config))
-    return Inputs(name, sources, config.levels.scale, prompt, config.base, config.readout, findings)
+    findings, untested = tuple(_missing_files(config)), config.model.untested
+    return Inputs(name, sources, config.levels.scale, prompt, config.base, config.readout, untested, findings)
 
 
 def inputs_from_files(

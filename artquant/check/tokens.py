@@ -24,7 +24,7 @@ def token_checks(inputs: Inputs, base: Path) -> TokenChecks:
         ArtQuantError: The model folder cannot be used, or the rating words are not single tokens there.
     """
     opened = ModelFolder.open(base, alone=True)
-    config = opened.family.config(opened.path, untested=True)
+    config = opened.family.config(opened.path, inputs.untested)
     processor = opened.family.processor(opened.path, config)
     readout = readout_of(inputs.readout, inputs.scale)
     processor.add_words(readout.new_words)
@@ -62,5 +62,4 @@ class TokenChecks:
     def _score(self, record: TrainingRecord) -> float:
         if record.gt_score is not None or record.scores:
             return record.scores[0] if record.gt_score is None else record.gt_score
-        shares = zip(record.level_probs or (), self.scale.values, strict=True)
-        return sum(share * value for share, value in shares)
+        return float(self.scale.expectation(record.level_probs or ()))

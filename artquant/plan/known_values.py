@@ -58,6 +58,7 @@ class KnownValues(TorchDispatchMode):
         elif operation in (torch.ops.aten.index_put_.default, torch.ops.aten.index_put.default):
             arguments = (arguments[0], self._indices(arguments[1]), *arguments[2:])
         result = operation(*arguments, **options)
+        self._forget_written(operation, arguments)
         if not tensors:
             self._remember(operation, arguments, options, result)
         return result
@@ -76,6 +77,14 @@ class KnownValues(TorchDispatchMode):
             return before if isinstance(before, FakeTensor) else self.known(value)
 
         return tree_map(as_fake, result)
+
+    def _forget_written(self, operation: Any, arguments: tuple[Any, ...]) -> None:
+        """Values of what an operation has written something unknown into, and of its views."""
+        for declared, value in zip(operation._schema.arguments, arguments, strict=False):
+            if declared.alias_info is not None and declared.alias_info.is_write and isinstance(value, FakeTensor):
+                storage = value.untyped_storage()._cdata
+                for place in [place for place in self._values if place[0] == storage]:
+                    del self._values[place]
 
     def _is_known(self, value: Any) -> bool:
         """A constant, or a fake tensor whose values are kept."""

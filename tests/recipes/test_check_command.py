@@ -96,3 +96,13 @@ def test_overrides_and_a_process_of_its_own(lab, tmp_path):
     values = json.loads(done.stdout)
     assert (done.returncode, values["counts"]) == (1, {"too-long": 32})
     assert yaml.safe_load(config.read_text(encoding="utf-8"))["stages"][0]["max_length"] == 512
+
+
+def test_an_untested_network_is_looked_at_only_where_training_would_take_it(lab, tmp_path, capsys):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text(json.dumps({"model_type": "vipllava"}), encoding="utf-8")
+    config = lab.write(tmp_path, lab.scores(), base=str(base))
+    for setting, said in (("false", "vipllava is none of the tested"), ("true", "cannot be read")):
+        lab.artquant("--quiet", "check", config, "--no-pictures", f"model.untested={setting}")
+        assert said in " ".join(capsys.readouterr().out.split())

@@ -76,11 +76,11 @@ class AutoFamily(Unpublished):
             CheckpointError: a file or tensor is missing, unreadable or unexpected, or there is no vision.
         """
         with torch.device("meta"):
-            layers = dict(self.empty(config).named_modules())
-        outside = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and not _in_decoder(name)]
-        network = load_whole(AutoModelForImageTextToText, folder, loading, outside, config=config)
-        self.parts(network)  # says so if there is no vision
-        return network
+            skeleton = self.empty(config)
+        parts = self.parts(skeleton)  # says so if there is no vision
+        linear = [name for name, layer in skeleton.named_modules() if isinstance(layer, nn.Linear)]
+        outside = [name for name in linear if parts.of(name) != "decoder"]
+        return load_whole(AutoModelForImageTextToText, folder, loading, outside, config=config)
 
     def empty(self, config: PretrainedConfig) -> PreTrainedModel:
         """The network without weights of its own, on the current device."""
@@ -156,9 +156,8 @@ class AutoFamily(Unpublished):
             for name, value in made.items()
         }
         if "mrope_section" in (config.get_text_config().to_dict().get("rope_parameters") or {}):
-            tensors["position_ids"] = torch.zeros(
-                3, *tensors["input_ids"].shape, dtype=torch.long
-            )  # else made by values
+            # Otherwise the network makes them, from values.
+            tensors["position_ids"] = torch.zeros(3, *tensors["input_ids"].shape, dtype=torch.long)
         return Example(NetworkInputs(tensors), picture)
 
     def write_tiny(self, settings: Any, out: Path, words: Sequence[str]) -> PreTrainedModel:

@@ -47,7 +47,7 @@ def pictures():
 
 
 def row(processor, answer=PREFIX, **others):
-    text = processor.text(Exchange(QUESTION, answer, **others))
+    text = processor.conversation(Exchange(QUESTION, answer, **others))
     return Row(text, tuple(processor.tokenize(text)))
 
 

@@ -98,6 +98,7 @@ class GoldenProcessor:
     pad = MPLUGOwl2Processor.pad
     inputs = MPLUGOwl2Processor.inputs
     pad_token_id = 0
+    image_token_id = IMAGE_TOKEN_ID
 
     def __init__(self, image_sequence_length: int):
         self.image_sequence_length = self.picture_positions = image_sequence_length

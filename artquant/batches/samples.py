@@ -37,7 +37,7 @@ class Sample:
 
 def encode_row(processor: Processor, exchange: Exchange) -> Row:
     """A question and its answer, or the answer's beginning, in the family's chat form and in tokens."""
-    text = processor.text(exchange)
+    text = processor.conversation(exchange)
     return Row(text, tuple(processor.tokenize(text)))
 
 

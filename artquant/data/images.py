@@ -253,6 +253,18 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if orientation == 1 else ImageOps.exif_transpose(image)
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded picture as 8-bit RGB, whatever its size; colours as in `load_image`.
+
+    Raises:
+        ImageError: Its pixels have no known range.
+    """
+    try:
+        return _to_rgb(image)
+    except _Refused as refusal:
+        raise ImageError(f"cannot use picture {image!r}: {refusal}") from None
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise _Refused("floating-point pixels have no known range; convert it to 8 or 16 bits")

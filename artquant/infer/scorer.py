@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn.functional import pad
 
 from artquant.batches.samples import encode_row
 from artquant.config.load import convert
@@ -144,7 +145,12 @@ class Scorer:
             self._packed[attributes] = PackedPrompts.from_prompts(prompts)
         packed = self._packed[attributes]
         dtype = self.network.plain.dtype
-        inputs = NetworkInputs(first.tensors | packed.inputs(len(pictures), dtype, self.device))
+        # What is said of positions is said of what all prompts share.
+        more = len(packed.input_ids) - first["input_ids"].shape[1]
+        places = {
+            name: pad(value, (0, more)) for name, value in first.items() if value.shape == first["input_ids"].shape
+        }
+        inputs = NetworkInputs(first.tensors | places | packed.inputs(len(pictures), dtype, self.device))
         return inputs.to(self.device), packed.last.expand(len(pictures), -1)
 
     def __call__(
@@ -183,6 +189,7 @@ class Scorer:
                 **inputs.to(self.device, network.dtype),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                use_cache=True,  # models that older releases trained say no
                 pad_token_id=self.processor.pad_token_id,
             )
             answers = generated[:, inputs["input_ids"].shape[1] :].tolist()

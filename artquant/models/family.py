@@ -144,7 +144,7 @@ class Processor(Protocol):
     def longest(self) -> int | None:
         """Positions that the network can take; None: not said."""
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         """A question about one picture and its answer, or the answer's beginning, in the family's chat form.
 
         The picture is one token in it. Of an answer that goes on nothing stands behind its last word; a complete one is
@@ -290,7 +290,7 @@ class Family(Protocol[_Config, _Processor]):
         """
 
     def note_readout(self, config: _Config, processor: _Processor, prompt: Prompt, readout: Readout) -> None:
-        """Put into the network's configuration what published code reads scores by, if it knows the readout."""
+        """Put into configuration and processor what others go by: published code to read scores, clients to ask."""
 
     def example(self, folder: Path, config: _Config, samples: int, length: int) -> Example:
         """Inputs of the shapes that training samples of a length have, a picture in each, for the plan.

@@ -177,7 +177,7 @@ class _AnyEncoder:
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         """The answer's words."""
         return exchange.answer
 

@@ -56,7 +56,7 @@ class Scores:
 class Encoder(Protocol):
     """What a readout needs of a family's processor."""
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         """A question and the answer's beginning in the chat form."""
 
     def tokenize(self, text: str) -> list[int]:
@@ -189,9 +189,9 @@ def tokens_after(encoder: Encoder, prompt: Prompt, word: str) -> list[int]:
         ArtQuantError: it changes the tokens before it.
     """
     before = prompt.scoring()
-    context = encoder.tokenize(encoder.text(before))
+    context = encoder.tokenize(encoder.conversation(before))
     exchange = prompt.exchange(before.question, f"{before.answer} {word}")
-    ids = encoder.tokenize(encoder.text(exchange))
+    ids = encoder.tokenize(encoder.conversation(exchange))
     if ids[: len(context)] != context:
         raise ArtQuantError(
             f"{word!r} changes the tokens before it: it has none of its own after {prompt.rating_prefix()!r}; "

@@ -78,6 +78,7 @@ def training_arguments(config: RunConfig, stage: StageConfig, folder: Path) -> T
         dataloader_persistent_workers=stage.workers > 0,
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
+        use_cache=True,  # written into the configuration; training itself never caches
         deepspeed=str(stage.deepspeed) if stage.deepspeed else None,
         report_to=[],
     )

@@ -98,7 +98,7 @@ def test_scoring_prompt(shared_folder, processor):
         row = encode_row(processor, prompt.scoring())
         assert row.text == str(golden["score_prompt_text"])
         assert list(row.token_ids) == golden["score_prompt_ids"].tolist()
-        assert processor.sentencepiece.encode(prompt.rating_prefix()) == golden["level_prefix"].tolist()
+        assert processor.tokenizer.sp_model.encode(prompt.rating_prefix()) == golden["level_prefix"].tolist()
 
 
 @pytest.mark.parametrize("subject", ["painting", "image"])

@@ -31,8 +31,8 @@ def test_learns_and_says_what_it_is(lab, run):
     assert history[-1]["loss"] < history[0]["loss"]
     card = json.loads((run / "scores" / "model" / "artquant.json").read_text())
     assert card["readout"]["kind"] == "score_tokens" and card["base"]["folder"] == str(lab.base)
-    tokens = json.loads((run / "scores" / "model" / "tokenizer.json").read_text())["added_tokens"]
-    assert {token["content"] for token in tokens} >= WORDS
+    tokens = json.loads((run / "scores" / "model" / "tokenizer_config.json").read_text())["added_tokens_decoder"]
+    assert {token["content"] for token in tokens.values()} >= WORDS
 
 
 def test_scores_as_the_merged_model_does(lab, run, tmp_path):

@@ -102,7 +102,8 @@ def test_a_lora_stage_keeps_what_it_trained_alone(lab, lora_run):
     for stage in ("descriptions", "scores"):
         model = lora_run / stage / "model"
         weights = {"adapter_model.safetensors", "non_lora_trainables.safetensors"}
-        processor = {path.name for path in lab.base.iterdir() if "token" in path.name or "processor" in path.name}
+        about = ("token", "processor", "chat_template")
+        processor = {path.name for path in lab.base.iterdir() if any(word in path.name for word in about)}
         assert "tokenizer.model" in processor and "preprocessor_config.json" in processor
         settings = {"config.json", "adapter_config.json", "artquant.json"}
         assert {path.name for path in model.iterdir()} == weights | settings | processor

@@ -36,11 +36,11 @@ def test_published_chat_forms(published):
     processor, form = published
     before = form.text.replace("P", processor.image_token).replace("Q", QUESTION)
     answer = f"{PREFIX} good."
-    assert processor.text(Exchange(QUESTION, PREFIX)) == before + PREFIX
-    assert processor.text(Exchange(QUESTION, answer, complete=True)) == before + answer + form.end
-    assert processor.text(Exchange(QUESTION)).rstrip(" ") == before.rstrip(" ")
+    assert processor.conversation(Exchange(QUESTION, PREFIX)) == before + PREFIX
+    assert processor.conversation(Exchange(QUESTION, answer, complete=True)) == before + answer + form.end
+    assert processor.conversation(Exchange(QUESTION)).rstrip(" ") == before.rstrip(" ")
     after_system = form.with_system.replace("P", processor.image_token).replace("Q", QUESTION)
-    assert processor.text(Exchange(QUESTION, PREFIX, system=SYSTEM)) == after_system + PREFIX
+    assert processor.conversation(Exchange(QUESTION, PREFIX, system=SYSTEM)) == after_system + PREFIX
 
 
 def test_published_chat_forms_as_tokens(published):
@@ -63,7 +63,7 @@ def test_published_chat_forms_as_tokens(published):
 
 def test_the_picture_may_stand_behind_the_question(auto_model):
     processor = auto_model("internvl").processor
-    text = processor.text(Exchange(QUESTION, PREFIX, picture_first=False))
+    text = processor.conversation(Exchange(QUESTION, PREFIX, picture_first=False))
     assert text.index(QUESTION) < text.index("<IMG_CONTEXT>")
 
 
@@ -93,7 +93,7 @@ def test_templates_that_change_the_conversation_are_refused(auto_model, template
         "{% set answer = messages[-1].content[0].text if messages[-1].role == 'assistant' else '' %}" + template
     )
     with pytest.raises(ArtQuantError, match=reason) as refused:
-        AutoChatProcessor(inner).text(exchange)
+        AutoChatProcessor(inner).conversation(exchange)
     assert "\n" not in str(refused.value)
 
 

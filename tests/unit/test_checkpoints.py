@@ -375,7 +375,7 @@ class TestSavedModel:
     def test_published_model_with_another_answer(self, saved, tiny_processor):
         (saved / CARD).unlink()
         config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
-        config["level_prefix"] = tiny_processor.sentencepiece.encode("The composition is")
+        config["level_prefix"] = tiny_processor.tokenizer.sp_model.encode("The composition is")
         (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(CheckpointError, match=r"level_prefix .*'The composition is', expected"):
             model_in(saved)

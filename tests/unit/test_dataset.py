@@ -92,7 +92,7 @@ class TestArtDataset:
         item = data[0]
         sample = item.sample
         question = "Rate the quality of this painting."
-        text = tiny_processor.text(PROMPTS["artquant"].exchange(question, "The quality of the painting is"))
+        text = tiny_processor.conversation(PROMPTS["artquant"].exchange(question, "The quality of the painting is"))
         assert sample.conversation.row.token_ids == tuple(tiny_processor.tokenize(f"{text} good.</s>"))
         assert sample.targets.tolist() == [list(PROBS)] and not sample.learns_places
         assert sample.truth.tolist() == [[6.0, pytest.approx(np.sqrt(np.dot(PROBS, (np.array(WEIGHTS) - 5.3) ** 2)))]]
@@ -100,7 +100,9 @@ class TestArtDataset:
         assert sample.conversation.places == (len(tiny_processor.tokenize(text)),)
         assert learned(sample) == "The quality of the painting is good.</s>"
         assert item.source == "score.json record 1 (r0)" and item.error is None
-        expected = tiny_processor.image_processor(Image.open(pictures / "0.png"))["pixel_values"][0]
+        expected = tiny_processor.image_processor(Image.open(pictures / "0.png"), return_tensors="pt")["pixel_values"][
+            0
+        ]
         assert torch.equal(item.picture, expected)
 
     def test_description_sample(self, make, pictures, learned):
@@ -177,7 +179,9 @@ class TestArtDataset:
     def test_bytes_that_a_prompt_adds(self, tiny_processor, name):
         """Texts known to be short enough are not encoded beforehand: true of any tokenizer, a byte a token at worst."""
         prompt = PROMPTS[name]
-        around = tiny_processor.text(prompt.exchange("", prompt.rating_answer("excellent"), complete=True)) + "<s>"
+        around = (
+            tiny_processor.conversation(prompt.exchange("", prompt.rating_answer("excellent"), complete=True)) + "<s>"
+        )
         assert len(around.encode()) <= _PROMPT_BYTES
 
     @settings(max_examples=60, deadline=None)

@@ -40,6 +40,11 @@ def inputs(network: MPLUGOwl2LlamaForCausalLM, rows: int = 2) -> dict[str, torch
     }
 
 
+def with_mask(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With the places of the pictures, as our processors name them."""
+    return batch | {"image_mask": batch["input_ids"] == IMAGE}
+
+
 def padded(batch: dict[str, torch.Tensor], left: int, right: int) -> dict[str, torch.Tensor]:
     """The same rows with padding around them."""
     sizes = {"input_ids": 0, "attention_mask": 0}
@@ -191,8 +196,21 @@ class TestForward:
         network = small_network()
         batch = inputs(network)
         row = [1, *[IMAGE] * (2 * network.config.image_sequence_length + change), 7]
-        with pytest.raises(RuntimeError, match="must hold 8 image positions"):
+        with pytest.raises(ValueError, match=f"hold {8 + change} image positions, but 2 pictures need 8, 4 each"):
             network(input_ids=torch.tensor([row]), pixel_values=batch["pixel_values"])
+
+    def test_pictures_that_are_missing(self):
+        """For ids or what is made of them; a picture's id that is a word of the vocabulary is one."""
+        network = small_network()
+        batch = inputs(network)
+        with pytest.raises(ValueError, match="hold pictures, but there are no pixel_values"):
+            network(input_ids=batch["input_ids"])
+        with pytest.raises(ValueError, match="hold pictures, but there are no pixel_values"):
+            network.generate(input_ids=batch["input_ids"])
+        embeddings = network.get_input_embeddings()(batch["input_ids"])
+        assert network(inputs_embeds=embeddings).logits.isnan().any()
+        word = small_network(image_token_index=39)
+        assert word(input_ids=batch["input_ids"].abs().clamp(max=39)).logits.isfinite().all()
 
     def test_inputs_that_contradict(self):
         network = small_network()
@@ -200,7 +218,7 @@ class TestForward:
         embeddings = torch.zeros(1, 3, 16)
         with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
             network(input_ids=batch["input_ids"], inputs_embeds=embeddings)
-        with pytest.raises(ValueError, match="pixel_values need input_ids"):
+        with pytest.raises(ValueError, match="hold 0 image positions, but 2 pictures need 8"):
             network(pixel_values=batch["pixel_values"], inputs_embeds=embeddings)
 
     def test_pictures_of_another_size(self):
@@ -243,7 +261,7 @@ class HostReads(TorchDispatchMode):
 
 
 class TestNoHostReads:
-    """In the forward, nothing waits for the device."""
+    """In the forward of what our processors make, nothing waits for the device."""
 
     @torch.no_grad()
     @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -252,7 +270,7 @@ class TestNoHostReads:
     def test_without_attention_mask(self, attention, variant, use_cache):
         network = small_network(attention, **VARIANTS[variant])
         with HostReads() as reads:
-            network(**inputs(network), use_cache=use_cache, logits_to_keep=1)
+            network(**with_mask(inputs(network)), use_cache=use_cache, logits_to_keep=1)
         assert reads.files == []
 
     @torch.no_grad()
@@ -261,7 +279,7 @@ class TestNoHostReads:
     def test_with_attention_mask(self, attention, right):
         """transformers itself reads the mask for `sdpa`, to leave it out where it hides nothing; we read nothing."""
         network = small_network(attention)
-        batch = padded(inputs(network), left=0, right=right)
+        batch = with_mask(padded(inputs(network), left=0, right=right))
         around, positions = scoring_network(network), torch.tensor([3, 9])
         with HostReads() as reads:
             around(positions, positions[:1], **batch)
@@ -368,7 +386,12 @@ def test_multi_image_end_to_end(tmp_path):
     processor = network.processor
     draw = np.random.default_rng(0)
     pictures = [Image.fromarray(draw.integers(0, 256, (h, w, 3), np.uint8)) for h, w in ((40, 64), (70, 33))]
-    batch = processor(pictures, ["USER: <|image|>\nRate it. ASSISTANT:", "USER: <|image|>\nRate this. ASSISTANT:"])
+    batch = processor(
+        pictures,
+        ["USER: <|image|>\nRate it. ASSISTANT:", "USER: <|image|>\nRate this. ASSISTANT:"],
+        padding=True,
+        return_tensors="pt",
+    )
     assert batch["pixel_values"].shape == (2, 3, 3, 28, 28)
     assert (batch["input_ids"] == IMAGE).sum(1).tolist() == [12, 12]
     with torch.no_grad():
@@ -379,8 +402,8 @@ def test_multi_image_end_to_end(tmp_path):
             inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
             other = network.model(**inputs, pixel_values=changed, logits_to_keep=1).logits
             assert (other - logits).abs().amax(dim=(1, 2)).min() > 1e-3
-        features = network.model.get_image_features(batch["pixel_values"])
+        features = network.model.get_image_features(batch["pixel_values"]).pooler_output
         low = network.model.model.visual_abstractor["low"](
-            network.model.model.vision_model["low"](batch["pixel_values"][:, 0])
+            network.model.model.vision_model["low"](batch["pixel_values"][:, 0]).last_hidden_state
         )
     assert torch.equal(features[:, :4], low)

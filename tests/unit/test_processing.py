@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AddedToken, LlamaTokenizer
 
 from artquant.batches.samples import encode_row
+from artquant.data.images import to_rgb
 from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
-from artquant.models.mplug_owl2.processing import pad_to_square
+from artquant.models.mplug_owl2.image_processing import pad_to_square
+from artquant.models.mplug_owl2.tiny import TOKENIZER_CONFIG
 from artquant.texts.prompt import PROMPTS
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
@@ -41,7 +44,7 @@ class TestImageProcessor:
     def test_values(self):
         """The 7B model's default size; one colour stays that colour, the padding is the mean colour rounded down."""
         image = Image.new("RGB", (64, 16), (255, 0, 51))
-        [pixels] = MPLUGOwl2ImageProcessor()(image)["pixel_values"]
+        [pixels] = MPLUGOwl2ImageProcessor()(image, return_tensors="pt")["pixel_values"]
         assert pixels.shape == (3, 448, 448) and pixels.dtype == torch.float32
         expected = (np.array([1.0, 0.0, 0.2]) - MEAN) / STD
         np.testing.assert_allclose(pixels[:, 224, 224], expected, rtol=0, atol=1e-6)
@@ -51,24 +54,26 @@ class TestImageProcessor:
     def test_several_pictures_of_any_size(self):
         processor = MPLUGOwl2ImageProcessor(size=28)
         pictures = [noise(28, 28), noise(100, 9), noise(3, 50)]
-        pixels = processor(pictures)["pixel_values"]
+        pixels = processor(pictures, return_tensors="pt")["pixel_values"]
         assert pixels.shape == (3, 3, 28, 28)
         for picture, expected in zip(pictures, pixels, strict=True):
-            assert torch.equal(processor(picture)["pixel_values"][0], expected)
+            assert torch.equal(processor(picture, return_tensors="pt")["pixel_values"][0], expected)
         assert isinstance(processor(pictures[0], return_tensors="np")["pixel_values"], np.ndarray)
 
     def test_views(self):
         """One view per size, coarse to fine; the last, of the full size, is the picture as without views."""
         picture = noise(60, 40)
-        pixels = MPLUGOwl2ImageProcessor(size=28, view_sizes=[7, 14, 28])(picture)["pixel_values"]
+        pixels = MPLUGOwl2ImageProcessor(size=28, view_sizes=[7, 14, 28])(picture, return_tensors="pt")["pixel_values"]
         assert pixels.shape == (1, 3, 3, 28, 28)
         roughness = [view.diff(dim=-1).abs().mean().item() for view in pixels[0]]
         assert roughness[0] < 0.6 * roughness[1] < 0.6 * roughness[2]
 
     def test_a_view_never_enlarges_a_small_picture_first(self):
         picture = noise(20, 20)
-        pixels = MPLUGOwl2ImageProcessor(size=28, view_sizes=[7, 20, 28])(picture)["pixel_values"][0]
-        plain = MPLUGOwl2ImageProcessor(size=28)(picture)["pixel_values"][0]
+        pixels = MPLUGOwl2ImageProcessor(size=28, view_sizes=[7, 20, 28])(picture, return_tensors="pt")["pixel_values"][
+            0
+        ]
+        plain = MPLUGOwl2ImageProcessor(size=28)(picture, return_tensors="pt")["pixel_values"][0]
         assert torch.equal(pixels[1], plain) and torch.equal(pixels[2], plain)
 
     @pytest.mark.parametrize("size", [56, {"shortest_edge": 56}, {"height": 56, "width": 56}])
@@ -81,10 +86,10 @@ class TestImageProcessor:
         }
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(values), encoding="utf-8")
         processor = MPLUGOwl2ImageProcessor.from_pretrained(tmp_path)
-        assert processor(noise(30, 30))["pixel_values"].shape == (1, 3, 56, 56)
+        assert processor(noise(30, 30), return_tensors="pt")["pixel_values"].shape == (1, 3, 56, 56)
         processor.save_pretrained(tmp_path / "saved")
         again = MPLUGOwl2ImageProcessor.from_pretrained(tmp_path / "saved")
-        assert torch.equal(again(noise(30, 40))["pixel_values"], processor(noise(30, 40))["pixel_values"])
+        assert torch.equal(*(one(noise(30, 40), return_tensors="pt")["pixel_values"] for one in (again, processor)))
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -98,15 +103,54 @@ class TestImageProcessor:
         with pytest.raises(ValueError, match=message):
             MPLUGOwl2ImageProcessor(**options)
 
-    @pytest.mark.parametrize(("picture", "kind"), [(Image.new("L", (8, 8)), "L"), (np.zeros((8, 8, 3)), "ndarray")])
-    def test_pictures_that_are_refused(self, picture, kind):
-        with pytest.raises(ValueError, match=f"expected an RGB PIL image, got {kind}"):
-            MPLUGOwl2ImageProcessor(size=28)([picture])
+    @pytest.mark.parametrize("kind", ["L", "LA", "RGBA", "P", "CMYK", "1", "array", "array, first", "tensor", "0-1"])
+    def test_pictures_of_every_kind(self, kind):
+        """Give what the same picture gives as RGB, transparency laid on white."""
+        processor, rgb = MPLUGOwl2ImageProcessor(size=28), noise(30, 20)
+        values = np.asarray(rgb)
+        given = {
+            "array": values,
+            "array, first": values.transpose(2, 0, 1),
+            "tensor": torch.from_numpy(values.copy()),
+            "0-1": torch.from_numpy(values / 255),
+        }.get(kind)
+        if given is None:
+            given = rgb.convert(kind)
+            rgb = to_rgb(given)
+        one, other = (processor(picture, return_tensors="pt")["pixel_values"] for picture in (given, rgb))
+        assert torch.equal(one, other)
+
+    def test_settings_of_one_call(self):
+        """As everywhere in transformers; arrays on the 0-1 scale keep it when they are not rescaled."""
+        processor, values = MPLUGOwl2ImageProcessor(size=28), np.full((28, 28, 3), 51, np.uint8)
+
+        def seen(picture, **settings):
+            return processor(picture, return_tensors="np", **settings)["pixel_values"][0, :, 0, 0]
+
+        np.testing.assert_allclose(seen(values, do_normalize=False), 0.2, atol=1e-6)
+        np.testing.assert_allclose(seen(values, do_normalize=False, do_rescale=False), 51)
+        np.testing.assert_allclose(seen(values / 255, do_normalize=False, do_rescale=False), 0.2, atol=1e-6)
+        np.testing.assert_allclose(seen(values, image_mean=[0.2] * 3, image_std=[1.0] * 3), 0, atol=1e-6)
+        assert processor(values, size=14, return_tensors="np")["pixel_values"].shape == (1, 3, 14, 14)
+        assert processor(values[:20], do_resize=False, return_tensors="np")["pixel_values"].shape == (1, 3, 28, 28)
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (np.full((8, 8, 3), 300), "hold 0-255"),
+            (np.full((8, 8, 3), -0.5), "hold 0-255, or 0-1"),
+            (np.zeros((8, 9, 5)), "channel"),
+            ("no such file", "no such file"),
+        ],
+    )
+    def test_pictures_that_are_refused(self, values, message):
+        with pytest.raises(ValueError, match=message):
+            MPLUGOwl2ImageProcessor(size=28)([values])
 
 
 class TestTokens:
     def test_pieces_around_the_image_token(self, tiny_processor):
-        encode = tiny_processor.sentencepiece.encode
+        encode = tiny_processor.tokenizer.sp_model.encode
         assert tiny_processor.tokenize("A quiet<|image|> harbour") == [
             *[1, *encode("A quiet"), IMAGE_TOKEN_ID],
             *encode(" harbour"),
@@ -115,7 +159,7 @@ class TestTokens:
         assert tiny_processor.tokenize("") == [1]
 
     def test_end_token_only_at_the_end(self, tiny_processor):
-        encode = tiny_processor.sentencepiece.encode
+        encode = tiny_processor.tokenizer.sp_model.encode
         assert tiny_processor.tokenize("calm</s>") == [1, *encode("calm"), 2]
         inside = tiny_processor.tokenize("calm</s> evening")
         assert 2 not in inside and inside[1:] == encode("calm</s> evening")
@@ -168,10 +212,15 @@ class TestAddedWords:
             assert processor.tokenize(text) == [*before, score]
         assert processor.tokenize("[SCORE] [IMG1]</s>") == [1, score, processor.word_id("[IMG1]"), 2]
 
-    def test_as_the_tokenizers_library_cuts_them(self, processor):
+    def test_as_the_tokenizers_library_cuts_them(self, processor, tiny_base, tmp_path):
         """Ids with added words are those of transformers' own tokenizer, which cuts the text in the same way."""
+        settings = {name: TOKENIZER_CONFIG[name] for name in ("add_bos_token", "bos_token", "eos_token", "legacy")}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        (tmp_path / "tokenizer.model").write_bytes((tiny_base / "tokenizer.model").read_bytes())
+        library = LlamaTokenizer.from_pretrained(tmp_path)
+        library.add_tokens([AddedToken(word, lstrip=True, rstrip=True, normalized=False) for word in self.NEW])
         for text in ("The light is [SCORE].", "[SCORE]", "calm [SCORE] evening [IMG0][IMG1] light", "a[SCORE] b"):
-            assert processor.tokenize(text) == processor.tokenizer(text).input_ids, text
+            assert processor.tokenize(text) == library(text).input_ids == processor.tokenizer(text).input_ids, text
 
     def test_saved_and_read_again(self, processor, tiny_base, tmp_path):
         processor.save_pretrained(tmp_path)
@@ -185,20 +234,22 @@ class TestAddedWords:
 class TestProcessor:
     def test_prompts_and_pictures(self, tiny_processor):
         texts = [PROMPT, "USER: Describe this painting.\n<|image|> ASSISTANT: The composition is"]
-        batch = tiny_processor([noise(30, 20), noise(9, 9)], texts)
+        batch = tiny_processor(
+            [noise(30, 20), noise(9, 9)], texts, padding=True, padding_side="left", return_tensors="pt"
+        )
         assert batch["pixel_values"].shape == (2, 3, 28, 28)
         rows = [tiny_processor.expand(tiny_processor.tokenize(text)) for text in texts]
         for ids, mask, row in zip(batch["input_ids"], batch["attention_mask"], rows, strict=True):
             assert ids[mask.bool()].tolist() == row and mask[-1] == 1  # padded on the left, for generation
         one = tiny_processor(noise(9, 9), PROMPT)
-        assert one["input_ids"].tolist() == [rows[0]]
+        assert one["input_ids"] == [rows[0]]
 
     def test_one_without_the_other(self, tiny_processor):
         assert set(tiny_processor(text="Warm light")) == {"input_ids", "attention_mask"}
         assert set(tiny_processor(images=noise(9, 9))) == {"pixel_values"}
 
     def test_as_many_pictures_as_image_tokens(self, tiny_processor):
-        with pytest.raises(ValueError, match=r"2 image tokens <\|image\|>, but .*1 pictures"):
+        with pytest.raises(ValueError, match=r"Found total 2 <\|image\|> tokens and 1 images"):
             tiny_processor([noise(9, 9)], [PROMPT, PROMPT])
 
     def test_saved_and_read_again(self, tiny_base, tiny_processor, tmp_path):
@@ -208,7 +259,7 @@ class TestProcessor:
         again = MPLUGOwl2Processor.from_pretrained(tmp_path)
         for prompt in PROMPTS.values():
             assert encode_row(again, prompt.scoring()) == encode_row(tiny_processor, prompt.scoring())
-        assert again.image_sequence_length == 4 and again.image_processor.size == 28
+        assert again.image_sequence_length == 4 and again.image_processor.side == 28
         settings = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
         assert (settings["size"], settings["crop_size"], settings["resample"]) == (28, 28, 3)
         assert (tmp_path / "tokenizer.model").read_bytes() == (tiny_base / "tokenizer.model").read_bytes()
@@ -219,11 +270,10 @@ class TestProcessor:
         settings = {"tokenizer_class": "LlamaTokenizer", "legacy": False, "pad_token": None}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
         processor = MPLUGOwl2Processor.from_pretrained(tmp_path)
-        assert processor.tokenizer.pad_token_id is None and processor.pad_token_id == 0
+        assert processor.pad_token_id == processor.tokenizer.pad_token_id == 0
 
-    def test_without_the_sentencepiece_model(self, tiny_processor, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        settings = {"vocab_file": str(tmp_path / "tokenizer.model")}
-        monkeypatch.setattr(tiny_processor.tokenizer, "init_kwargs", settings)
+    def test_without_the_sentencepiece_model(self, tiny_base, tmp_path):
+        for file in ("config.json", "preprocessor_config.json", "tokenizer_config.json"):
+            (tmp_path / file).write_bytes((tiny_base / file).read_bytes())
         with pytest.raises(ArtQuantError, match=r"tokenizer.model: no such file"):
-            MPLUGOwl2Processor(tiny_processor.image_processor, tiny_processor.tokenizer)
+            MPLUGOwl2Processor.from_pretrained(tmp_path)

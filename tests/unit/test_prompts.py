@@ -19,7 +19,7 @@ class TestText:
             "published-train": f"{PUBLISHED_SYSTEM} USER: <|image|>\n{question} ASSISTANT: {prefix}",
             "published-score": f"USER: {question}\n<|image|> ASSISTANT: {prefix}",
         }
-        assert {name: tiny_processor.text(prompt.scoring()) for name, prompt in PROMPTS.items()} == expected
+        assert {name: tiny_processor.conversation(prompt.scoring()) for name, prompt in PROMPTS.items()} == expected
 
     def test_system_text(self):
         assert PUBLISHED_SYSTEM == (
@@ -29,7 +29,7 @@ class TestText:
 
     def test_describing(self, tiny_processor):
         prompt = get_prompt("artquant", "photograph")
-        contexts = [tiny_processor.text(prompt.describing(level)) for level in (1, 2, 3)]
+        contexts = [tiny_processor.conversation(prompt.describing(level)) for level in (1, 2, 3)]
         assert contexts[0] == "USER: <|image|>\nDescribe what you perceive in this photograph. ASSISTANT:"
         assert len(set(contexts)) == 3 and all("this photograph" in context for context in contexts)
         for level in (0, 4):

@@ -34,7 +34,7 @@ class Encoder:
     def __init__(self, **words: list[int]):
         self.words = words
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         return exchange.answer
 
     def tokenize(self, text: str) -> list[int]:
@@ -69,7 +69,7 @@ class TestWords:
     def test_with_a_trained_tokenizer(self, tiny_processor):
         ids = {name: bound(tiny_processor, WORDS, WEIGHTS, name).token_ids for name in PROMPTS}
         assert len(set(ids.values())) == 1
-        pieces = [tiny_processor.sentencepiece.id_to_piece(token) for token in ids["artquant"]]
+        pieces = [tiny_processor.tokenizer.sp_model.id_to_piece(token) for token in ids["artquant"]]
         assert pieces == [f"▁{word}" for word in WORDS]
         with pytest.raises(ArtQuantError, match="'sublime' takes"):
             bound(tiny_processor, ("sublime", "bad"), (2.0, 1.0))

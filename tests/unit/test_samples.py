@@ -39,7 +39,7 @@ class WordEncoder:
         self.pattern = re.compile(rf"{merged}|<\|image\|>|\n|</s>|[^\s<.]+|\.")
         self.words: list[str] = []
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         answer = f" {exchange.answer}" if exchange.answer else ""
         return f"USER: <|image|>\n{exchange.question} ASSISTANT:{answer}{'</s>' if exchange.complete else ''}"
 

@@ -141,7 +141,7 @@ class AutoFamily(Unpublished):
     def example(self, folder: Path, config: PretrainedConfig, samples: int, length: int) -> Example:
         """A blank picture as the folder's own processor makes it, the largest that leaves half of the length."""
         processor = self.processor(folder, config)
-        text = processor.text(Exchange("A question?"))
+        text = processor.conversation(Exchange("A question?"))
         row = Row(text, tuple(processor.tokenize(text)))
         for side in EXAMPLES:
             made = processor.inputs([row] * samples, [Image.new("RGB", (side, side))] * samples)

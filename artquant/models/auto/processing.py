@@ -83,7 +83,7 @@ class AutoChatProcessor:
     @cached_property
     def picture_positions(self) -> int:
         """Positions that a picture takes; where that depends on its size, those of a square one of 1024 pixels."""
-        text = self.text(Exchange("A question?"))
+        text = self.conversation(Exchange("A question?"))
         row = Row(text, tuple(self.tokenize(text)))
         inputs = self.inputs([row], [Image.new("RGB", (LARGE, LARGE))])
         return int(inputs["attention_mask"].sum()) - len(row.token_ids) + 1
@@ -93,7 +93,7 @@ class AutoChatProcessor:
         """Tokens, added words included; the network may have more rows."""
         return len(self.tokenizer)
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         """A question about one picture and its answer, or the answer's beginning, in the folder's chat form.
 
         Raises:

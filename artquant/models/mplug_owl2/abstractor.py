@@ -14,6 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.pretrained import OwnTensors
 
 
 def sine_cosine_table(positions: np.ndarray, channels: int) -> np.ndarray:
@@ -36,7 +37,7 @@ def grid_table(grid_size: int, channels: int) -> np.ndarray:
     return np.concatenate([np.zeros((1, channels)), table])
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(OwnTensors):
     """Queries attend to themselves and the image's tokens; positions are added to queries and keys, not to values."""
 
     q_pos_embed: torch.Tensor
@@ -54,17 +55,18 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(shape.hidden_size, shape.hidden_size)
         self.key = nn.Linear(shape.encoder_hidden_size, shape.hidden_size)
         self.value = nn.Linear(shape.encoder_hidden_size, shape.hidden_size)
-        self.register_buffer("q_pos_embed", torch.empty(shape.num_learnable_queries, shape.hidden_size))
-        self.register_buffer("k_pos_embed", torch.empty(shape.grid_size**2 + 1, shape.hidden_size))
+        for name, table in self.tables().items():
+            self.register_buffer(name, table)
 
-    def position_tables(self) -> dict[str, np.ndarray]:
-        """The values of the two position buffers: over the query index [Q, D] and over the image grid [N, D]."""
-        queries, channels = self.q_pos_embed.shape
-        grid_size = round((len(self.k_pos_embed) - 1) ** 0.5)
-        return {
-            "q_pos_embed": sine_cosine_table(np.arange(queries), channels),
-            "k_pos_embed": grid_table(grid_size, channels),
+    def tables(self) -> dict[str, torch.Tensor]:
+        """The two position buffers: over the query index [Q, D] and over the image grid [N, D]."""
+        shape = self.config.abstractor
+        tables = {
+            "q_pos_embed": sine_cosine_table(np.arange(shape.num_learnable_queries), shape.hidden_size),
+            "k_pos_embed": grid_table(shape.grid_size, shape.hidden_size),
         }
+        # `tensor`, not `from_numpy`: it heeds the device that networks are built on.
+        return {name: torch.tensor(table, dtype=torch.float32) for name, table in tables.items()}
 
     def forward(self, queries: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Queries [B, Q, D], context [B, Q + N, D] (queries and image tokens) -> [B, Q, D]."""
@@ -157,7 +159,7 @@ class AbstractorStack(nn.Module):
         return queries
 
 
-class VisualAbstractor(nn.Module):
+class VisualAbstractor(OwnTensors):
     """Image tokens [B, N, D] -> Q language-model vectors and a learned end-of-image vector [B, Q + 1, E]."""
 
     def __init__(self, config: MPLUGOwl2Config):

@@ -70,6 +70,19 @@ class MPLUGOwl2Config(LlamaConfig):
     """
 
     model_type = "mplug_owl2"
+    auto_map = {}  # noqa: RUF012  # no code in the folder; TRL looks into it where transformers does not know a class
+    attribute_map = {"image_token_id": "image_token_index"}  # noqa: RUF012  # the name that transformers gives it
+
+    # LLaMA's plan, in which keys and values exist once.
+    base_model_tp_plan = {  # noqa: RUF012
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj.multiway.*": "colwise",
+        "layers.*.self_attn.v_proj.multiway.*": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+        "layers.*.mlp.gate_proj": "colwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
 
     visual_config: dict[str, Any] = field(default_factory=dict)
     image_token_index: int = IMAGE_TOKEN_ID

@@ -46,6 +46,17 @@ class ModalitySplit:
         return cls(text=order[:text_positions], image=order[text_positions:], restore=order.argsort())
 
 
+class TokenEmbedding(nn.Embedding):
+    """The token table; a picture's id outside of the vocabulary becomes a vector of NaN, which marks its place.
+
+    So whatever embeds prompts itself (prompt tuning, `inputs_embeds`) can, and a place without its picture shows.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        outside = input < 0
+        return super().forward(input.masked_fill(outside, 0)).masked_fill(outside[..., None], torch.nan)
+
+
 class Multiway(nn.Module):
     """Two modules of the same shape, one for text (0) and one for image positions (1). [B, T, D] -> [B, T, D']."""
 
@@ -61,6 +72,10 @@ class Multiway(nn.Module):
         image = self.multiway[1](flat.index_select(0, split.image))
         joined = torch.cat([text, image]).index_select(0, split.restore)
         return joined.view(*hidden_states.shape[:-1], -1)
+
+    def extra_repr(self) -> str:
+        """Libraries print a module that they cannot adapt: peft, where LoRA is put on `k_proj` or `v_proj`."""
+        return "two branches; name the one that is meant: NAME.multiway.0 for text, NAME.multiway.1 for pictures"
 
 
 class MPLUGOwl2Attention(nn.Module):

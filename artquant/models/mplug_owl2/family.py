@@ -15,11 +15,12 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
-from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, MPLUGOwl2Config
+from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.decoder import Multiway
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
-from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor, chat_template
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.models.whole import load_whole
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
@@ -111,18 +112,20 @@ class MPLUGOwl2Family:
     def note_readout(
         self, config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout
     ) -> None:
-        """What the published code reads scores by, in its configuration."""
+        """What the published code reads scores by, in its configuration; how conversations begin, in the processor."""
         published.note_scale(config, processor, prompt, readout)
+        processor.chat_template = chat_template(prompt.system)
 
     def example(self, folder: Path, config: MPLUGOwl2Config, samples: int, length: int) -> Example:
         """Pictures first; their values do not matter. Nothing is read from the folder, which need not be there."""
         image, side = config.image_sequence_length, config.vision.image_size
         views = (3,) if config.multi_image else ()
         input_ids = torch.zeros(samples, max(image, length), dtype=torch.int64)
-        input_ids[:, :image] = IMAGE_TOKEN_ID
+        input_ids[:, :image] = config.image_token_id
         inputs = {
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
+            "image_mask": input_ids == config.image_token_id,
             "pixel_values": torch.zeros(samples, *views, 3, side, side),
         }
         return Example(NetworkInputs(inputs), image)

@@ -16,7 +16,8 @@ from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import read_tensors
 from artquant.models.family import CheckpointError
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
-from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
+from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import SUBJECT, Prompt, get_prompt
 
@@ -67,7 +68,7 @@ def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: P
         return
     for name, value in known.items():
         setattr(config, name, value)
-    config.level_prefix = processor.sentencepiece.encode(prompt.rating_prefix())
+    config.level_prefix = processor.tokenizer.sp_model.encode(prompt.rating_prefix())
 
 
 def write_full(
@@ -118,7 +119,7 @@ def _write_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
     Without a word on `legacy`, the published code's release of transformers would take its older rules.
     """
     tokenizer, images = processor.tokenizer, processor.image_processor
-    (out / TOKENIZER_MODEL).write_bytes(processor.sentencepiece.serialized_model_proto())
+    (out / TOKENIZER_MODEL).write_bytes(processor.tokenizer.sp_model.serialized_model_proto())
     tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name in _SPECIAL_TOKENS}
     write_json(out / "special_tokens_map.json", tokens)
     write_json(
@@ -139,7 +140,7 @@ def _write_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
     write_json(
         out / "preprocessor_config.json",
         {
-            "crop_size": images.crop_size,
+            "crop_size": images.side,
             "do_center_crop": True,
             "do_normalize": True,
             "do_resize": True,
@@ -147,7 +148,7 @@ def _write_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
             "image_mean": images.image_mean,
             "image_std": images.image_std,
             "resample": images.resample,
-            "size": images.size,
+            "size": images.side,
             **views,
         },
     )

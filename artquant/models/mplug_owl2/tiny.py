@@ -14,9 +14,11 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.image_processing import MPLUGOwl2ImageProcessor
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
-from artquant.models.mplug_owl2.processing import TOKENIZER_MODEL, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.models.tiny_tokenizer import record_texts, require_words
 from artquant.models.whole import DTYPES
 from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt

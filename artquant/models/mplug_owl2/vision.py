@@ -6,17 +6,23 @@ K channels of a head, D = H * K hidden width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.pretrained import MPLUGOwl2PreTrainedModel, OwnTensors
 
 
-class VisionEmbeddings(nn.Module):
+class VisionEmbeddings(OwnTensors):
     """Patches, a class token, learned positions and a layer norm. [B, C, S, S] -> [B, N, D]."""
 
     def __init__(self, config: MPLUGOwl2Config):
@@ -57,12 +63,12 @@ class VisionAttention(nn.Module):
         self.query_key_value = nn.Linear(shape.hidden_size, 3 * shape.hidden_size)
         self.dense = nn.Linear(shape.hidden_size, shape.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         leading = hidden_states.shape[:-1]
         fused_BNH3K = self.query_key_value(hidden_states).view(*leading, self.num_heads, 3, self.head_dim)
         query_BHNK, key_BHNK, value_BHNK = fused_BNH3K.permute(3, 0, 2, 1, 4).unbind(0)
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        context_BNHK, _ = attention(
+        context_BNHK, weights = attention(
             self,
             query_BHNK,
             key_BHNK,
@@ -71,7 +77,7 @@ class VisionAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.dropout if self.training else 0.0,
         )
-        return self.dense(context_BNHK.reshape(*leading, -1))
+        return self.dense(context_BNHK.reshape(*leading, -1)), weights
 
 
 class VisionMLP(nn.Module):
@@ -100,7 +106,8 @@ class VisionEncoderLayer(GradientCheckpointingLayer):
         self.post_attention_layernorm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        hidden_states = hidden_states + self.self_attn(self.input_layernorm(hidden_states))
+        attended, _ = self.self_attn(self.input_layernorm(hidden_states))
+        hidden_states = hidden_states + attended
         return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
 
 
@@ -117,14 +124,29 @@ class VisionEncoderStack(nn.Module):
         return hidden_states
 
 
-class VisionEncoder(nn.Module):
+class VisionEncoder(MPLUGOwl2PreTrainedModel):
     """Vision transformer; all tokens, the class token included, go on to the abstractor. [B, C, S, S] -> [B, N, D]."""
 
+    main_input_name = "pixel_values"
+    input_modalities = ["image"]  # noqa: RUF012
+    _can_record_outputs = {"hidden_states": VisionEncoderLayer, "attentions": VisionAttention}  # noqa: RUF012
+
     def __init__(self, config: MPLUGOwl2Config):
-        super().__init__()
+        super().__init__(config)
         self.embeddings = VisionEmbeddings(config)
         self.encoder = VisionEncoderStack(config)
         self.post_layernorm = nn.LayerNorm(config.vision.hidden_size, eps=config.vision.layer_norm_eps)
+        self.post_init()
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.post_layernorm(self.encoder(self.embeddings(pixel_values)))
+    def post_init(self) -> None:
+        """The configuration's plans for several devices are the decoder's."""
+        super().post_init()
+        self._tp_plan, self._pp_plan = {}, {}
+
+    def init_weights(self) -> None:
+        """Left to the network that it is a part of: drawn weights come in the order of its modules."""
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=self.post_layernorm(self.encoder(self.embeddings(pixel_values))))

@@ -1,0 +1,460 @@
+"""What everybody's tools do with a folder of ours: pipelines, chat templates, streaming, generation, peft, TRL, devices."""
+
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache, TextIteratorStreamer, TextStreamer
+
+import artquant.models
+from artquant.errors import ArtQuantError
+from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Processor
+from artquant.models.mplug_owl2.processing import chat_template
+from artquant.texts.prompt import PROMPTS
+
+assert artquant.models  # importing it is all that the Auto classes need
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUESTION = "Describe this painting."
+PROMPT = f"USER: <|image|>\n{QUESTION} ASSISTANT:"
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+ASKED = [
+    {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": QUESTION}]},
+]
+FIVE = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
+
+
+@pytest.fixture
+def network(tiny_base):
+    return AutoModelForImageTextToText.from_pretrained(tiny_base).eval()
+
+
+@pytest.fixture(scope="module")
+def processor(tiny_base):
+    return AutoProcessor.from_pretrained(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def batch(processor):
+    return processor(images=PICTURE, text=PROMPT, return_tensors="pt")
+
+
+class TestPipeline:
+    """`pipeline("image-text-to-text")` in its forms says what generating by hand says."""
+
+    @pytest.fixture
+    def expected(self, network, processor, batch):
+        generated = network.generate(**batch, **FIVE)[0, batch["input_ids"].shape[1] :]
+        return processor.decode(generated, skip_special_tokens=True)
+
+    @pytest.fixture
+    def pipe(self, network, processor):
+        return transformers.pipeline("image-text-to-text", model=network, processor=processor)
+
+    def test_text(self, pipe, expected):
+        [said] = pipe(images=PICTURE, text=PROMPT, generate_kwargs=FIVE, return_full_text=False)
+        assert said["generated_text"] == expected
+        [said] = pipe(images=PICTURE, text=PROMPT, generate_kwargs=FIVE)
+        assert said["generated_text"] == PROMPT + expected
+
+    def test_chat_by_folder(self, tiny_base, expected):
+        pipe = transformers.pipeline("image-text-to-text", model=str(tiny_base))
+        [said] = pipe(text=ASKED, generate_kwargs=FIVE, return_full_text=False)
+        assert said["generated_text"] == expected
+        [said] = pipe(text=ASKED, generate_kwargs=FIVE)
+        assert said["generated_text"][-1] == {"role": "assistant", "content": expected}
+
+    def test_batches(self, pipe, expected):
+        longer = PROMPT.replace("this", "this quiet")
+        texts = pipe(images=[PICTURE] * 2, text=[PROMPT, longer], batch_size=2, generate_kwargs=FIVE)
+        chats = pipe(text=[ASKED, ASKED], batch_size=2, generate_kwargs=FIVE, return_full_text=False)
+        assert texts[0][0]["generated_text"].endswith(expected)
+        assert [said[0]["generated_text"] for said in chats] == [expected, expected]
+
+
+class TestProcessor:
+    def test_pads_only_when_asked(self, processor):
+        texts = [PROMPT, "USER: Hello ASSISTANT:"]
+        rows = processor(images=[[PICTURE], []], text=texts)
+        assert [len(row) for row in rows["input_ids"]] == [len(mask) for mask in rows["attention_mask"]]
+        assert len(rows["input_ids"][0]) > len(rows["input_ids"][1])
+        padded = processor(images=[[PICTURE], []], text=texts, padding="max_length", max_length=40, return_tensors="pt")
+        assert padded["input_ids"].shape == (2, 40) and padded["attention_mask"].sum() < 80
+        assert rows["input_ids"][0].count(IMAGE_TOKEN_ID) == processor.image_sequence_length
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({}, "at least one input"),
+            ({"text": PROMPT}, "no images were passed"),
+            ({"text": "Hello", "images": PICTURE}, "number of images"),
+            (
+                {"text": PROMPT, "images": PICTURE, "truncation": True, "max_length": 5},
+                "Mismatch in `image` token count",
+            ),
+        ],
+    )
+    def test_refuses(self, processor, given, message):
+        with pytest.raises(ValueError, match=message):
+            processor(**given)
+
+    def test_added_token(self, tiny_base, tmp_path):
+        """A client's own token is one token, keeps the blanks around it, and comes back from a folder."""
+        processor = AutoProcessor.from_pretrained(tiny_base)
+        processor.tokenizer.add_tokens(["<new>"])
+        processor.save_pretrained(tmp_path)
+        for one in (processor, AutoProcessor.from_pretrained(tmp_path)):
+            ids = one(text="a <new> b")["input_ids"][0]
+            assert ids.count(len(one.tokenizer) - 1) == 1 and one.decode(ids, skip_special_tokens=True) == "a <new> b"
+
+    def test_saved_alone(self, processor, tmp_path):
+        """Positions and chat template come back without the network's files; a folder that does not say is refused."""
+        changed = MPLUGOwl2Processor(
+            processor.image_processor, processor.tokenizer, 9, "Say: {{ messages[0].content }}"
+        )
+        changed.save_pretrained(tmp_path)
+        again = MPLUGOwl2Processor.from_pretrained(tmp_path)
+        assert again.image_sequence_length == 9 and again.chat_template == changed.chat_template
+        assert again.apply_chat_template([{"role": "user", "content": "hi"}]) == "Say: hi"
+        (tmp_path / "processor_config.json").unlink()
+        with pytest.raises(ArtQuantError, match="says how many positions a picture takes"):
+            MPLUGOwl2Processor.from_pretrained(tmp_path)
+
+    def test_auto_classes_by_themselves(self, tiny_base, processor):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_base)
+        pixels = transformers.AutoImageProcessor.from_pretrained(tiny_base)(PICTURE, return_tensors="pt")
+        assert tokenizer(PROMPT)["input_ids"] == processor.tokenizer(PROMPT)["input_ids"]
+        assert torch.equal(pixels["pixel_values"], processor(images=PICTURE, return_tensors="pt")["pixel_values"])
+
+
+class TestChatTemplate:
+    @pytest.mark.parametrize("name", PROMPTS)
+    def test_is_the_prompt_of_this_house(self, processor, name):
+        """One form, two writers: with the folder's system message, pictures on either side, complete or open."""
+        prompt = PROMPTS[name]
+        content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
+        asked = [{"role": "user", "content": content if prompt.image_first else content[::-1]}]
+        answered = [*asked, {"role": "assistant", "content": "Warm light."}]
+        written = {"chat_template": chat_template(prompt.system)}
+        house = processor.conversation
+        assert house(prompt.exchange(QUESTION)) == processor.apply_chat_template(
+            asked, **written, add_generation_prompt=True
+        )
+        assert house(prompt.exchange(QUESTION, "Warm light.")) == processor.apply_chat_template(
+            answered, **written, continue_final_message=True
+        )
+        whole = prompt.exchange(QUESTION, "Warm light.", complete=True)
+        assert house(whole) == processor.apply_chat_template(answered, **written)
+        assert (
+            processor.expand(processor.tokenize(house(whole)))
+            == processor(images=PICTURE, text=processor.apply_chat_template(answered, **written))["input_ids"][0]
+        )
+
+    def test_several_turns(self, processor):
+        turns = [{"role": "system", "content": "Be brief."}]
+        turns += [*ASKED, {"role": "assistant", "content": "Warm."}, {"role": "user", "content": "And its mood?"}]
+        text = processor.apply_chat_template(turns, add_generation_prompt=True)
+        assert text == f"Be brief. {PROMPT} Warm.</s>USER: And its mood? ASSISTANT:"
+        with pytest.raises(Exception, match="turns of user and assistant"):
+            processor.apply_chat_template([{"role": "tool", "content": "7"}])
+
+    def test_masks_of_answers(self, processor):
+        """Exactly the answers' tokens and their ends, behind pictures, whichever side is padded."""
+        turns = [
+            *ASKED,
+            {"role": "assistant", "content": "Café, 油画."},
+            *ASKED,
+            {"role": "assistant", "content": "Calm"},
+        ]
+        for side in ("left", "right"):
+            made = processor.apply_chat_template(
+                [turns, turns[:2]],
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                return_assistant_tokens_mask=True,
+                processor_kwargs={"padding": True, "padding_side": side},
+            )
+            masks = made["assistant_masks"].bool()
+            said = [processor.decode(ids[mask]) for ids, mask in zip(made["input_ids"], masks, strict=True)]
+            assert said == ["Café, 油画.</s> Calm</s>", "Café, 油画.</s>"]
+
+    def test_lies_in_saved_folders(self, tiny_base, tmp_path):
+        """A run's folder holds its own prompt as a template."""
+        from artquant.config.schema import Loading
+        from artquant.models.model_card import Card
+        from artquant.models.model_folder import ModelFolder
+        from artquant.models.weights import load_network, save_model
+        from artquant.readouts.rating_levels import RatingLevels
+
+        loaded = load_network(ModelFolder.open(tiny_base), Loading())
+        prompt = PROMPTS["published-train"]
+        save_model(
+            tmp_path,
+            loaded.model,
+            loaded.processor,
+            loaded.family,
+            Card(prompt, RatingLevels().bound(loaded.processor, prompt)),
+        )
+        again = AutoProcessor.from_pretrained(tmp_path)
+        assert again.apply_chat_template(ASKED).startswith(prompt.system)
+        assert again.tokenizer.chat_template == again.chat_template
+
+
+class TestGeneration:
+    def test_streaming(self, network, processor, batch, capsys):
+        generated = network.generate(**batch, **FIVE, streamer=TextStreamer(processor, skip_prompt=True))
+        answer = processor.decode(generated[0, batch["input_ids"].shape[1] :])
+        assert capsys.readouterr().out.strip() == answer.strip()
+        streamer = TextIteratorStreamer(processor.tokenizer)
+        network.generate(**batch, **FIVE, streamer=streamer)
+        assert "".join(streamer).endswith(answer.strip())
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"use_cache": False},
+            {"cache_implementation": "static"},
+            {"prompt_lookup_num_tokens": 3},
+            {"num_beams": 1, "repetition_penalty": 1.0},
+            {"stop_strings": ["zzzz"]},
+        ],
+        ids=str,
+    )
+    def test_settings_that_change_nothing(self, network, processor, batch, settings):
+        if "stop_strings" in settings:
+            settings = {"stop_strings": [processor.decode([400]).strip() + "q"], "tokenizer": processor.tokenizer}
+        assert torch.equal(network.generate(**batch, **FIVE, **settings), network.generate(**batch, **FIVE))
+
+    def test_with_an_assistant(self, network, tiny_base, batch):
+        """Of the same weights or of others, which sees the picture too."""
+        other = AutoModelForImageTextToText.from_pretrained(tiny_base).eval()
+        with torch.no_grad():
+            other.lm_head.weight.add_(torch.randn_like(other.lm_head.weight))
+        for assistant in (network, other):
+            assert torch.equal(
+                network.generate(**batch, **FIVE, assistant_model=assistant), network.generate(**batch, **FIVE)
+            )
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"repetition_penalty": 5.0},
+            {"encoder_repetition_penalty": 5.0},
+            {"no_repeat_ngram_size": 1},
+            {"encoder_no_repeat_ngram_size": 1},
+            {"guidance_scale": 3.0},
+        ],
+        ids=str,
+    )
+    def test_penalties(self, network, processor, batch, settings):
+        """Act on words as if the picture were one: with padding in its place the scores change in the same way."""
+        generated = network.generate(**batch, **FIVE, **settings, output_scores=True, return_dict_in_generate=True)
+        plain = network.generate(**batch, **FIVE, output_scores=True, return_dict_in_generate=True)
+        assert generated.sequences.shape == plain.sequences.shape
+        assert not torch.equal(generated.scores[0], plain.scores[0])
+
+    def test_embeddings_instead_of_ids(self, network, processor, batch):
+        """With pictures, padded on the right too, and for several beams."""
+        length = batch["input_ids"].shape[1]
+        embeddings = network.get_input_embeddings()(batch["input_ids"])
+        expected = network.generate(**batch, **FIVE, num_beams=2)[:, length:]
+        given = {"pixel_values": batch["pixel_values"], "num_beams": 2}
+        assert torch.equal(network.generate(inputs_embeds=embeddings, **given, **FIVE), expected)
+        padded = torch.nn.functional.pad(embeddings, (0, 0, 0, 3))
+        mask = torch.nn.functional.pad(batch["attention_mask"], (0, 3))
+        assert torch.equal(network.generate(inputs_embeds=padded, attention_mask=mask, **given, **FIVE), expected)
+
+    def test_a_conversation_that_goes_on(self, network, processor, batch):
+        """A second picture beside a cache that holds the first."""
+        cache = DynamicCache(config=network.config)
+        first = network.generate(**batch, **FIVE, past_key_values=cache)
+        ids = torch.cat([first, batch["input_ids"]], dim=1)
+        both = {"input_ids": ids, "pixel_values": torch.cat([batch["pixel_values"], 0.5 * batch["pixel_values"]])}
+        going_on = network.generate(**both, **FIVE, past_key_values=cache)
+        assert torch.equal(going_on, network.generate(**both, **FIVE))
+
+    def test_no_picture(self, network, batch):
+        with pytest.raises(ValueError, match="no pixel_values"):
+            network.generate(input_ids=batch["input_ids"], **FIVE)
+
+
+class TestPeft:
+    def train(self, network, batch):
+        labels = batch["input_ids"].masked_fill(batch["input_ids"] < 0, -100)
+        network.train()(**batch, labels=labels).loss.backward()
+        return {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
+
+    def test_every_linear_layer(self, network, batch):
+        from peft import LoraConfig, get_peft_model
+
+        adapted = get_peft_model(network, LoraConfig(target_modules="all-linear", init_lora_weights=False))
+        moved = self.train(adapted, batch)
+        assert all("lora_" in name for name in moved)
+        for part in ("vision_model", "visual_abstractor", "v_proj.multiway.0", "v_proj.multiway.1", "down_proj"):
+            assert any(part in name for name in moved), part
+
+    def test_names_that_everybody_writes(self, network):
+        from peft import LoraConfig, get_peft_model
+
+        with pytest.raises(ValueError, match=r"name the one that is meant: NAME.multiway.0 for text, NAME.multiway.1"):
+            get_peft_model(network, LoraConfig(target_modules=["q_proj", "v_proj"]))
+
+    def test_prompt_tuning(self, network, batch):
+        """The picture's place is found behind the learned vectors."""
+        from peft import PromptTuningConfig, get_peft_model
+
+        adapted = get_peft_model(network, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
+        assert self.train(adapted, batch) == {"prompt_encoder.default.embedding.weight"}
+        with torch.no_grad():
+            other = adapted.eval()(**{**batch, "pixel_values": -batch["pixel_values"]}).logits
+            assert (adapted(**batch).logits - other).abs().max() > 1e-4
+
+    def test_rows_of_the_token_table(self, network, batch):
+        from peft import LoraConfig, get_peft_model
+
+        token = int(batch["input_ids"][0, 1])
+        rows = {"embed_tokens": [token]}
+        adapted = get_peft_model(network, LoraConfig(target_modules=["q_proj"], trainable_token_indices=rows))
+        assert any("trainable_tokens" in name for name in self.train(adapted, batch))
+
+
+@pytest.fixture(scope="module")
+def trl():
+    found = pytest.importorskip("trl", reason="TRL is not installed (pip install -e .[dev])")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield found
+
+
+class TestTRL:
+    """Two steps of TRL's own trainers, on the classes and templates that lie in a folder."""
+
+    def rows(self, *columns):
+        from datasets import Dataset
+
+        content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
+        row = {
+            "images": [PICTURE],
+            "prompt": [{"role": "user", "content": content}],
+            "completion": [{"role": "assistant", "content": [{"type": "text", "text": "Warm light."}]}],
+        }
+        row["messages"] = row["prompt"] + row["completion"]
+        return Dataset.from_list([{name: row[name] for name in columns}] * 4)
+
+    SETTINGS = {"max_steps": 2, "per_device_train_batch_size": 2, "report_to": [], "use_cpu": True, "bf16": False}  # noqa: RUF012
+
+    def train(self, trainer, before):
+        trainer.train()
+        after = trainer.model.state_dict()
+        assert trainer.state.global_step == 2
+        return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+    @pytest.mark.parametrize("columns", [("images", "messages"), ("images", "prompt", "completion")], ids=str)
+    def test_supervised(self, trl, network, processor, tmp_path, columns):
+        options = {"assistant_only_loss": True} if "messages" in columns else {}
+        arguments = trl.SFTConfig(str(tmp_path), max_length=None, **options, **self.SETTINGS)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        trainer = trl.SFTTrainer(network, arguments, train_dataset=self.rows(*columns), processing_class=processor)
+        moved = self.train(trainer, before)
+        assert {"lm_head.weight", "model.visual_abstractor.vit_eos"} <= moved
+        trainer.save_model(str(tmp_path / "saved"))
+        assert AutoProcessor.from_pretrained(tmp_path / "saved").image_sequence_length == 4
+
+    def test_reinforced(self, trl, network, processor, tmp_path):
+        from datasets import Dataset
+
+        rows = Dataset.from_list([{"image": PICTURE, "prompt": [{"role": "user", "content": QUESTION}]}] * 4)
+        arguments = trl.GRPOConfig(
+            str(tmp_path), num_generations=2, max_completion_length=6, beta=0.1, learning_rate=1e-3, **self.SETTINGS
+        )
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        rewards = iter(range(100))
+        trainer = trl.GRPOTrainer(
+            network,
+            lambda completions, **_: [float(next(rewards)) for _ in completions],
+            arguments,
+            train_dataset=rows,
+            processing_class=processor,
+        )
+        assert "lm_head.weight" in self.train(trainer, before)
+
+
+class TestDevices:
+    @torch.no_grad()
+    def test_compiled_in_one_piece(self, network, batch):
+        compiled = torch.compile(network, fullgraph=True, backend="eager")
+        assert torch.equal(compiled(**batch).logits, network(**batch).logits)
+
+    @torch.no_grad()
+    def test_exported(self, network, batch):
+        program = torch.export.export(network, (), kwargs=dict(batch) | {"use_cache": False}, strict=False)
+        torch.testing.assert_close(program.module()(**batch, use_cache=False).logits, network(**batch).logits)
+
+    @torch.no_grad()
+    def test_parts_on_the_disk(self, network, tiny_base, batch):
+        places = {"lm_head": "cpu", "model": "cpu", "model.layers.1": "disk", "model.vision_model": "disk"}
+        with tempfile.TemporaryDirectory() as folder:
+            split = AutoModelForImageTextToText.from_pretrained(
+                tiny_base, device_map=transformers_map(network, places), offload_folder=folder
+            ).eval()
+            assert torch.equal(split(**batch).logits, network(**batch).logits)
+
+    def test_tensor_parallel(self, tiny_base, tmp_path):
+        """Two ranks with half of every projection each say what one says."""
+        script = tmp_path / "parallel.py"
+        script.write_text(PARALLEL, encoding="utf-8")
+        launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+        done = subprocess.run([*launched, str(tiny_base)], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("half, equal") == 2
+
+
+def transformers_map(network, places):
+    """A device map that names the smallest modules it must."""
+    found = {}
+    for name, _ in [*network.named_parameters(), *network.named_buffers()]:
+        fitting = [place for place in places if name.startswith(f"{place}.")]
+        if max(fitting, key=len) == "model":
+            fitting = [
+                ".".join(name.split(".")[:3]) if name.startswith("model.layers") else ".".join(name.split(".")[:2])
+            ]
+            found[fitting[0]] = "cpu"
+        else:
+            found[max(fitting, key=len)] = places[max(fitting, key=len)]
+    return found
+
+
+PARALLEL = """
+import sys
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import artquant.models
+
+torch.set_num_threads(1)
+folder = sys.argv[1]
+picture = Image.linear_gradient("L").convert("RGB")
+batch = AutoProcessor.from_pretrained(folder)(
+    images=picture, text="USER: <|image|> Describe it. ASSISTANT:", return_tensors="pt"
+)
+whole = AutoModelForImageTextToText.from_pretrained(folder).eval()
+split = AutoModelForImageTextToText.from_pretrained(folder, tp_plan="auto").eval()
+with torch.no_grad():
+    torch.testing.assert_close(split(**batch).logits, whole(**batch).logits, rtol=0, atol=2e-6)
+layer = split.model.layers[0].self_attn
+halves = [layer.k_proj.multiway[0], layer.v_proj.multiway[1], split.lm_head]
+wholes = [whole.model.layers[0].self_attn.k_proj.multiway[0], whole.model.layers[0].self_attn.v_proj.multiway[1], whole.lm_head]
+assert all(2 * half.weight.to_local().numel() == one.weight.numel() for half, one in zip(halves, wholes))
+greedy = {"max_new_tokens": 4, "do_sample": False}
+assert torch.equal(split.generate(**batch, **greedy), whole.generate(**batch, **greedy))
+print("half, equal")
+"""

@@ -107,6 +107,9 @@ def test_a_lora_stage_keeps_what_it_trained_alone(lab, lora_run):
         assert "tokenizer.model" in processor and "preprocessor_config.json" in processor
         settings = {"config.json", "adapter_config.json", "artquant.json"}
         assert {path.name for path in model.iterdir()} == weights | settings | processor
+        assert json.loads((model / "config.json").read_text())[
+            "use_cache"
+        ]  # describing without takes nine times as long
         by_itself, over = (lab.network(model, base).state_dict() for base in (None, lab.base))
         assert all(by_itself[name].equal(over[name]) for name in over)
 

@@ -57,6 +57,7 @@ class TestImageProcessor:
         pixels = processor(pictures, return_tensors="pt")["pixel_values"]
         assert pixels.shape == (3, 3, 28, 28)
         for picture, expected in zip(pictures, pixels, strict=True):
+            assert torch.equal(processor.picture(picture), expected)
             assert torch.equal(processor(picture, return_tensors="pt")["pixel_values"][0], expected)
         assert isinstance(processor(pictures[0], return_tensors="np")["pixel_values"], np.ndarray)
 

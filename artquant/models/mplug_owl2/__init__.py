@@ -21,7 +21,7 @@ __all__ = [
 def register_auto_classes() -> None:
     """Make `mplug_owl2` known to transformers' Auto classes; calling it again changes nothing."""
     import transformers
-    from transformers.models.auto import tokenization_auto
+    from transformers.models.auto import image_processing_auto, tokenization_auto
 
     transformers.AutoConfig.register("mplug_owl2", MPLUGOwl2Config, exist_ok=True)
     transformers.AutoModel.register(MPLUGOwl2Config, MPLUGOwl2LlamaModel, exist_ok=True)
@@ -35,7 +35,8 @@ def register_auto_classes() -> None:
     # Published folders name LLaMA's, which splits prompts otherwise and knows no picture.
     tokenization_auto.TOKENIZER_MAPPING_NAMES[MPLUGOwl2Config.model_type] = MPLUGOwl2Tokenizer.__name__
     tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(MPLUGOwl2Config.model_type)
-    transformers.AutoImageProcessor.register(
+    # By its module: without torchvision some releases have something else under the name.
+    image_processing_auto.AutoImageProcessor.register(
         MPLUGOwl2Config, image_processor_classes={"pil": MPLUGOwl2ImageProcessor}, exist_ok=True
     )
     transformers.AutoProcessor.register(MPLUGOwl2Config, MPLUGOwl2Processor, exist_ok=True)

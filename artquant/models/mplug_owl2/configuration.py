@@ -7,7 +7,7 @@ abstractor's are nested in `visual_config`, as plain dictionaries that are kept 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from transformers import LlamaConfig
 
@@ -70,7 +70,8 @@ class MPLUGOwl2Config(LlamaConfig):
     """
 
     model_type = "mplug_owl2"
-    auto_map = {}  # noqa: RUF012  # no code in the folder; TRL looks into it where transformers does not know a class
+    # No code lies in a folder; TRL looks for it where transformers does not know a class.
+    auto_map: ClassVar[dict[str, str]] = {}
     attribute_map = {"image_token_id": "image_token_index"}  # noqa: RUF012  # the name that transformers gives it
 
     # LLaMA's plan, in which keys and values exist once.

@@ -5,10 +5,11 @@ Shape legend: B prompts, T positions, I pictures, D hidden width.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import LogitsProcessorList, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ else:
 class PictureGeneration(_Base):
     """Beside transformers' `GenerationMixin`, before it in a network's bases."""
 
+    config: Any  # MPLUGOwl2Config
     model: Any  # MPLUGOwl2LlamaModel
 
     # transformers types `self` of what follows as a class that no network has, and gives all arguments by name.
@@ -36,12 +38,16 @@ class PictureGeneration(_Base):
         inputs = super().prepare_inputs_for_generation(input_ids, **given)  # type: ignore[misc, arg-type]
         if pixel_values is None:
             return inputs
+        embeddings = inputs.get("inputs_embeds")
+        if embeddings is not None and input_ids.shape[1] >= embeddings.shape[1]:  # the prompt in both forms
+            inputs["image_mask"] = self.model.find_images(input_ids[:, -embeddings.shape[1] :], None)
         cache = kwargs.get("past_key_values")
         empty = cache is None or int(cache.get_seq_length()) == 0
         if empty or not kwargs.get("use_cache", True):
             inputs["pixel_values"] = pixel_values
         elif is_first_iteration:
-            new = int(self.model.find_images(inputs["input_ids"], inputs.get("inputs_embeds")).sum())
+            mask = inputs.pop("image_mask", None)
+            new = int((self.model.find_images(inputs["input_ids"], embeddings) if mask is None else mask).sum())
             if new:
                 inputs["pixel_values"] = pixel_values[-(new // self.model.image_sequence_length) :]
         return inputs
@@ -70,11 +76,17 @@ class PictureGeneration(_Base):
             model_kwargs["pixel_values"] = pixel_values
         return input_ids, model_kwargs
 
-    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
-        """Processors and criteria look tokens up in tables of the vocabulary."""
+    def _get_logits_processor(
+        self, generation_config: GenerationConfig, *args: Any, **kwargs: Any
+    ) -> LogitsProcessorList:
+        """Processors and criteria look tokens up in tables of the vocabulary. What lies outside is never generated."""
+        if generation_config.bad_words_ids is not None:
+            generation_config = copy.copy(generation_config)
+            words = [word for word in generation_config.bad_words_ids if min(word, default=0) >= 0]
+            generation_config.bad_words_ids = words or None
         if kwargs.get("encoder_input_ids") is not None:
             kwargs["encoder_input_ids"] = _without_images(kwargs["encoder_input_ids"])
-        return _LogitsProcessors(super()._get_logits_processor(*args, **kwargs))  # type: ignore[misc]
+        return _LogitsProcessors(super()._get_logits_processor(generation_config, *args, **kwargs))  # type: ignore[misc]
 
     def _get_stopping_criteria(self, *args: Any, **kwargs: Any) -> StoppingCriteriaList:
         return _StoppingCriteria(super()._get_stopping_criteria(*args, **kwargs))  # type: ignore[misc]
@@ -116,7 +128,7 @@ class _Words(CandidateGenerator):
         found, logits = self.inner.get_candidates(words, **kwargs)  # type: ignore[arg-type]
         return torch.cat([input_ids, found[:, input_ids.shape[1] :]], dim=1), logits
 
-    def update_candidate_strategy(self, input_ids: torch.Tensor, scores: torch.Tensor, num_matches: int) -> None:  # type: ignore[override]
+    def update_candidate_strategy(self, input_ids: torch.Tensor, scores: torch.Tensor, num_matches: int) -> None:
         self.inner.update_candidate_strategy(input_ids, scores, num_matches)  # type: ignore[arg-type]
 
 

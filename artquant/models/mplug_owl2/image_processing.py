@@ -5,10 +5,11 @@ Shape legend: I pictures, S pixels of a side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_backends import PilBackend
@@ -97,41 +98,45 @@ class MPLUGOwl2ImageProcessor(PilBackend):
     def _preprocess(  # type: ignore[override]  # all arguments are given by name
         self,
         images: Sequence[Any],
-        view_sizes: Sequence[int] | None = None,
         return_tensors: Any = None,
         **settings: Any,
     ) -> BatchFeature:
         """Pictures -> `pixel_values`, float32 [I, 3, S, S] (with views [I, 3 views, 3, S, S])."""
-        pixels = [self._one(image, view_sizes, settings) for image in images]
+        pixels = [_prepared(image, settings) for image in images]
         if return_tensors is not None and len({one.shape for one in pixels}) > 1:
             raise ValueError("pictures of several sizes need do_resize to become one tensor")
         return BatchFeature({"pixel_values": pixels}, tensor_type=return_tensors)
 
-    def _one(self, image: Any, view_sizes: Sequence[int] | None, settings: dict[str, Any]) -> np.ndarray:
-        """One picture, [3, S, S] or [views, 3, S, S]."""
-        fractions = not isinstance(image, Image.Image) and np.issubdtype(image.dtype, np.floating) and image.max() <= 1
-        picture = image if isinstance(image, Image.Image) else _from_array(image, 255 if fractions else 1)
-        if settings["do_pad"]:
-            picture = pad_to_square(picture, tuple(int(255 * mean) for mean in settings["image_mean"]))
+    def picture(self, image: Image.Image) -> torch.Tensor:
+        """One RGB picture with the settings as they are, [3, S, S] or [3 views, 3, S, S]: half the time of a call."""
+        return torch.from_numpy(_prepared(image, vars(self)))
 
-        def values(view: Image.Image) -> np.ndarray:
-            if settings["do_resize"]:
-                size = settings["size"]
-                view = view.resize((_side(dict(size)),) * 2, settings["resample"])
-            pixels = np.asarray(view, dtype=np.float32)
-            if settings["do_rescale"]:
-                pixels = pixels * np.float32(settings["rescale_factor"])
-            elif fractions:
-                pixels = pixels * np.float32(1 / 255)
-            if settings["do_normalize"]:
-                mean, std = np.array([settings["image_mean"], settings["image_std"]], dtype=np.float32)
-                pixels = (pixels - mean) / std
-            return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
-        if view_sizes is None:
-            return values(picture)
-        reduced = [(min(side, picture.width),) * 2 for side in view_sizes]
-        return np.stack([values(picture.resize(size, settings["resample"])) for size in reduced])
+def _prepared(image: Any, settings: Mapping[str, Any]) -> np.ndarray:
+    """One picture, [3, S, S] or [3 views, 3, S, S]."""
+    fractions = not isinstance(image, Image.Image) and np.issubdtype(image.dtype, np.floating) and image.max() <= 1
+    picture = image if isinstance(image, Image.Image) else _from_array(image, 255 if fractions else 1)
+    if settings["do_pad"]:
+        picture = pad_to_square(picture, tuple(int(255 * mean) for mean in settings["image_mean"]))
+
+    def values(view: Image.Image) -> np.ndarray:
+        if settings["do_resize"]:
+            size = settings["size"]
+            view = view.resize((_side(dict(size)),) * 2, settings["resample"])
+        pixels = np.asarray(view, dtype=np.float32)
+        if settings["do_rescale"]:
+            pixels = pixels * np.float32(settings["rescale_factor"])
+        elif fractions:
+            pixels = pixels * np.float32(1 / 255)
+        if settings["do_normalize"]:
+            mean, std = np.array([settings["image_mean"], settings["image_std"]], dtype=np.float32)
+            pixels = (pixels - mean) / std
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    if settings["view_sizes"] is None:
+        return values(picture)
+    reduced = [(min(side, picture.width),) * 2 for side in settings["view_sizes"]]
+    return np.stack([values(picture.resize(size, settings["resample"])) for size in reduced])
 
 
 def _from_array(values: np.ndarray, scale: int) -> Image.Image:

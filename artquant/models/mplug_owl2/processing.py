@@ -75,6 +75,10 @@ class MPLUGOwl2Processor(ProcessorMixin):
         image_sequence_length: int = 65,
         chat_template: str | None = None,
     ):
+        if not isinstance(tokenizer, MPLUGOwl2Tokenizer):
+            raise TypeError(
+                f"{type(tokenizer).__name__} has no pictures; MPLUGOwl2Tokenizer.from_pretrained(FOLDER) reads them"
+            )
         super().__init__(image_processor, tokenizer, chat_template=chat_template or _chat_template())
         self.image_sequence_length = image_sequence_length
 
@@ -179,7 +183,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
 
     def picture(self, image: Image.Image) -> torch.Tensor:
         """An RGB picture as the network takes it: [3, S, S], with views [views, 3, S, S]."""
-        return self.image_processor(image, return_tensors="pt")["pixel_values"][0]
+        return self.image_processor.picture(image)
 
     def inputs(
         self, rows: Sequence[Row], pictures: Sequence[torch.Tensor], padding_side: str = "right"

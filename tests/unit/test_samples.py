@@ -64,7 +64,7 @@ class TestOneScore:
         readout = readout_of({}, APDD_SCALE).bound(tiny_processor, prompt)
         encoded = encode_rating(tiny_processor, prompt, readout, QUESTION, word)
         ids, [place] = encoded.row.token_ids, encoded.places
-        context = tiny_processor.text(prompt.exchange(QUESTION))
+        context = tiny_processor.conversation(prompt.exchange(QUESTION))
         assert list(ids) == tiny_processor.tokenize(f"{context} The quality of the painting is {word}.</s>")
         learned = tiny_processor.decode(ids[encoded.answer_start :])
         assert learned.strip() == f"The quality of the painting is {word}.</s>"

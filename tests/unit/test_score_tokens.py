@@ -94,7 +94,7 @@ class Encoder:
         self.ids, self.merges = {word: 20 + number for number, word in enumerate(words)}, merges
         self.vocabulary_size = 20 + len(words)
 
-    def text(self, exchange: Exchange) -> str:
+    def conversation(self, exchange: Exchange) -> str:
         return exchange.answer
 
     def tokenize(self, text: str) -> list[int]:

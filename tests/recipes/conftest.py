@@ -238,3 +238,25 @@ def recorded(monkeypatch) -> list[Any]:
 
     monkeypatch.setattr(ArtTrainer, "compute_loss", recording)
     return batches
+
+
+@pytest.fixture
+def network(tiny_base):
+    """A folder's network as clients read it, with its generation."""
+    from transformers import AutoModelForImageTextToText
+
+    import artquant.models
+
+    assert artquant.models  # importing it is all that the Auto classes need
+    return AutoModelForImageTextToText.from_pretrained(tiny_base).eval()
+
+
+@pytest.fixture(scope="session")
+def processor(tiny_base):
+    """The same folder's processor (tests only read it)."""
+    from transformers import AutoProcessor
+
+    import artquant.models
+
+    assert artquant.models
+    return AutoProcessor.from_pretrained(tiny_base)

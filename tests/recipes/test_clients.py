@@ -29,16 +29,6 @@ ASKED = [
 FIVE = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
 
 
-@pytest.fixture
-def network(tiny_base):
-    return AutoModelForImageTextToText.from_pretrained(tiny_base).eval()
-
-
-@pytest.fixture(scope="module")
-def processor(tiny_base):
-    return AutoProcessor.from_pretrained(tiny_base)
-
-
 @pytest.fixture(scope="module")
 def batch(processor):
     return processor(images=PICTURE, text=PROMPT, return_tensors="pt")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor
 
 import artquant.models
 
@@ -14,16 +14,6 @@ assert artquant.models  # importing it is all that the Auto classes need
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUESTION = "Describe this painting."
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
-
-
-@pytest.fixture
-def network(tiny_base):
-    return AutoModelForImageTextToText.from_pretrained(tiny_base).eval()
-
-
-@pytest.fixture(scope="module")
-def processor(tiny_base):
-    return AutoProcessor.from_pretrained(tiny_base)
 
 
 @pytest.fixture(scope="module")

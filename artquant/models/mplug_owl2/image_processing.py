@@ -123,14 +123,15 @@ def _prepared(image: Any, settings: Mapping[str, Any]) -> np.ndarray:
         if settings["do_resize"]:
             size = settings["size"]
             view = view.resize((_side(dict(size)),) * 2, settings["resample"])
-        pixels = np.asarray(view, dtype=np.float32)
+        pixels = np.array(view, dtype=np.float32)
         if settings["do_rescale"]:
-            pixels = pixels * np.float32(settings["rescale_factor"])
+            pixels *= np.float32(settings["rescale_factor"])  # in place: half the time
         elif fractions:
-            pixels = pixels * np.float32(1 / 255)
+            pixels *= np.float32(1 / 255)
         if settings["do_normalize"]:
             mean, std = np.array([settings["image_mean"], settings["image_std"]], dtype=np.float32)
-            pixels = (pixels - mean) / std
+            pixels -= mean
+            pixels /= std
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
     if settings["view_sizes"] is None:

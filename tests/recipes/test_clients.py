@@ -266,14 +266,47 @@ class TestGeneration:
         random = network.generate(**ids, inputs_embeds=torch.rand_like(embeddings), **FIVE)  # the ids say where it is
         assert not torch.equal(random, network.generate(**batch, **FIVE))
 
-    def test_a_conversation_that_goes_on(self, network, processor, batch):
-        """A second picture beside a cache that holds the first."""
+    @pytest.mark.parametrize("given", ["all pictures", "the new ones"])
+    def test_conversations_that_go_on(self, network, given):
+        """Second pictures beside a cache that holds the first, for rows of one and of two pictures, padded anywhere."""
+        image, draw = [IMAGE_TOKEN_ID] * 4, torch.Generator().manual_seed(0)
+        pixels = 3 * torch.randn(5, 3, 28, 28, generator=draw)
+        first = torch.tensor([[1, *image, 300, 301, 302, 303, 304, 305], [1, *image, 306, *image, 307]])
+        second = torch.tensor([[310, *image, 311], [312, *image, 313]])
+        mask = torch.tensor([[1] * 10 + [0], [1] * 11])
         cache = DynamicCache(config=network.config)
-        first = network.generate(**batch, **FIVE, past_key_values=cache)
-        ids = torch.cat([first, batch["input_ids"]], dim=1)
-        both = {"input_ids": ids, "pixel_values": torch.cat([batch["pixel_values"], 0.5 * batch["pixel_values"]])}
-        going_on = network.generate(**both, **FIVE, past_key_values=cache)
-        assert torch.equal(going_on, network.generate(**both, **FIVE))
+        network(input_ids=first, attention_mask=mask, pixel_values=pixels[[0, 2, 3]], past_key_values=cache)
+        whole = {
+            "input_ids": torch.cat([first, second], 1),
+            "attention_mask": torch.nn.functional.pad(mask, (0, 6), value=1),
+        }
+        new = pixels if given == "all pictures" else pixels[[1, 4]]
+        going_on = network.generate(**whole, pixel_values=new, past_key_values=cache, **FIVE)
+        assert torch.equal(going_on[:, -5:], network.generate(**whole, pixel_values=pixels, **FIVE)[:, -5:])
+
+    def test_right_padding_with_all_that_belongs_to_positions(self, network, processor):
+        texts = [PROMPT, PROMPT.replace("this", "this quiet")]
+        made = {"images": [PICTURE] * 2, "text": texts, "padding": True, "return_tensors": "pt"}
+        left, right = (processor(**made, padding_side=side) for side in ("left", "right"))
+        positions = (right["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        embeddings = {name: value for name, value in right.items() if name != "input_ids"}
+        embeddings |= {"inputs_embeds": torch.rand(*right["input_ids"].shape, 16)}
+        embeddings |= {"image_mask": right["input_ids"] == IMAGE_TOKEN_ID}
+        expected = network.generate(**left, **FIVE)[:, -5:]
+        assert torch.equal(network.generate(**right, **FIVE, position_ids=positions)[:, -5:], expected)
+        assert network.generate(**embeddings, **FIVE, num_beams=2).shape == (2, 5)  # places are named, not found
+
+    def test_a_draft_of_its_first_layers(self, network, batch):
+        assert torch.equal(network.generate(**batch, **FIVE, assistant_early_exit=1), network.generate(**batch, **FIVE))
+
+    def test_settings_by_position(self, network, batch):
+        settings = transformers.GenerationConfig(**FIVE)
+        rest = {name: value for name, value in batch.items() if name != "input_ids"}
+        assert torch.equal(network.generate(batch["input_ids"], settings, **rest), network.generate(**batch, **FIVE))
+
+    def test_too_many_pictures_for_beams(self, network, batch):
+        with pytest.raises(ValueError, match="hold 1 pictures, but pixel_values 2"):
+            network.generate(**{**batch, "pixel_values": batch["pixel_values"].repeat(2, 1, 1, 1)}, **FIVE, num_beams=2)
 
     def test_no_picture(self, network, batch):
         with pytest.raises(ValueError, match="no pixel_values"):

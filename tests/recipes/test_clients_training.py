@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import AutoProcessor
 
 import artquant.models
+from artquant.models.mplug_owl2 import MPLUGOwl2LlamaForCausalLM
 
 assert artquant.models  # importing it is all that the Auto classes need
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,6 +60,29 @@ class TestPeft:
         rows = {"embed_tokens": [token]}
         adapted = get_peft_model(network, LoraConfig(target_modules=["q_proj"], trainable_token_indices=rows))
         assert any("trainable_tokens" in name for name in self.train(adapted, batch))
+
+    def test_an_adapted_token_table_finds_pictures(self, tiny_base, batch):
+        """By what it makes of a picture's id within the vocabulary."""
+        from peft import LoraConfig, get_peft_model
+
+        network = MPLUGOwl2LlamaForCausalLM.from_pretrained(tiny_base, image_token_id=5)
+        adapted = get_peft_model(network, LoraConfig(target_modules=["embed_tokens"], init_lora_weights=False)).eval()
+        inputs = {**batch, "input_ids": batch["input_ids"].masked_fill(batch["input_ids"] < 0, 5)}
+        embeddings = adapted.get_input_embeddings()(inputs["input_ids"])
+        with torch.no_grad():
+            given = {name: value for name, value in inputs.items() if name != "input_ids"}
+            assert torch.equal(adapted(inputs_embeds=embeddings, **given).logits, adapted(**inputs).logits)
+
+
+def test_labels_copied_from_ids(network, batch):
+    """As the library's own collators make them: pictures are not to be predicted."""
+    plain = network(**batch, labels=batch["input_ids"].masked_fill(batch["input_ids"] < 0, -100)).loss
+    assert torch.equal(network(**batch, labels=batch["input_ids"]).loss, plain)
+
+
+def test_other_ids_below_zero_are_no_pictures(network, batch):
+    with pytest.raises(IndexError):
+        network(input_ids=torch.tensor([[1, -100, 300]]))
 
 
 @pytest.fixture(scope="module")

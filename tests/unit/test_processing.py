@@ -265,6 +265,14 @@ class TestProcessor:
         assert (settings["size"], settings["crop_size"], settings["resample"]) == (28, 28, 3)
         assert (tmp_path / "tokenizer.model").read_bytes() == (tiny_base / "tokenizer.model").read_bytes()
 
+    def test_another_size_and_settings_of_other_backends(self, tiny_base):
+        processor = MPLUGOwl2Processor.from_pretrained(tiny_base, size=56, backend="pil")
+        assert processor(images=noise(9, 9), return_tensors="pt")["pixel_values"].shape == (1, 3, 56, 56)
+
+    def test_another_tokenizer(self, tiny_base, tiny_processor):
+        with pytest.raises(TypeError, match=r"LlamaTokenizer has no pictures; MPLUGOwl2Tokenizer.from_pretrained"):
+            MPLUGOwl2Processor(tiny_processor.image_processor, LlamaTokenizer.from_pretrained(tiny_base))
+
     def test_tokenizer_without_padding_token(self, tiny_base, tmp_path):
         for file in ("config.json", "preprocessor_config.json", "tokenizer.model"):
             (tmp_path / file).write_bytes((tiny_base / file).read_bytes())

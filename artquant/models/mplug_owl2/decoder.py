@@ -45,6 +45,10 @@ class ModalitySplit:
         text_positions = len(order) - image_positions
         return cls(text=order[:text_positions], image=order[text_positions:], restore=order.argsort())
 
+    def to(self, *args: Any, **kwargs: Any) -> ModalitySplit:
+        """The same elsewhere; accelerate calls it between layers on several devices."""
+        return ModalitySplit(*(value.to(*args, **kwargs) for value in (self.text, self.image, self.restore)))
+
 
 class TokenEmbedding(nn.Embedding):
     """The token table; a picture's id outside of the vocabulary becomes a vector of NaN, which marks its place.
@@ -52,8 +56,14 @@ class TokenEmbedding(nn.Embedding):
     So whatever embeds prompts itself (prompt tuning, `inputs_embeds`) can, and a place without its picture shows.
     """
 
+    def __init__(self, config: MPLUGOwl2Config):
+        super().__init__(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.image_token_id = config.image_token_id
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        outside = input < 0
+        if self.image_token_id >= 0:
+            return super().forward(input)
+        outside = input == self.image_token_id
         return super().forward(input.masked_fill(outside, 0)).masked_fill(outside[..., None], torch.nan)
 
 

@@ -30,6 +30,7 @@ class PictureGeneration(_Base):
         input_ids: torch.Tensor,
         pixel_values: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,  # named, because transformers looks for it here
+        image_mask: torch.Tensor | None = None,
         is_first_iteration: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -38,19 +39,38 @@ class PictureGeneration(_Base):
         inputs = super().prepare_inputs_for_generation(input_ids, **given)  # type: ignore[misc, arg-type]
         if pixel_values is None:
             return inputs
-        embeddings = inputs.get("inputs_embeds")
-        if embeddings is not None and input_ids.shape[1] >= embeddings.shape[1]:  # the prompt in both forms
-            inputs["image_mask"] = self.model.find_images(input_ids[:, -embeddings.shape[1] :], None)
         cache = kwargs.get("past_key_values")
-        empty = cache is None or int(cache.get_seq_length()) == 0
-        if empty or not kwargs.get("use_cache", True):
-            inputs["pixel_values"] = pixel_values
-        elif is_first_iteration:
-            mask = inputs.pop("image_mask", None)
-            new = int((self.model.find_images(inputs["input_ids"], embeddings) if mask is None else mask).sum())
-            if new:
-                inputs["pixel_values"] = pixel_values[-(new // self.model.image_sequence_length) :]
-        return inputs
+        going_on = kwargs.get("use_cache", True) and cache is not None and int(cache.get_seq_length()) > 0
+        if going_on and not is_first_iteration:
+            return inputs
+        if not going_on and inputs_embeds is None:
+            return inputs | {"pixel_values": pixel_values}
+        if image_mask is None:
+            both = inputs_embeds is not None and input_ids.shape[1] < inputs_embeds.shape[1]  # ids of no prompt
+            image_mask = self.model.find_images(None if both else input_ids, inputs_embeds if both else None)
+        length = inputs["input_ids" if inputs.get("inputs_embeds") is None else "inputs_embeds"].shape[1]
+        new = image_mask[:, -length:]
+        if going_on:
+            pixel_values = self._new_pictures(pixel_values, self._counted(image_mask), self._counted(new))
+        return inputs if pixel_values is None else inputs | {"pixel_values": pixel_values, "image_mask": new}
+
+    def _counted(self, image_mask: torch.Tensor) -> list[int]:
+        """Pictures in each row."""
+        return (image_mask.sum(1) // self.model.image_sequence_length).tolist()
+
+    def _new_pictures(self, pixel_values: torch.Tensor, all_: list[int], new: list[int]) -> torch.Tensor | None:
+        """Those beyond a cache, of all of them or of new ones alone, which come row by row; None: there are none."""
+        if sum(new) == 0:
+            return None
+        if len(pixel_values) == sum(new):
+            return pixel_values
+        rows = self._by_row(pixel_values, all_)
+        return torch.cat([row[len(row) - count :] for row, count in zip(rows, new, strict=True)])
+
+    def _by_row(self, pixel_values: torch.Tensor, counts: list[int]) -> tuple[torch.Tensor, ...]:
+        if sum(counts) != len(pixel_values):
+            raise ValueError(f"the prompts hold {sum(counts)} pictures, but pixel_values {len(pixel_values)}")
+        return pixel_values.split(counts)
 
     def _expand_inputs_for_generation(  # type: ignore[override]
         self,
@@ -62,10 +82,11 @@ class PictureGeneration(_Base):
         """Each prompt's pictures are repeated together, however many it has."""
         pixel_values = model_kwargs.pop("pixel_values", None)
         if pixel_values is not None and expand_size > 1:
-            embeddings = model_kwargs.get("inputs_embeds")
-            mask = self.model.find_images(input_ids if embeddings is None else None, embeddings)
-            counts = (mask.sum(1) // self.model.image_sequence_length).tolist()
-            pixel_values = torch.cat([part for part in pixel_values.split(counts) for _ in range(expand_size)])
+            mask, embeddings = model_kwargs.get("image_mask"), model_kwargs.get("inputs_embeds")
+            if mask is None:
+                mask = self.model.find_images(input_ids if embeddings is None else None, embeddings)
+            rows = self._by_row(pixel_values, self._counted(mask))
+            pixel_values = torch.cat([row for row in rows for _ in range(expand_size)])
         input_ids, model_kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc]
             expand_size,
             is_encoder_decoder,
@@ -97,19 +118,35 @@ class PictureGeneration(_Base):
         return _Words(made, self.config.image_token_id) if isinstance(made, PromptLookupCandidateGenerator) else made
 
     @torch.no_grad()
-    def generate(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
+    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
         """transformers' generation; prompts padded on the right are moved to the right edge first."""
         input_ids, mask = kwargs.pop("input_ids", inputs), kwargs.get("attention_mask")
-        kwargs.pop("image_mask", None)  # the ids say it, and they grow
+        if kwargs.get("inputs_embeds") is None:
+            kwargs.pop("image_mask", None)  # the ids say it
+        elif input_ids is not None and input_ids.shape == kwargs["inputs_embeds"].shape[:2]:
+            kwargs.setdefault("image_mask", self.model.find_images(input_ids, None))
         if mask is not None and mask.ndim == 2:
-            order = mask.argsort(dim=1, stable=True)  # each row's padding to its left, real tokens in their order
-            kwargs["attention_mask"] = mask.gather(1, order)
-            if input_ids is not None and input_ids.shape == mask.shape:
-                input_ids = input_ids.gather(1, order)
-            embeddings = kwargs.get("inputs_embeds")
-            if embeddings is not None and embeddings.shape[:2] == mask.shape:
-                kwargs["inputs_embeds"] = embeddings.gather(1, order[..., None].expand_as(embeddings))
-        return super().generate(input_ids, **kwargs)  # type: ignore[misc]
+            cache = kwargs.get("past_key_values")
+            kept = 0 if cache is None else int(cache.get_seq_length())  # what a cache holds keeps its order
+            order = torch.arange(mask.shape[1], device=mask.device).repeat(len(mask), 1)
+            order[:, kept:] = kept + mask[:, kept:].argsort(dim=1, stable=True)  # padding left, real tokens in order
+            input_ids = _moved(input_ids, order)
+            kwargs |= {name: _moved(kwargs[name], order) for name in _BY_POSITION if name in kwargs}
+        return super().generate(input_ids, *args, **kwargs)  # type: ignore[misc]
+
+
+_BY_POSITION = ("attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids", "image_mask", "inputs_embeds")
+
+
+def _moved(values: torch.Tensor | None, order: torch.Tensor) -> torch.Tensor | None:
+    """Values [B, T, ...] in another order of positions, or of the last of them, where only new ones are given."""
+    if values is None or values.shape[0] != len(order) or not 0 < values.shape[1] <= order.shape[1]:
+        return values
+    known = order.shape[1] - values.shape[1]
+    places = order[:, known:] - known
+    if places.numel() and int(places.min()) < 0:  # not what the mask is about
+        return values
+    return values.gather(1, places if values.ndim == 2 else places[..., None].expand_as(values))
 
 
 def _without_images(input_ids: torch.Tensor) -> torch.Tensor:

@@ -80,6 +80,13 @@ class MPLUGOwl2ImageProcessor(PilBackend):
         if self.view_sizes is not None and len(self.view_sizes) != len(SCALES):
             raise ValueError(f"preprocessor: view_sizes must hold {len(SCALES)} sizes, got {self.view_sizes}")
 
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """From a file's values; a size that is given wins over both of the file's."""
+        if "size" in kwargs:
+            image_processor_dict = image_processor_dict | {"crop_size": kwargs.get("crop_size", kwargs["size"])}
+        return super().from_dict(image_processor_dict, **kwargs)
+
     @property
     def side(self) -> int:
         """Pixels of a side of what the network sees."""

@@ -34,7 +34,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
     def __init__(self, config: MPLUGOwl2Config):
         super().__init__(config)
         self.image_sequence_length = config.image_sequence_length
-        self.embed_tokens = TokenEmbedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.embed_tokens = TokenEmbedding(config)
         self.layers = nn.ModuleList([MPLUGOwl2DecoderLayer(config, index) for index in range(config.num_hidden_layers)])
         self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.rotary_emb = LlamaRotaryEmbedding(config=config)
@@ -91,7 +91,9 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         assert inputs_embeds is not None
         if image_token < 0:
             return inputs_embeds.isnan().all(-1)
-        return (inputs_embeds == self.embed_tokens.weight[image_token]).all(-1)
+        # As many as there are positions: an adapter's product is rounded by its shape.
+        pictures = torch.full(inputs_embeds.shape[:2], image_token, device=inputs_embeds.device)
+        return (inputs_embeds == self.embed_tokens(pictures)).all(-1)
 
     def _embed(
         self,
@@ -102,8 +104,11 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
     ) -> tuple[torch.Tensor, ModalitySplit | None]:
         """Token embeddings with the image vectors in their places, and where those places are."""
         embeddings = inputs_embeds
-        if embeddings is None:  # clamped, because an adapter's table knows nothing of ids outside
-            embeddings = self.embed_tokens(input_ids.clamp(min=0))  # type: ignore[union-attr]
+        if embeddings is None:  # an adapter's table knows nothing of an id outside of the vocabulary
+            image_token = self.config.image_token_id
+            assert input_ids is not None
+            ids = input_ids if image_token >= 0 else input_ids.masked_fill(input_ids == image_token, 0)
+            embeddings = self.embed_tokens(ids)
         if pixel_values is None:
             # A single id was generated: no need to wait. A picture's id within the vocabulary is a word like others.
             if input_ids is not None and input_ids.shape[-1] > 1 and self.config.image_token_id < 0:
@@ -173,7 +178,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         )
         hidden_states = inputs_embeds
         position_embeddings = self.rotary_emb(hidden_states, position_ids=position_ids)
-        for layer in self.layers:
+        for layer in self.layers[: self.config.num_hidden_layers]:  # fewer for a draft of itself
             hidden_states = layer(
                 hidden_states,
                 split=split,
@@ -233,7 +238,7 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, PictureGeneration, Gen
         Args:
             input_ids, pixel_values, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache: see
                 `MPLUGOwl2LlamaModel.forward`, as for `image_mask`.
-            labels: [B, T], -100 where nothing is to be predicted; gives the mean next-token cross-entropy.
+            labels: [B, T], -100 or a picture's id where nothing is predicted; gives the mean next-token cross-entropy.
             logits_to_keep: logits for the last so many positions (0: for all), or for the positions of a 1-D tensor.
 
         Returns:
@@ -258,6 +263,8 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, PictureGeneration, Gen
         logits = self.lm_head(hidden_states)
         loss = None
         if labels is not None:
+            if self.config.image_token_id < 0:  # collators copy the ids
+                labels = labels.masked_fill(labels == self.config.image_token_id, -100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,

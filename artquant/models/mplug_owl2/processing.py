@@ -113,7 +113,8 @@ class MPLUGOwl2Processor(ProcessorMixin):
     ) -> list[Any]:
         """Always our own classes: published folders name others, which cut and tokenise differently."""
         own = {name: value for name, value in kwargs.items() if name != "image_sequence_length"}
-        pictures = {name: value for name, value in own.items() if name != "image_token_id"}
+        others = ("image_token_id", "backend", "use_fast")  # there is one way to read pictures
+        pictures = {name: value for name, value in own.items() if name not in others}
         return [
             MPLUGOwl2ImageProcessor.from_pretrained(pretrained_model_name_or_path, **pictures),
             MPLUGOwl2Tokenizer.from_pretrained(pretrained_model_name_or_path, **own),

@@ -41,7 +41,8 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
         vocab_file: the sentencepiece model.
         image_token_id: the picture's id; inside or outside of the vocabulary.
         pad_token: LLaMA's `<unk>` where none is named.
-        add_bos_token, add_eos_token: what `add_special_tokens` puts around a text.
+        add_bos_token, add_eos_token: what `add_special_tokens` puts around a text; by default the first alone.
+        around: the same as one word, as it is stored: transformers leaves those two out.
 
     Raises:
         ArtQuantError: there is no sentencepiece model.
@@ -59,8 +60,9 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
         eos_token: str = "</s>",
         pad_token: str | None = None,
         image_token_id: int = IMAGE_TOKEN_ID,
-        add_bos_token: bool = True,
-        add_eos_token: bool = False,
+        add_bos_token: bool | None = None,
+        add_eos_token: bool | None = None,
+        around: str = "bos",
         **kwargs: Any,
     ):
         if not Path(vocab_file or "").is_file():
@@ -69,7 +71,12 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
             )
         image = AddedToken(IMAGE_TOKEN, normalized=False, special=True)
         added = {number: token for number, token in kwargs.pop("added_tokens_decoder", {}).items() if token != image}
-        kwargs |= {"special_tokens_pattern": _PATTERNS[add_bos_token, add_eos_token], "backend": "sentencepiece"}
+        before = "bos" in around if add_bos_token is None else add_bos_token
+        after = "eos" in around if add_eos_token is None else add_eos_token
+        around = "_".join(["bos"] * before + ["eos"] * after) or "none"
+        specials = kwargs.pop("extra_special_tokens", None) or []
+        kwargs["extra_special_tokens"] = [*(token for token in specials if str(token) != IMAGE_TOKEN), image]
+        kwargs |= {"special_tokens_pattern": around, "around": around, "backend": "sentencepiece"}
         super().__init__(
             vocab_file=vocab_file,
             unk_token=unk_token,
@@ -77,8 +84,6 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
             eos_token=eos_token,
             pad_token=pad_token or unk_token,
             image_token_id=image_token_id,
-            add_bos_token=add_bos_token,
-            add_eos_token=add_eos_token,
             added_tokens_decoder=added | {image_token_id: image},
             **kwargs,
         )
@@ -175,16 +180,19 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
     def _encode_plus(  # type: ignore[override]  # the other arguments are given by name
         self, text: Any, text_pair: Any = None, return_offsets_mapping: bool = False, **kwargs: Any
     ) -> BatchEncoding:
-        encoded = super()._encode_plus(text, text_pair, **kwargs)
+        with_mask = kwargs.pop("return_attention_mask", None) is not False
+        encoded = super()._encode_plus(text, text_pair, return_attention_mask=True, **kwargs)
+        mask = encoded.get("attention_mask") if with_mask else encoded.pop("attention_mask", None)
         texts = [text] if isinstance(text, str) else list(text)
-        if text_pair is not None or not all(isinstance(one, str) for one in texts):
+        plain = all(isinstance(one, str) for one in texts) and not kwargs.get("is_split_into_words")
+        if text_pair is not None or not plain:
             if return_offsets_mapping:
                 raise ValueError("offsets are known of plain texts only, not of pairs, words or ids")
             return encoded
         single = isinstance(text, str) and kwargs.get("return_tensors") is None
-        rows, masks = encoded["input_ids"], encoded.get("attention_mask")
-        lengths = [len(row) for row in ([rows] if single else rows)]
-        real = lengths if masks is None else [int(sum(mask)) for mask in ([masks] if single else masks)]
+        ids: list[list[int]] = [encoded["input_ids"]] if single else encoded["input_ids"]
+        masks: Any = [mask] if single else mask
+        lengths, real = [len(row) for row in ids], [int(sum(row)) for row in masks]
         found = [CharacterSpans(self, *row, kwargs) for row in zip(texts, lengths, real, strict=True)]
         if return_offsets_mapping:
             offsets = [spans.offsets for spans in found]
@@ -229,9 +237,6 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
         return (str(file),)
 
 
-_PATTERNS = {(True, False): "bos", (True, True): "bos_eos", (False, True): "eos", (False, False): "none"}
-
-
 def _cutter(tokens: Sequence[AddedToken]) -> re.Pattern[str]:
     """Finds tokens in a text, the longer of two first, with the white space that they swallow."""
     parts = []
@@ -274,6 +279,13 @@ class CharacterSpans:
         padding = [(0, 0)] * (self.length - self.real)
         side = how.get("padding_side") or tokenizer.padding_side
         return row + padding if side == "right" else padding + row
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes get the spans, not the tokenizer."""
+        return {"offsets": self.offsets, "n_sequences": self.n_sequences}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     def char_to_token(self, character: int, sequence_index: int = 0) -> int | None:
         """The position of the token that a character belongs to; None: it was cut off."""

@@ -145,6 +145,10 @@ class TestChatTemplate:
             == processor(images=PICTURE, text=processor.apply_chat_template(answered, **written))["input_ids"][0]
         )
 
+    def test_system_messages_of_any_kind(self, processor):
+        system = 'Say "IMAGE" or {{ SYSTEM }}\\n 😀 {% if x %}'
+        assert processor.apply_chat_template(ASKED, chat_template=chat_template(system)) == f"{system} {PROMPT[:-11]}"
+
     def test_several_turns(self, processor):
         turns = [{"role": "system", "content": "Be brief."}]
         turns += [*ASKED, {"role": "assistant", "content": "Warm."}, {"role": "user", "content": "And its mood?"}]
@@ -265,6 +269,8 @@ class TestGeneration:
         assert torch.equal(network.generate(**ids, inputs_embeds=embeddings, **FIVE), network.generate(**batch, **FIVE))
         random = network.generate(**ids, inputs_embeds=torch.rand_like(embeddings), **FIVE)  # the ids say where it is
         assert not torch.equal(random, network.generate(**batch, **FIVE))
+        with pytest.raises(ValueError, match="hold 0 image positions, but 1 pictures need 4"):
+            network.generate(inputs_embeds=torch.rand_like(embeddings), pixel_values=batch["pixel_values"], **FIVE)
 
     @pytest.mark.parametrize("given", ["all pictures", "the new ones"])
     def test_conversations_that_go_on(self, network, given):
@@ -305,7 +311,7 @@ class TestGeneration:
         assert torch.equal(network.generate(batch["input_ids"], settings, **rest), network.generate(**batch, **FIVE))
 
     def test_too_many_pictures_for_beams(self, network, batch):
-        with pytest.raises(ValueError, match="hold 1 pictures, but pixel_values 2"):
+        with pytest.raises(ValueError, match="hold 4 image positions, but 2 pictures need 8"):
             network.generate(**{**batch, "pixel_values": batch["pixel_values"].repeat(2, 1, 1, 1)}, **FIVE, num_beams=2)
 
     def test_no_picture(self, network, batch):

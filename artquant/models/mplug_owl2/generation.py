@@ -46,31 +46,31 @@ class PictureGeneration(_Base):
         if not going_on and inputs_embeds is None:
             return inputs | {"pixel_values": pixel_values}
         if image_mask is None:
-            both = inputs_embeds is not None and input_ids.shape[1] < inputs_embeds.shape[1]  # ids of no prompt
-            image_mask = self.model.find_images(None if both else input_ids, inputs_embeds if both else None)
+            image_mask = self.model.find_images(input_ids if inputs_embeds is None else None, inputs_embeds)
         length = inputs["input_ids" if inputs.get("inputs_embeds") is None else "inputs_embeds"].shape[1]
         new = image_mask[:, -length:]
-        if going_on:
-            pixel_values = self._new_pictures(pixel_values, self._counted(image_mask), self._counted(new))
-        return inputs if pixel_values is None else inputs | {"pixel_values": pixel_values, "image_mask": new}
+        if going_on and not new.any():
+            return inputs
+        if (
+            int(new.sum()) != len(pixel_values) * self.model.image_sequence_length
+        ):  # beside new ones, those of the cache
+            rows, counts = self._by_row(pixel_values, image_mask), self._counts(new)
+            pixel_values = torch.cat([row[len(row) - count :] for row, count in zip(rows, counts, strict=True)])
+        return inputs | {"pixel_values": pixel_values, "image_mask": new}
 
-    def _counted(self, image_mask: torch.Tensor) -> list[int]:
+    def _counts(self, image_mask: torch.Tensor) -> list[int]:
         """Pictures in each row."""
         return (image_mask.sum(1) // self.model.image_sequence_length).tolist()
 
-    def _new_pictures(self, pixel_values: torch.Tensor, all_: list[int], new: list[int]) -> torch.Tensor | None:
-        """Those beyond a cache, of all of them or of new ones alone, which come row by row; None: there are none."""
-        if sum(new) == 0:
-            return None
-        if len(pixel_values) == sum(new):
-            return pixel_values
-        rows = self._by_row(pixel_values, all_)
-        return torch.cat([row[len(row) - count :] for row, count in zip(rows, new, strict=True)])
-
-    def _by_row(self, pixel_values: torch.Tensor, counts: list[int]) -> tuple[torch.Tensor, ...]:
-        if sum(counts) != len(pixel_values):
-            raise ValueError(f"the prompts hold {sum(counts)} pictures, but pixel_values {len(pixel_values)}")
-        return pixel_values.split(counts)
+    def _by_row(self, pixel_values: torch.Tensor, image_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Pictures, which come row by row."""
+        length = self.model.image_sequence_length
+        if int(image_mask.sum()) != len(pixel_values) * length:
+            raise ValueError(
+                f"the prompts hold {int(image_mask.sum())} image positions, but {len(pixel_values)} pictures need "
+                f"{len(pixel_values) * length}, {length} each"
+            )
+        return pixel_values.split(self._counts(image_mask))
 
     def _expand_inputs_for_generation(  # type: ignore[override]
         self,
@@ -85,7 +85,7 @@ class PictureGeneration(_Base):
             mask, embeddings = model_kwargs.get("image_mask"), model_kwargs.get("inputs_embeds")
             if mask is None:
                 mask = self.model.find_images(input_ids if embeddings is None else None, embeddings)
-            rows = self._by_row(pixel_values, self._counted(mask))
+            rows = self._by_row(pixel_values, mask)
             pixel_values = torch.cat([row for row in rows for _ in range(expand_size)])
         input_ids, model_kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc]
             expand_size,

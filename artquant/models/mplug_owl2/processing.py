@@ -19,7 +19,7 @@ from transformers.utils.hub import cached_file
 
 from artquant.errors import ArtQuantError
 from artquant.models.family import NetworkInputs, Row
-from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID, MPLUGOwl2Config
+from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.image_processing import MPLUGOwl2ImageProcessor
 from artquant.models.mplug_owl2.tokenization import MPLUGOwl2Tokenizer
 from artquant.texts.prompt import IMAGE_TOKEN, Exchange
@@ -50,7 +50,8 @@ _TEMPLATE = """\
 
 def chat_template(system: str = "") -> str:
     """The conversation form as a chat template. system: sentences before a conversation that brings none."""
-    return _TEMPLATE.replace("IMAGE", json.dumps(IMAGE_TOKEN)).replace("SYSTEM", json.dumps(system))
+    written = json.dumps(system, ensure_ascii=False)  # Jinja reads strings as JSON does, but for surrogate pairs
+    return _TEMPLATE.replace("IMAGE", json.dumps(IMAGE_TOKEN)).replace("SYSTEM", written)
 
 
 class MPLUGOwl2Processor(ProcessorMixin):
@@ -95,7 +96,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
             ArtQuantError: neither the processor's file nor the network's says how many positions a picture takes.
         """
         found = config or _stored_config(pretrained_model_name_or_path, kwargs)
-        if found is not None and found.image_token_id != IMAGE_TOKEN_ID:
+        if found is not None:
             kwargs.setdefault("image_token_id", found.image_token_id)
         facts, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
         if "image_sequence_length" not in facts | kwargs:

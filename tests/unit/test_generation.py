@@ -1,4 +1,4 @@
-"""Generation in every form of the network: the picture's id outside and inside the vocabulary, one and three abstractors.
+"""Generation in every form: the picture's id outside and inside the vocabulary, one abstractor and three.
 
 After transformers' own generation tests, which the source archive of a release does not hold.
 """
@@ -83,6 +83,7 @@ def test_going_on(network, batch):
     assert torch.equal(ended.sequences[:, -1], whole.sequences[:, -1])
 
 
+@pytest.mark.parametrize("network", ["outside"], indirect=True)
 def test_compiled_in_one_piece(network, batch):
     settings = FOUR | {"cache_implementation": "static"}
     expected = network.generate(**batch, **settings)

@@ -34,12 +34,13 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
     """LLaMA's sentencepiece tokenizer with a token for the picture.
 
     What stands behind a picture begins anew, with a word mark, as in the published code, which tokenises the pieces
-    around pictures one by one; behind another added token a text goes on in the middle of a line (`legacy: false`).
+    around pictures one by one; behind another added token a text goes on in the middle of a line, but for `legacy`.
     Sentencepiece itself is used: the tokenizers library splits runs of spaces differently from the published code.
 
     Args:
         vocab_file: the sentencepiece model.
         image_token_id: the picture's id; inside or outside of the vocabulary.
+        legacy: a word mark behind added tokens too, as older releases of transformers had it.
         pad_token: LLaMA's `<unk>` where none is named.
         add_bos_token, add_eos_token: what `add_special_tokens` puts around a text; by default the first alone.
         around: the same as one word, as it is stored: transformers leaves those two out.
@@ -60,6 +61,7 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
         eos_token: str = "</s>",
         pad_token: str | None = None,
         image_token_id: int = IMAGE_TOKEN_ID,
+        legacy: bool = False,
         add_bos_token: bool | None = None,
         add_eos_token: bool | None = None,
         around: str = "bos",
@@ -84,11 +86,13 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
             eos_token=eos_token,
             pad_token=pad_token or unk_token,
             image_token_id=image_token_id,
+            legacy=legacy,
             added_tokens_decoder=added | {image_token_id: image},
             **kwargs,
         )
         self.image_token_id = image_token_id
-        self.sp_model = SentencePieceProcessor(model_file=vocab_file)  # the base class changes its own copy
+        self._unmarked = self.sp_model  # of the base class: without a word mark at the beginning (but for `legacy`)
+        self.sp_model = SentencePieceProcessor(model_file=vocab_file)
 
     def _update_total_vocab_size(self) -> None:
         """One past the last id: a picture's id may lie outside."""
@@ -101,27 +105,24 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
             yield from self._plain(text[start : found.start()], start, anew, spans)
             [(word, (first, last))] = [(w, found.span(i)) for i, w in enumerate(found.groups(), 1) if w is not None]
             yield Piece(self._added_tokens_encoder[word], first, last)
-            start, anew = found.end(), word in (IMAGE_TOKEN, self.bos_token)
+            start, anew = found.end(), self.legacy or word in (IMAGE_TOKEN, self.bos_token)
         yield from self._plain(text[start:], start, anew, spans)
 
     def _plain(self, text: str, start: int, anew: bool, spans: bool) -> Iterator[Piece]:
         """Tokens of a text without added ones. anew: it begins with a word mark."""
         if not text:
             return
-        before = "" if anew else self.sp_model.id_to_piece(self.sp_model.unk_id())
-        skipped = len(self.sp_model.encode(before)) if before else 0
-        if not spans:
-            for token_id in self.sp_model.encode(before + text)[skipped:]:
-                yield Piece(token_id, start, start)
-            return
-        shift = start - len(before)
-        found = self.sp_model.encode(before + text, return_type="offset_mapping")
-        pieces, following = [], (len(text), len(text))
-        for token_id, (begin, end) in reversed(list(zip(found["ids"], found["offsets"], strict=True))[skipped:]):
-            # Pieces without characters of their own, a word mark or the first bytes of a character, go with the next.
-            following = (begin, end) if end > begin else following
-            pieces.append(Piece(token_id, max(following[0] + shift, start), following[1] + shift))
-        yield from reversed(pieces)
+        model, first = self.sp_model, None
+        if not anew:
+            # transformers 4.31 cut as if it began anew and took the mark off; where no piece is left, it had <unk>.
+            marked = self.sp_model.id_to_piece(self.sp_model.encode(text)[0])
+            first = self.sp_model.piece_to_id(marked[1:])
+            if text[0].isspace() or marked == WORD_MARK or first == self.sp_model.unk_id():
+                model, first = self._unmarked, None
+        ids = model.encode(text)
+        offsets = _offsets(model, text) if spans else [(0, 0)] * len(ids)
+        for index, (token_id, (begin, end)) in enumerate(zip(ids, offsets, strict=True)):
+            yield Piece(token_id if index or first is None else first, start + begin, start + end)
 
     @property
     def _marked(self) -> list[AddedToken]:
@@ -235,6 +236,15 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
         file = Path(save_directory) / name
         file.write_bytes(self.sp_model.serialized_model_proto())
         return (str(file),)
+
+
+def _offsets(model: SentencePieceProcessor, text: str) -> list[tuple[int, int]]:
+    """The characters [start, end) of each token; those without any, word marks and first bytes, go with the next."""
+    found, following = [], (len(text), len(text))
+    for begin, end in reversed(model.encode(text, return_type="offset_mapping")["offsets"]):
+        following = (begin, end) if end > begin else following
+        found.append(following)
+    return found[::-1]
 
 
 def _cutter(tokens: Sequence[AddedToken]) -> re.Pattern[str]:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
 from artquant.readouts.readout import Encoder, tokens_after
-from artquant.texts.prompt import IMAGE_TOKEN, PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SMALL_PROMPTS, SUBJECT, get_prompt
 
 
 def record_texts(files: Iterable[Path]) -> Iterator[str]:
@@ -36,7 +36,7 @@ def training_texts(files: Iterable[Path], words: Sequence[str]) -> Iterator[str]
         count += 1
         yield text
     lines = []
-    for prompt in (get_prompt(name, subject) for name in PROMPTS for subject in ("painting", "image")):
+    for prompt in (get_prompt(name, subject) for name in SMALL_PROMPTS for subject in ("painting", "image")):
         questions = (*SCORE_QUESTIONS, *prompt.description_questions)
         lines += [question.replace(SUBJECT, prompt.subject) for question in questions]
         lines += [f"{prompt.rating_prefix()} {word}." for word in words] * 4

@@ -83,7 +83,8 @@ def _processor_holder(folder: ModelFolder) -> Path:
     found = next((place for place in places if folder.family.holds_processor(place)), None)
     if found is None:
         raise CheckpointError(
-            f"{folder.path}: holds no tokenizer; name the base model's folder, which has one (--base DIR)"
+            f"{folder.path}: holds no tokenizer or no preprocessor; name the base model's folder, which has both "
+            "(--base DIR)"
         )
     return found
 

@@ -169,7 +169,7 @@ class Unpublished:
     @classmethod
     def from_published(
         cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
-    ) -> None:
+    ) -> Any:
         """None: no published folder is about it."""
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ Shape legend: M scores, N score tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -111,6 +111,29 @@ class ScoreTokens(Unpublished):
         """The position token's."""
         return () if self.position_id is None else (self.position_id,)
 
+    @classmethod
+    def from_published(
+        cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
+    ) -> ScoreTokens | None:
+        """From ROC4MLLM's `config.json`.
+
+        Raises:
+            ArtQuantError: it was trained on text alone, its ids or its range are no such, or `scores` are given.
+        """
+        if values.get("score_id") is None:
+            return None
+        count, first = int(values.get("num_tokens") or 0), values.get("output_first_id")
+        low, high = values.get("min_score"), values.get("max_score")
+        if count < 2 or first is None or low is None or high is None or not low < high:
+            raise ArtQuantError(
+                f"num_tokens {count}, output_first_id {first}, min_score {low}, max_score {high} say of no scores; "
+                "take a model that was trained to score"
+            )
+        if scores is not None:
+            raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")
+        ids = tuple(range(int(first), int(first) + count))
+        return cls(count, float(low), float(high), (high - low) / 9, position_id=int(values["score_id"]), token_ids=ids)
+
     def bound(self, encoder: Encoder, prompt: Prompt) -> ScoreTokens:
         """With the ids of its words.
 
@@ -124,6 +147,11 @@ class ScoreTokens(Unpublished):
             raise ArtQuantError(
                 f"{self.tokens} score tokens do not fit this vocabulary, which has no "
                 f"{', '.join(missing) or 'rows for them'}; name as many tokens as the model was trained with"
+            )
+        if self.position_id is not None and (self.position_id, *self.token_ids) != tuple(known):
+            raise ArtQuantError(
+                f"{self.position_word} and its score tokens are to be {self.position_id} and {self.token_ids}, but the "
+                f"tokenizer says {known}; copy the model's own tokenizer files"
             )
         if tokens_after(encoder, prompt, self.position_word) != known[:1]:
             raise ArtQuantError(f"{self.position_word} is not one token of its own after {prompt.rating_prefix()!r}")

@@ -109,12 +109,21 @@ class Prompt:
         return cls(**values)
 
 
-# `artquant` is ours; the published code trains with one of the others and scores with the other.
+# `artquant` is ours; the published code trains with the second and scores with the third. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
     "published-train": Prompt("published-train", system=PUBLISHED_SYSTEM),
     "published-score": Prompt("published-score", image_first=False),
+    "roc4mllm": Prompt(
+        "roc4mllm",
+        system=PUBLISHED_SYSTEM,
+        subject="image",
+        score_question="Please rate the aesthetics of the {subject}.",
+        answer_prefix="The aesthetic rate of the {subject} is",
+        attribute_prefix="The {attribute} rate of the {subject} is",
+    ),
 }
+SMALL_PROMPTS = ("artquant", "published-train", "published-score")  # whose words small drawn tokenizers know
 
 
 def get_prompt(name: str, subject: str = "painting") -> Prompt:

@@ -207,7 +207,7 @@ class TestForms:
         folder.mkdir()
         for file in ("config.json", "model.safetensors"):
             shutil.copy(forms["full"] / file, folder)
-        assert "holds no tokenizer; name the base model's folder" in refused(folder)
+        assert "holds no tokenizer or no preprocessor; name the base model's folder" in refused(folder)
         network = network_in(folder, tiny_base)
         assert torch.equal(logits(network.model), logits(network_in(tiny_base).model))
 

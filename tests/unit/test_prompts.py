@@ -18,6 +18,8 @@ class TestText:
             "artquant": f"USER: <|image|>\n{question} ASSISTANT: {prefix}",
             "published-train": f"{PUBLISHED_SYSTEM} USER: <|image|>\n{question} ASSISTANT: {prefix}",
             "published-score": f"USER: {question}\n<|image|> ASSISTANT: {prefix}",
+            "roc4mllm": f"{PUBLISHED_SYSTEM} USER: <|image|>\nPlease rate the aesthetics of the image. ASSISTANT: The "
+            "aesthetic rate of the image is",
         }
         assert {name: tiny_processor.conversation(prompt.scoring()) for name, prompt in PROMPTS.items()} == expected
 

@@ -65,12 +65,13 @@ class TestOneScore:
         encoded = encode_rating(tiny_processor, prompt, readout, QUESTION, word)
         ids, [place] = encoded.row.token_ids, encoded.places
         context = tiny_processor.conversation(prompt.exchange(QUESTION))
-        assert list(ids) == tiny_processor.tokenize(f"{context} The quality of the painting is {word}.</s>")
+        answer = "The aesthetic rate of the image is" if name == "roc4mllm" else "The quality of the painting is"
+        assert list(ids) == tiny_processor.tokenize(f"{context} {answer} {word}.</s>")
         learned = tiny_processor.decode(ids[encoded.answer_start :])
-        assert learned.strip() == f"The quality of the painting is {word}.</s>"
+        assert learned.strip() == f"{answer} {word}.</s>"
         assert ids[place] == readout.token_ids[WORDS.index(word)]
         # Training and scoring see the same ids before the rating word.
-        question = "How would you rate the quality of this painting?"
+        question = prompt.scoring().question
         same = encode_rating(tiny_processor, prompt, readout, question, word)
         scoring = encode_row(tiny_processor, prompt.scoring())
         assert same.row.token_ids[: same.places[0]] == scoring.token_ids

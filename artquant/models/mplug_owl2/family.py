@@ -17,6 +17,7 @@ from artquant.models.family import CheckpointError, Example, LoraForm, NetworkIn
 from artquant.models.mplug_owl2 import published, tiny
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.decoder import Multiway
+from artquant.models.mplug_owl2.image_processing import PREPROCESSOR_FILES
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor, chat_template
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
@@ -83,8 +84,8 @@ class MPLUGOwl2Family:
             raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {one_line(error)}") from error
 
     def holds_processor(self, folder: Path) -> bool:
-        """By the sentencepiece model."""
-        return (folder / TOKENIZER_MODEL).is_file()
+        """By the sentencepiece model and a preprocessor's file, which ROC4MLLM's code does not write."""
+        return (folder / TOKENIZER_MODEL).is_file() and any((folder / file).is_file() for file in PREPROCESSOR_FILES)
 
     def parts(self, network: nn.Module) -> Parts:
         """Always the same names."""

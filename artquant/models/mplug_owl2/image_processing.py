@@ -19,6 +19,8 @@ from transformers.processing_utils import ImagesKwargs
 from artquant.data.images import to_rgb
 from artquant.models.mplug_owl2.configuration import SCALES
 
+PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
 
 class MPLUGOwl2ImageProcessorKwargs(ImagesKwargs, total=False):
     """What the image processor takes beside transformers' own settings.

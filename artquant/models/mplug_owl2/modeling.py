@@ -205,6 +205,8 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, PictureGeneration, Gen
     """mPLUG-Owl2 with its output head: the network of ArtQuant, DeQA-Score and Q-Align."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+    # Derived values, and a parameter of ROC4MLLM's that is used nowhere.
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$", r"^learned_weight$"]  # noqa: RUF012
     _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
     _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}  # type: ignore[dict-item]  # noqa: RUF012
 

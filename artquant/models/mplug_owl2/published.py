@@ -49,7 +49,14 @@ def read_scale(folder: Path, processor: MPLUGOwl2Processor, scores: Sequence[flo
     except ArtQuantError as error:
         raise CheckpointError(f"{file}: {error}") from error
     if readout is None:
-        raise CheckpointError(f"{file}: has no level_ids, so it does not say how scores are read")
+        raise CheckpointError(f"{file}: has no level_ids and no score_id, so it does not say how scores are read")
+    if readout.new_words:  # ROC4MLLM: trained and asked with one prompt, which no file says
+        processor.add_words(readout.new_words)  # as they are, with the white space that they swallow
+        prompt = get_prompt("roc4mllm", "image")
+        try:
+            return prompt, readout.bound(processor, prompt)
+        except ArtQuantError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
     if not values.get("level_prefix"):
         raise CheckpointError(f"{file}: has no level_prefix, so it does not say how scores are read")
     prompt = get_prompt("published-score")

@@ -21,7 +21,7 @@ from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.models.tiny_tokenizer import record_texts, require_words
 from artquant.models.whole import DTYPES
-from artquant.texts.prompt import PROMPTS, SCORE_QUESTIONS, SUBJECT, get_prompt
+from artquant.texts.prompt import SCORE_QUESTIONS, SMALL_PROMPTS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ TOKENIZER_CONFIG = {
 def prompt_texts() -> Iterator[str]:
     """The words of every prompt, so that the tokenizer knows them."""
     for subject in SUBJECTS:
-        for name in PROMPTS:
+        for name in SMALL_PROMPTS:
             prompt = get_prompt(name, subject)
             for question in (*SCORE_QUESTIONS, *prompt.description_questions):
                 system = f"{prompt.system} " if prompt.system else ""

@@ -178,7 +178,9 @@ def _train(commands: Commands) -> None:
 
 def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--model", type=Path, required=required, metavar="DIR", help="model folder")
-    command.add_argument("--base", type=Path, metavar="DIR", help="base model folder, for a LoRA run")
+    command.add_argument(
+        "--base", type=Path, metavar="DIR", help="base model folder: of a LoRA run, or with a missing tokenizer"
+    )
     command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
     _loading(command)

@@ -126,8 +126,8 @@ class ScoreTokens(Unpublished):
         low, high = values.get("min_score"), values.get("max_score")
         if count < 2 or first is None or low is None or high is None or not low < high:
             raise ArtQuantError(
-                f"num_tokens {count}, output_first_id {first}, min_score {low}, max_score {high} say of no scores; "
-                "take a model that was trained to score"
+                f"num_tokens {count}, output_first_id {first}, min_score {low}, max_score {high} name no score tokens "
+                "with a range; take a model that was trained to score"
             )
         if scores is not None:
             raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")

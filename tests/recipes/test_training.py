@@ -109,7 +109,7 @@ def test_a_lora_stage_keeps_what_it_trained_alone(lab, lora_run):
         assert {path.name for path in model.iterdir()} == weights | settings | processor
         assert json.loads((model / "config.json").read_text())[
             "use_cache"
-        ]  # describing without takes nine times as long
+        ]  # describing without one reads all words again for each
         by_itself, over = (lab.network(model, base).state_dict() for base in (None, lab.base))
         assert all(by_itself[name].equal(over[name]) for name in over)
 

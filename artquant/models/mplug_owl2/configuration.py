@@ -74,7 +74,7 @@ class MPLUGOwl2Config(LlamaConfig):
     auto_map: ClassVar[dict[str, str]] = {}
     attribute_map = {"image_token_id": "image_token_index"}  # noqa: RUF012  # the name that transformers gives it
 
-    # LLaMA's plan, in which keys and values exist once.
+    # LLaMA's plan for several devices; there keys and values exist once, here in two branches.
     base_model_tp_plan = {  # noqa: RUF012
         "layers.*.self_attn.q_proj": "colwise",
         "layers.*.self_attn.k_proj.multiway.*": "colwise",

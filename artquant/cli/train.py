@@ -41,16 +41,18 @@ def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bo
     from transformers.utils.logging import disable_progress_bar
 
     from artquant.train.interruption import TrainingStopped
-    from artquant.train.stage import run_training
+    from artquant.train.stage import leave_ranks, run_training
 
     disable_progress_bar()  # of loading; training has its own
     first = os.environ.get("RANK", "0") == "0"
     try:
         run_training(config, [stage.name for stage in stages], accept_changes)
     except TrainingStopped as stopped:
+        leave_ranks()
         if first:
             print(f"run {config.run}: {stopped}", file=sys.stderr)
         return _STOPPED
+    leave_ranks()
     if first:
         print(f"run {config.run}: model in {stage_model(config, stages[-1])}")
     return 0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from transformers import TrainingArguments, set_seed
 
@@ -169,6 +170,15 @@ def _join_ranks(arguments: TrainingArguments) -> None:
 
     logger.debug("rank %d of %d on %s", arguments.process_index, arguments.world_size, arguments.device)
     init_distributed()  # on a GPU asking for the device above has done so, on a CPU not
+
+
+def leave_ranks() -> None:
+    """Take leave of the other ranks, where there are any; nothing can be trained in this process afterwards.
+
+    A process that ends while gloo's threads still run is aborted now and then, and its launcher reports a failed run.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: bool = False) -> None:

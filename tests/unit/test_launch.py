@@ -154,3 +154,15 @@ def test_deepspeed_is_not_installed(launched, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert launched() == (2, [])
     assert "stage second: DeepSpeed is not installed" in capsys.readouterr().err
+
+
+def test_ranks_take_leave(tmp_path):
+    """Left alone, gloo's threads now and then abort a process that is done."""
+    from torch import distributed
+
+    from artquant.train.stage import leave_ranks
+
+    leave_ranks()  # alone: nothing to leave
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    leave_ranks()
+    assert not distributed.is_initialized()

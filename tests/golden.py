@@ -166,11 +166,11 @@ class GoldenModel:
         ids, labels = ids[ids != 0].tolist(), labels[ids != 0].tolist()
         answer_start = next(index for index, label in enumerate(labels) if label != -100)
         assert labels[answer_start:] == ids[answer_start:] and ids.count(IMAGE_TOKEN_ID) == 1
-        row = Row("", tuple(ids))
+        row, answers = Row("", tuple(ids)), ((answer_start, len(ids)),)
         if targets is None:
-            return Sample(Conversation(row, answer_start))
+            return Sample(Conversation(row, answers))
         [place] = [index for index, label in enumerate(labels) if label in self.readout.token_ids]
-        conversation = Conversation(row, answer_start, (place,))
+        conversation = Conversation(row, answers, (place,))
         return Sample(conversation, self.readout.learns_word, targets, self.readout.moments(targets))
 
     def scores(self) -> list[Item]:

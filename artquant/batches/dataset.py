@@ -111,7 +111,7 @@ class ArtDataset(Dataset):
             self._readout.targets(self._known[[index]])
         except ArtQuantError as error:
             record = self.records[index]
-            raise ArtQuantError(f"{record.source} (id {record.id!r}): {error}") from error
+            raise ArtQuantError(f"{record.where}: {error}") from error
 
     def _suspects(self) -> list[int]:
         """Records to encode before training begins."""
@@ -130,13 +130,12 @@ class ArtDataset(Dataset):
         return sample
 
     def _encode(self, index: int, record: TrainingRecord) -> Sample:
-        where = f"{record.source} (id {record.id!r})"
+        where = record.where
         scored = record.task == "score"
         targets, truth = self._targets[[index]], self.truth[[index]]
         try:
-            if record.scores:
-                targets = self._readout.targets(Truths.of_means(np.array(record.scores)))
-                truth = np.stack([np.array(record.scores), self._readout.moments(targets)[:, 1]], axis=1)
+            if record.scores or record.targets:
+                targets, truth = self._own_targets(record)
             score = float(truth[0, 0]) if scored else None
             found = encode_record(self.processor, self._prompt, self._readout, record, score)
         except ArtQuantError as error:
@@ -147,6 +146,18 @@ class ArtDataset(Dataset):
         if not scored:
             return Sample(found)
         return Sample(found, self._readout.learns_word, targets, truth)
+
+    def _own_targets(self, record: TrainingRecord) -> tuple[np.ndarray, np.ndarray]:
+        """Targets [m, K] and true scores [m, 2] of a record with several scores, or with shares of its own."""
+        readout = self._readout
+        means = np.array(record.scores or (record.gt_score,), dtype=np.float64)
+        known = Truths.of_means(means)
+        if record.targets:
+            shares = np.array(record.targets, dtype=np.float64)
+            known = replace(known, shares=shares, values=np.linspace(readout.low, readout.high, shares.shape[1]))
+        targets = readout.targets(known)
+        stds = readout.moments(targets)[:, 1] if record.std is None else np.full(len(means), record.std)
+        return targets, np.stack([means, stds], axis=1)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -239,7 +250,7 @@ def _learned(items: Sequence[Item], starts: Sequence[int]) -> Learned:
         found = sample.conversation
         silent = () if sample.learns_places else found.places
         of_task = places["description" if sample.targets is None else "score_text"]
-        for index in range(found.answer_start, len(found.row.token_ids)):
+        for index in (place for start, end in found.answers for place in range(start, end)):
             if index not in silent:
                 of_task.append((start + index, found.row.token_ids[index]))
     joined = torch.tensor([place for task in TEXT_TASKS for place in places[task]], dtype=torch.int64).reshape(-1, 2)

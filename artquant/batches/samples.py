@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +13,19 @@ from artquant.models.family import Processor, Row
 from artquant.readouts import Readout
 from artquant.texts.prompt import Exchange, Prompt
 
+Rounds = Sequence[tuple[str, str]]  # of questions and answers
+
 
 @dataclass(frozen=True)
 class Conversation:
-    """A question with its answer in tokens.
+    """Questions with their answers in tokens.
 
-    row.token_ids[answer_start:] is the answer; places: indices of what stands for a score in it, none in descriptions.
+    answers: first index and end of each answer in row.token_ids; places: indices of what stands for a score in them,
+    none in descriptions.
     """
 
     row: Row
-    answer_start: int
+    answers: tuple[tuple[int, int], ...]
     places: tuple[int, ...] = ()
 
 
@@ -41,72 +45,86 @@ def encode_row(processor: Processor, exchange: Exchange) -> Row:
     return Row(text, tuple(processor.tokenize(text)))
 
 
-def encode_description(processor: Processor, prompt: Prompt, question: str, answer: str) -> Conversation:
-    """A description.
+def encode_rounds(processor: Processor, prompt: Prompt, rounds: Rounds) -> Conversation:
+    """Questions and whole answers, as of a description.
 
     Raises:
-        ArtQuantError: question and answer share a token.
+        ArtQuantError: what stands before an answer shares a token with it.
     """
-    context = encode_row(processor, prompt.exchange(question))
-    row = encode_row(processor, prompt.exchange(question, answer, complete=True))
-    _require_prefix(prompt, row, context, "the answer")
-    return Conversation(row, len(context.token_ids))
+    answers: list[tuple[int, int]] = []
+    row = Row("", ())
+    for number, (question, answer) in enumerate(rounds):
+        earlier, before = rounds[:number], row
+        context = encode_row(processor, prompt.exchange(question, earlier=earlier))
+        row = encode_row(processor, prompt.exchange(question, answer, complete=True, earlier=earlier))
+        _require_prefix(prompt, context, before, "the next question")
+        _require_prefix(prompt, row, context, "the answer")
+        answers.append((len(context.token_ids), len(row.token_ids)))
+    return Conversation(row, tuple(answers))
 
 
 def encode_scores(
-    processor: Processor, prompt: Prompt, readout: Readout, question: str, words: list[str], answer: str, begin: int = 0
+    processor: Processor, prompt: Prompt, readout: Readout, rounds: Rounds, words: Sequence[str], begin: int = 0
 ) -> Conversation:
-    """An answer that holds scores.
+    """Answers that hold scores.
 
     Args:
-        words: what stands for each score in the answer, in order. begin: where in the answer the first may stand.
+        words: what stands for each score in the answers, in order. begin: where in the first answer one may stand.
 
     Raises:
-        ArtQuantError: a word is not where it should be, or the answer has another number of places for scores.
+        ArtQuantError: a word is not where it should be, or the answers have another number of places for scores.
     """
-    found = encode_description(processor, prompt, question, answer)
-    places: list[int] = []
-    for word in words:
-        place = answer.find(word, begin)
-        if place < 0:
+    found, places = encode_rounds(processor, prompt, rounds), list[int]()
+    for number, (question, answer) in enumerate(rounds):
+        while len(places) < len(words) and (place := answer.find(words[len(places)], begin)) >= 0:
+            word = words[len(places)]
+            told = prompt.exchange(question, answer[:place].rstrip(), earlier=rounds[:number])
+            before = encode_row(processor, told)
+            _require_prefix(prompt, found.row, before, "the rating word")
+            index, begin = len(before.token_ids), place + len(word)
+            token = found.row.token_ids[index]
+            if token not in readout.place_ids:
+                raise ArtQuantError(
+                    f"prompt {prompt.name!r} does not line up: token {index} should be the rating word {word!r}, but "
+                    f"is id {token}; the rating words have ids {list(readout.place_ids)}"
+                )
+            places.append(index)
+        if readout.several and words and len(places) == len(words) and answer.find(words[-1], begin) >= 0:
             raise ArtQuantError(
-                f"{len(words)} true scores, but the answer has {len(places)} places for a score ({word})"
+                f"the answer has more places for a score than the {len(words)} true scores; add the others"
             )
-        before = encode_row(processor, prompt.exchange(question, answer[:place].rstrip()))
-        _require_prefix(prompt, found.row, before, "the rating word")
-        index, begin = len(before.token_ids), place + len(word)
-        token = found.row.token_ids[index]
-        if token not in readout.place_ids:
-            raise ArtQuantError(
-                f"prompt {prompt.name!r} does not line up: token {index} should be the rating word {word!r}, but is id "
-                f"{token}; the rating words have ids {list(readout.place_ids)}"
-            )
-        places.append(index)
-    if readout.several and words and answer.find(words[0], begin) >= 0:
-        raise ArtQuantError(f"the answer has more places for a score than the {len(words)} true scores; add the others")
-    return Conversation(found.row, found.answer_start, tuple(places))
+        begin = 0
+    if len(places) < len(words):
+        raise ArtQuantError(
+            f"{len(words)} true scores, but the answer has {len(places)} places for a score ({words[len(places)]})"
+        )
+    return Conversation(found.row, found.answers, tuple(places))
 
 
 def encode_record(
     processor: Processor, prompt: Prompt, readout: Readout, record: TrainingRecord, score: float | None
 ) -> Conversation:
-    """A record's conversation; of a score record the prompt's own answer, of one with several scores its own.
+    """A record's conversation. Of a score record the prompt's own answer, unless its own holds places for scores.
 
     score: its true one (the first), known or computed.
     """
+    rounds = [(record.question, record.answer), *record.rounds]
+    word = readout.word(readout.low if score is None else score)
+    holds_places = readout.several and any(word in answer for _, answer in rounds)
     if score is None:
-        return encode_description(processor, prompt, record.question, record.answer)
-    if record.scores:
-        if not readout.several:
-            raise ArtQuantError(
-                f"{len(record.scores)} true scores in one answer, which readout {readout.kind} cannot hold"
-            )
-        words = [readout.word(one) for one in record.scores]
-        return encode_scores(processor, prompt, readout, record.question, words, record.answer)
-    word = readout.word(score)
-    begin = len(prompt.rating_prefix(record.attribute))
+        if holds_places:
+            raise ArtQuantError(f"the answer has a place for a score ({word}), but no true score; add gt_score")
+        return encode_rounds(processor, prompt, rounds)
+    if record.scores and not readout.several:
+        raise ArtQuantError(f"{len(record.scores)} true scores in one answer, which readout {readout.kind} cannot hold")
+    if record.scores or holds_places:
+        words = [readout.word(one) for one in record.scores or (score,)]
+        return encode_scores(processor, prompt, readout, rounds, words)
+    if record.rounds:
+        raise ArtQuantError(f"{len(rounds)} rounds without a place for the score; split the record")
     answer = prompt.rating_answer(word, record.attribute)
-    return encode_scores(processor, prompt, readout, record.question, [word], answer, begin)
+    begin = len(prompt.rating_prefix(record.attribute))
+    return encode_scores(processor, prompt, readout, [(record.question, answer)], [word], begin)
 
 
 def _require_prefix(prompt: Prompt, row: Row, prefix: Row, what: str) -> None:

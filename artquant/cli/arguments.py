@@ -27,6 +27,15 @@ def named_scale(words: Sequence[str], weights: Sequence[float]) -> RatingScale:
         raise ArtQuantError(f"--weights: {error}") from None
 
 
+def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] | None:
+    """Two rising numbers that a flag gives; None where it is not given. Raises ArtQuantError: they are others."""
+    if values is None:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise ArtQuantError(f"{flag} takes two rising numbers LO,HI, got {','.join(f'{value:g}' for value in values)}")
+    return values[0], values[1]
+
+
 def build_parser(version: str) -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -103,7 +112,10 @@ def _scale(command: argparse.ArgumentParser) -> None:
     fit.add_argument("--clamp", action="store_true", help="move scores outside the levels to the nearest end")
     add("--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ...")
     add("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
-    add("--subject", default="painting", help="noun in questions and answers (default %(default)s)")
+    add("--readout", metavar="KIND", help="how scores are to be read: kind of a configuration's readout (see there)")
+    add("--tokens", type=int, metavar="N", help="of a readout over score tokens: how many (default 10)")
+    add("--prompt", metavar="NAME", help="wording of questions and answers (default: artquant, or the readout's usual)")
+    add("--subject", help="noun in questions and answers (default: the prompt's, such as painting)")
 
 
 def _columns(command: argparse.ArgumentParser) -> None:
@@ -186,6 +198,9 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     _loading(command)
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
+    command.add_argument(
+        "--range", type=_numbers, metavar="LO,HI", help="a data set's range, onto which the model's is mapped linearly"
+    )
 
 
 def _loading(command: argparse.ArgumentParser) -> None:
@@ -237,6 +252,15 @@ def _score(commands: Commands) -> None:
     _model(command, required=True)
     _attributes(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "--generate", action="store_true", help="let the model say the text around the score (score tokens only)"
+    )
+    _question(command, "with --generate: what to ask (default: the prompt's scoring question)")
+
+
+def _question(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("--question", metavar="TEXT", help=help)
+    command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
 
 
 def _describe(commands: Commands) -> None:
@@ -245,9 +269,9 @@ def _describe(commands: Commands) -> None:
     _model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
-        "--level", type=int, default=3, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default 3)"
+        "--level", type=int, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default: the fullest)"
     )
-    command.add_argument("--max-new-tokens", type=int, default=512, help="longest description (default %(default)s)")
+    _question(command, "ask this instead of for a level")
 
 
 def _descriptions(commands: Commands) -> None:
@@ -297,6 +321,7 @@ def _eval(commands: Commands) -> None:
     add("--out", type=Path, help="folder for metrics.json and plots")
     add("--weights", type=_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
     add("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores (default: of the configuration)")
+    add("--predicted-range", type=_numbers, metavar="LO,HI", help="of the predictions, to be mapped onto --score-range")
     add("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
     add("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
     add("--logistic", action="store_true", help="also after the four-parameter logistic fit")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artquant.cli.arguments import named_scale
+from artquant.cli.arguments import named_scale, range_of
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
@@ -43,7 +43,8 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "pairs": list(zip(arguments.predictions, arguments.truth, strict=True)),
         "out": arguments.out,
-        "score_range": _range(arguments.score_range),
+        "score_range": range_of(arguments.score_range, "--score-range"),
+        "predicted_range": range_of(arguments.predicted_range, "--predicted-range"),
         "bootstrap": 1000 if arguments.bootstrap is None else arguments.bootstrap,
         "logistic": arguments.logistic,
     }
@@ -67,16 +68,8 @@ def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> 
         (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
     ]
     settings["out"] = arguments.out or folder / EVALUATION
-    settings["score_range"] = settings["score_range"] or (levels.low, levels.high)
+    settings["score_range"] = settings["score_range"] or config.infer.score_range or (levels.low, levels.high)
     settings["logistic"] = arguments.logistic or config.evaluate.logistic
     if arguments.bootstrap is None:
         settings["bootstrap"] = config.evaluate.bootstrap
     return levels.words
-
-
-def _range(values: list[float] | None) -> tuple[float, float] | None:
-    if values is None:
-        return None
-    if len(values) != 2 or not values[0] < values[1]:
-        raise ArtQuantError(f"--score-range takes two rising numbers, got {values}")
-    return values[0], values[1]

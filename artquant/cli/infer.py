@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import given_loading
+from artquant.cli.arguments import given_loading, range_of
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
 from artquant.config.schema import InferConfig, Loading
@@ -32,7 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     disable_progress_bar()  # of loading
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
-        folder, device=settings.device, prompt=arguments.prompt, weights=arguments.weights, **loading
+        folder,
+        device=settings.device,
+        prompt=arguments.prompt,
+        weights=arguments.weights,
+        score_range=settings.score_range,
+        **loading,
     )
     summary = run_inference(
         scorer,
@@ -86,6 +91,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
         "batch_size": arguments.batch_size,
         "workers": arguments.workers,
         "device": arguments.device,
+        "score_range": range_of(arguments.range, "--range"),
         "attributes": tuple(arguments.attribute) or ("trained" if arguments.attributes else None),
     }
     given = {name: value for name, value in given.items() if value is not None}

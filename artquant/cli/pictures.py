@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import given_loading
+from artquant.cli.arguments import given_loading, range_of
 from artquant.data.images import ImageError, load_image
+from artquant.errors import ArtQuantError
+from artquant.texts.attributes import attribute_phrase
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,12 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
         prompt=arguments.prompt,
         weights=arguments.weights,
         allow_other_base=arguments.allow_other_base,
+        score_range=range_of(arguments.range, "--range"),
         **given_loading(arguments),
     )
     if arguments.command == "score":
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
         arguments.attribute = chosen_attributes(scorer, wanted, arguments.model)
-    show = _score if arguments.command == "score" else _describe
+        _check_generating(scorer, arguments)
+    show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
     for path in arguments.pictures:
         try:
@@ -46,20 +50,53 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"artquant {arguments.command}: error: {error}", file=sys.stderr)
             failures += 1
             continue
-        show(scorer, path, image, arguments)
+        failures += not show(scorer, path, image, arguments)
     return 2 if failures else 0
 
 
-def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:
+def _check_generating(scorer: Scorer, arguments: argparse.Namespace) -> None:
+    """Refuse questions that are not asked, and generation where the text holds no places for scores."""
+    if not arguments.generate:
+        if arguments.question is not None:
+            raise ArtQuantError("--question is asked with --generate only; add it")
+        return
+    readout = scorer.loaded.readout
+    if not readout.several:
+        raise ArtQuantError(
+            f"{arguments.model}: readout {readout.kind} reads no scores in a text; leave out --generate"
+        )
+    if arguments.attribute:
+        raise ArtQuantError("with --generate the question says what is scored; leave out --attribute")
+
+
+def _generate(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+    """Whether the model said a score."""
+    [answer] = scorer.answer([image], arguments.question, max_new_tokens=arguments.max_new_tokens)
+    if arguments.json:
+        print(json.dumps({"image": str(path), **answer.to_dict()}), flush=True)
+    else:
+        shown = f"{answer.scores[0].score:6.3f} +- {answer.scores[0].std:.3f}" if answer.scores else "no score"
+        print(f"{shown}  {path}\n  {answer.text}", flush=True)
+    if not answer.scores:
+        print(f"artquant score: error: {path}: the model said no score: {answer.text[:80]!r}", file=sys.stderr)
+    return bool(answer.scores)
+
+
+def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
     [result] = scorer([image], attributes=arguments.attribute)
     if arguments.json:
-        print(json.dumps({"image": str(path), **result.to_dict()}), flush=True)
-        return
+        several = {}
+        if scorer.loaded.readout.several:
+            names = [scorer.loaded.prompt.whole, *map(attribute_phrase, result.attributes)]
+            several = {"scores": [one.score for one in (result, *result.attributes.values())], "names": names}
+        print(json.dumps({"image": str(path), **result.to_dict(), **several}), flush=True)
+        return True
     print(_line(result, str(path)))
     width = max(map(len, result.attributes), default=0)
     for name, attribute in result.attributes.items():
         print(_line(attribute, f"  {name.ljust(width)}"))
     sys.stdout.flush()
+    return True
 
 
 def _line(result: Score, what: str) -> str:
@@ -67,9 +104,18 @@ def _line(result: Score, what: str) -> str:
     return f"{result.score:6.3f} +- {result.std:.3f}  {what}" + (f"  ({words})" if words else "")
 
 
-def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> None:
-    [text] = scorer.describe([image], arguments.level, arguments.max_new_tokens)
+def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+    if arguments.question is not None and arguments.level is not None:
+        raise ArtQuantError("--question asks for something else than a level; leave one of them out")
+    prompt = scorer.loaded.prompt
+    level = arguments.level or len(prompt.description_questions)
+    question = arguments.question or prompt.describing(level).question
+    [answer] = scorer.answer([image], question, max_new_tokens=arguments.max_new_tokens)
     if arguments.json:
-        print(json.dumps({"image": str(path), "level": arguments.level, "description": text}), flush=True)
+        asked = {"level": level} if arguments.question is None else {"question": question}
+        said = answer.to_dict()
+        scores = {name: said[name] for name in ("scores", "names") if scorer.loaded.readout.several}
+        print(json.dumps({"image": str(path), **asked, "description": answer.text, **scores}), flush=True)
     else:
-        print(f"{path}\n  {text}", flush=True)
+        print(f"{path}\n  {answer.text}", flush=True)
+    return True

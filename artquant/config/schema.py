@@ -323,8 +323,7 @@ class StageConfig:
 class InferConfig(Loading):
     """Scoring of pictures."""
 
-    # Required, though what is inherited has defaults.
-    records: Path = field(kw_only=True)  # JSON list, JSON lines or folder of pictures to score
+    records: Path = field(kw_only=True)  # required: JSON list, JSON lines or folder of pictures to score
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass
@@ -332,10 +331,12 @@ class InferConfig(Loading):
     # Attributes to score beside the whole picture: "trained" (those that the model was trained on) or a list of names.
     attributes: Literal["trained"] | tuple[str, ...] = ()
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+    score_range: tuple[float, float] | None = None  # map the model's range onto a data set's; null: as the model gives
 
     def __post_init__(self) -> None:
         require_at_least(1, batch_size=self.batch_size)
         require_at_least(0, workers=self.workers)
+        require(self.score_range is None or self.score_range[0] < self.score_range[1], "score_range", "must rise")
         known = _DEVICE.fullmatch(self.device) is not None
         require(known, "device", f"must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ _OF_PICTURE = ("id", "image", "gt_score")  # keys of a line beside those of its 
 _OWN = ("score", "std", "attributes")
 
 
+_Kind = TypeVar("_Kind", bound="Prediction")
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One predicted score, on the scale of the model's readout."""
@@ -27,6 +30,13 @@ class Prediction:
     std: float | None = None  # standard deviation, where the readout says one
     columns: Mapping[str, Any] = field(default_factory=dict)  # what else it says; of words: "probs", "logits" by word
     attributes: Mapping[str, Prediction] = field(default_factory=dict)  # by attribute, where they were asked for
+
+    def mapped(self: _Kind, of: tuple[float, float], onto: tuple[float, float]) -> _Kind:
+        """On another range: its ends become the other's, what lies between is mapped linearly."""
+        width = (onto[1] - onto[0]) / (of[1] - of[0])
+        attributes = {name: one.mapped(of, onto) for name, one in self.attributes.items()}
+        score, std = onto[0] + (self.score - of[0]) * width, None if self.std is None else self.std * width
+        return replace(self, score=score, std=std, attributes=attributes)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; what there is none of is left out."""

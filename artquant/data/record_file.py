@@ -40,6 +40,7 @@ class RecordColumns:
     pictures: np.ndarray  # [N] int64, the same number for the same picture: eight bytes of a hash of its path
     attribute: np.ndarray  # [N] int32, place in `attributes`; -1: none
     attributes: tuple[str, ...]  # that score records are about, in order of appearance
+    one_text: bool  # whether all of these stand in answers with several scores
     representatives: tuple[int, ...]  # for each question and attribute (at most 1,000) the first record with it
 
     def __len__(self) -> int:
@@ -50,20 +51,25 @@ class RecordColumns:
         """The columns of records as they come."""
         score, std, probs, scored, text_bytes, attribute = [], [], [], [], [], []
         pictures = bytearray()
-        first: dict[tuple[str, str | None, str], int] = {}
+        first: dict[tuple[str, str | None, tuple[str | None, ...], str], int] = {}
         attributes: dict[str, int] = {}
+        single = False
         nothing = (np.nan,) * number_of_levels
         for index, record in enumerate(records):
             score.append(np.nan if record.gt_score is None else record.gt_score)
             std.append(np.nan if record.std is None else record.std)
             probs.append(record.level_probs or nothing)
             scored.append(record.task == "score")
-            text_bytes.append(len(record.question.encode()) + len(record.answer.encode()))
+            turns = (record.question, record.answer, *(turn for turns in record.rounds for turn in turns))
+            text_bytes.append(sum(len(turn.encode()) for turn in turns))
             pictures += hashlib.blake2b(os.fsencode(record.image), digest_size=8).digest()
             name = record.attribute
             attribute.append(-1 if name is None else attributes.setdefault(name, len(attributes)))
+            single |= name is not None
+            for name in filter(None, record.names):
+                attributes.setdefault(name, len(attributes))
             if len(first) < _REPRESENTATIVES:
-                first.setdefault((record.task, record.attribute, record.question), index)
+                first.setdefault((record.task, record.attribute, record.names, record.question), index)
         return cls(
             score=np.array(score, dtype=np.float64),
             std=np.array(std, dtype=np.float64),
@@ -73,6 +79,7 @@ class RecordColumns:
             pictures=np.frombuffer(bytes(pictures), dtype=np.int64),
             attribute=np.array(attribute, dtype=np.int32),
             attributes=tuple(attributes),
+            one_text=bool(attributes) and not single,
             representatives=tuple(first.values()),
         )
 
@@ -87,6 +94,7 @@ class RecordColumns:
             **{name: np.concatenate([vars(part)[name] for part in parts]) for name in as_they_are},
             attribute=np.concatenate([there[part.attribute] for there, part in zip(places, parts, strict=True)]),
             attributes=attributes,
+            one_text=any(part.one_text for part in parts) and all(part.one_text for part in parts if part.attributes),
             representatives=tuple(
                 start + index for start, part in zip(starts, parts, strict=False) for index in part.representatives
             ),
@@ -159,9 +167,7 @@ class RecordFile(_Records):
             record = self._parsed(item, index)
             first = places.setdefault(hashlib.blake2b(record.id.encode(), digest_size=8).digest(), index)
             if first != index and self._read(first).id == record.id:
-                raise RecordError(
-                    f"{record.source} (id {record.id!r}): the same id as record {first + 1}; give each its own"
-                )
+                raise RecordError(f"{record.where}: the same id as record {first + 1}; give each its own")
             if missing is not None:
                 missing.note(record)
             self._spans.extend((start, end))

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 
-from artquant.data.fields import Fault, Fields, RecordError, kind_of
+from artquant.data.fields import Fault, Fields, RecordError
 from artquant.data.images import list_pictures
+from artquant.data.turns import conversation
 from artquant.files.json_stream import iterate_records
 
-IMAGE_TOKEN = "<|image|>"
 TASKS = ("score", "description")
 LEVEL_PROBS_TOLERANCE = 1e-3  # published files round the probabilities
 
-_IMAGE_TOKEN_WITH_NEWLINES = re.compile(r"\n?" + re.escape(IMAGE_TOKEN) + r"\n?")
 Task = Literal["score", "description"]
 Record = TypeVar("Record", "TrainingRecord", "ImageRecord")
 
@@ -32,10 +30,10 @@ Record = TypeVar("Record", "TrainingRecord", "ImageRecord")
 class TrainingRecord:
     """One question about one picture, with the answer to learn."""
 
-    id: str  # unique within its file
+    id: str  # unique within its file; of a record without id and task_type (ROC4MLLM's), its source
     image: Path  # within the image folder, or absolute
     task: Task
-    question: str  # without the image token
+    question: str  # the first, without the image token
     answer: str
     gt_score: float | None  # mean human score, on the data set's scale
     std: float | None  # standard deviation of the human scores, same scale
@@ -43,9 +41,15 @@ class TrainingRecord:
     attribute: str | None  # of a score record: what the score is about ("Color"); None: the whole picture
     level: int | None  # of a description: 1 perception, 2 + cognition, 3 + emotion; None: not said
     source: str  # "file.json record 17"
-    scores: tuple[
-        float, ...
-    ] = ()  # of an answer that holds several, in order (gt_score as a list); then gt_score: None
+    scores: tuple[float, ...] = ()  # of an answer that holds several, in order (gt_score as a list); gt_score: None
+    names: tuple[str | None, ...] = ()  # what each of them is about (attribute as a list); None: the whole picture
+    targets: tuple[tuple[float, ...], ...] = ()  # shares of each score's votes, over values evenly from low to high
+    rounds: tuple[tuple[str, str], ...] = ()  # further questions and answers behind the first
+
+    @property
+    def where(self) -> str:
+        """What errors call it: its source, with its id where it has one of its own."""
+        return self.source if self.id == self.source else f"{self.source} (id {self.id!r})"
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,10 @@ def parse_training_record(
     task = "score" if fields.item.get("task_type") is None else fields.text("task_type")
     if task and task not in TASKS:
         fields.fault("task_type", f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}', "unknown-task")
-    question, answer = _question_and_answer(fields)
-    identity, image = fields.id(), _image(fields, Path(image_folder))
-    several = isinstance(fields.item.get("gt_score"), list)
+    (question, answer), *rounds = conversation(fields)
+    nameless = fields.is_object and fields.item.keys().isdisjoint(("id", "task_type"))  # as ROC4MLLM's are
+    identity = source if nameless else fields.id()
+    image, several = _image(fields, Path(image_folder)), isinstance(fields.item.get("gt_score"), list)
     record = TrainingRecord(
         id=identity,
         image=image or Path(),
@@ -145,10 +150,13 @@ def parse_training_record(
         gt_score=None if several else _score(fields, score_range),
         std=fields.std(),
         level_probs=_level_probs(fields, number_of_levels),
-        attribute=fields.optional_text("attribute"),
+        attribute=None if several else fields.optional_text("attribute"),
         level=_description_level(fields),
         source=source,
         scores=_scores(fields, score_range) if several else (),
+        names=_names(fields) if several else (),
+        targets=_targets(fields),
+        rounds=tuple(rounds),
     )
     if fields.is_object:
         _check_task(fields, task)
@@ -238,6 +246,56 @@ def _scores(fields: Fields, score_range: tuple[float, float] | None) -> tuple[fl
     return scores
 
 
+def _names(fields: Fields) -> tuple[str | None, ...]:
+    """What each of several scores is about."""
+    names, count = fields.item.get("attribute"), len(fields.item["gt_score"])
+    if names is None:
+        return ()
+    fitting = isinstance(names, list) and len(names) == count
+    if not fitting or any(name is not None and not (isinstance(name, str) and name.strip()) for name in names):
+        reason = f"must be a list of {count} names (null: the whole picture), one for each score; correct it"
+        fields.fault("attribute", f'"attribute" {reason}')
+        return ()
+    return tuple(names)
+
+
+def _targets(fields: Fields) -> tuple[tuple[float, ...], ...]:
+    """ROC4MLLM's "target": a list of shares, or one for each of several scores."""
+    value, scores = fields.item.get("target"), fields.item.get("gt_score")
+    if value is None:
+        return ()
+    if fields.item.get("level_probs") is not None or scores is None:
+        fault = "stands beside level_probs; keep one" if scores is not None else 'needs "gt_score"; add the mean'
+        fields.fault("target", f'"target" {fault}', "level-probs")
+        return ()
+    nested = isinstance(scores, list)
+    rows = value if nested and isinstance(value, list) else [value]
+    if len(rows) != (len(scores) if nested else 1):
+        fields.fault(
+            "target", f'"target" has {len(rows)} lists for {len(scores)} scores; make them equal', "level-probs"
+        )
+        return ()
+    found = [Fields({"target": row}, fields.source) for row in rows]
+    shares = [row.numbers("target", "level-probs") or () for row in found]
+    fields.faults += [fault for row in found for fault in row.faults]
+    for row in shares if not any(row.faults for row in found) else ():
+        if len(row) < 2 or len(row) != len(shares[0]):
+            fields.fault(
+                "target", f'"target" has {len(row)} entries; give as many as there are score tokens', "level-probs"
+            )
+        else:
+            _check_shares(fields, "target", row)
+    return tuple(shares)
+
+
+def _check_shares(fields: Fields, key: str, shares: Sequence[float]) -> None:
+    if any(share < 0 for share in shares):
+        fields.fault(key, f'"{key}" holds a negative number ({min(shares):g}); compute it again', "level-probs")
+    elif abs(math.fsum(shares) - 1) > LEVEL_PROBS_TOLERANCE:
+        fault = f'"{key}" sums to {math.fsum(shares):.6g} instead of 1; compute it again'
+        fields.fault(key, fault, "level-probs")
+
+
 def _check_range(fields: Fields, score: float, score_range: tuple[float, float] | None) -> None:
     if score_range is not None and not score_range[0] <= score <= score_range[1]:
         low, high = score_range
@@ -271,77 +329,27 @@ def _check_task(fields: Fields, task: str) -> None:
     def has(key: str) -> bool:
         return fields.item.get(key) is not None
 
-    if task == "description" and has("level_probs"):
-        fields.fault("", 'a description record has no "level_probs"; take it out or make it a score record')
+    for key in ("level_probs", "target"):
+        if task == "description" and has(key):
+            fields.fault("", f'a description record has no "{key}"; take it out or make it a score record')
     if task == "score" and not has("level_probs") and not has("gt_score"):
-        fields.fault("", 'a score record needs "gt_score" or "level_probs"; add one')
+        advice = 'add one, or "task_type": "description" where the answer holds no score'
+        fields.fault("", f'a score record needs "gt_score" or "level_probs"; {advice}')
     if task == "score" and has("level"):
         fields.fault("", 'a score record has no "level"; take it out or make it a description record')
     if task == "description" and has("attribute"):
         fields.fault("", 'a description record has no "attribute"; take it out or make it a score record')
 
 
-def _question_and_answer(fields: Fields) -> tuple[str, str]:
-    """The two turns, the image token removed from the question together with the newlines around it."""
-    turns = fields.get("conversations")
-    if turns is None:
-        return "", ""
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        fields.fault("conversations", '"conversations" must be a list of objects; correct the record')
-        return "", ""
-    speakers = [turn.get("from") for turn in turns]
-    if speakers != ["human", "gpt"]:
-        reason = f"got {len(turns)} from {str(speakers)[:100]}; split or correct it"
-        fields.fault("conversations", f'"conversations" must be two turns, from "human" and then "gpt", {reason}')
-        return "", ""
-    return _question(fields, turns[0].get("value")), _answer(fields, turns[1].get("value"))
-
-
-def _question(fields: Fields, value: Any) -> str:
-    if not _is_turn(fields, "human", value):
-        return ""
-    count = value.count(IMAGE_TOKEN)
-    if count != 1:
-        reason = f"the human turn must hold exactly one {IMAGE_TOKEN}, got {count}; correct the record"
-        fields.fault("conversations", reason, "image-token")
-        return ""
-    question = _IMAGE_TOKEN_WITH_NEWLINES.sub(lambda match: "\n" if "\n" in match.group() else "", value).strip()
-    if not question:
-        fields.fault("conversations", "the question is empty; write one beside the image token", "empty-text")
-    return question
-
-
-def _answer(fields: Fields, value: Any) -> str:
-    if not _is_turn(fields, "gpt", value):
-        return ""
-    if IMAGE_TOKEN in value:
-        reason = f"the gpt turn must not hold {IMAGE_TOKEN}; correct the record"
-        fields.fault("conversations", reason, "image-token")
-    if not value.strip():
-        fields.fault("conversations", "the answer is empty; fill it in or take the record out", "empty-text")
-    return cast(str, value)
-
-
-def _is_turn(fields: Fields, speaker: str, value: Any) -> bool:
-    if isinstance(value, str):
-        return fields.is_unicode("conversations", value)
-    fields.fault("conversations", f'"value" of the {speaker} turn must be text, got {kind_of(value)}')
-    return False
-
-
 def _level_probs(fields: Fields, number_of_levels: int) -> tuple[float, ...] | None:
     probs = fields.numbers("level_probs", "level-probs")
     if probs is None:
         return None
-    reason = None
     if len(probs) != number_of_levels:
         reason = f"has {len(probs)} entries for {number_of_levels} rating words; make them equal"
-    elif any(prob < 0 for prob in probs):
-        reason = f"holds a negative number ({min(probs):g}); compute it again"
-    elif abs(math.fsum(probs) - 1) > LEVEL_PROBS_TOLERANCE:
-        reason = f"sums to {math.fsum(probs):.6g} instead of 1; compute it again"
-    if reason is not None:
         fields.fault("level_probs", f'"level_probs" {reason}', "level-probs")
+    else:
+        _check_shares(fields, "level_probs", probs)
     return probs
 
 

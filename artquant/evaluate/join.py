@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,7 @@ def join_files(
     score_range: tuple[float, float] | None = None,
     allow_missing: bool = False,
     allow_extra: bool = False,
+    predicted_range: tuple[float, float] | None = None,
 ) -> Joined:
     """Pair the predictions of a file with the true scores of another by id.
 
@@ -79,12 +80,22 @@ def join_files(
         scale, score_range: As in `artquant.data.predictions.read_predictions`.
         allow_missing: Truth without prediction is left out and listed in the result, instead of refused.
         allow_extra: Predictions without truth are left out and listed in the result, instead of refused.
+        predicted_range: Of the predictions, where it is another than `score_range`, onto which they are mapped.
 
     Raises:
         ArtQuantError: A file cannot be used; missing or extra ids (the first ten are named); a prediction whose own
             gt_score is not the truth's.
     """
-    predicted, true = read_predictions(predictions, scale, score_range), read_truth(truth)
+    predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
+    if predicted_range is not None:
+        if score_range is None:
+            raise ArtQuantError(
+                "the range that predictions are mapped onto is not known; name it (--score-range LO,HI)"
+            )
+        predicted = {
+            name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range))
+            for name, one in predicted.items()
+        }
     missing = tuple(name for name in true if name not in predicted)
     extra = tuple(name for name in predicted if name not in true)
     if not allow_missing:

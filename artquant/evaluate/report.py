@@ -45,6 +45,7 @@ def run_evaluation(
     out: Path | None = None,
     scale: RatingScale | None = None,
     score_range: tuple[float, float] | None = None,
+    predicted_range: tuple[float, float] | None = None,
     logistic: bool = False,
     allow_missing: bool = False,
     allow_extra: bool = False,
@@ -58,7 +59,7 @@ def run_evaluation(
         pairs: (predictions, truth) files.
         out: folder for `metrics.json`, `scatter_N_NAME.png` and, where attributes were predicted,
             `attributes_N_NAME.png` (N counts the pairs from 1); None writes nothing.
-        scale, score_range, allow_missing, allow_extra: as in `join_files`.
+        scale, score_range, predicted_range, allow_missing, allow_extra: as in `join_files`.
         logistic, bootstrap, seed: as in `evaluate_scores`.
         plot: draw the scatter plots (needs matplotlib and `out`).
 
@@ -71,7 +72,7 @@ def run_evaluation(
         require_matplotlib()
     evaluations = []
     for index, (predictions, truth) in enumerate(pairs, start=1):
-        joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra)
+        joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra, predicted_range)
         options = {"bootstrap": bootstrap, "seed": seed, "logistic": logistic}
         metrics = _figures(str(predictions), joined.predicted, joined.truth, options)
         attributes = {

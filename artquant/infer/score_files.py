@@ -119,11 +119,15 @@ def _id(line: object, where: str) -> str:
 
 def _check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
     file = out.with_name(out.name + ".origin.json")
-    origin = origin | {
-        "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
-        "readout": scorer.loaded.readout.to_dict(),
-        "dtype": str(scorer.network.plain.dtype),
-    }
+    origin = (
+        origin
+        | {
+            "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
+            "readout": scorer.loaded.readout.to_dict(),
+            "dtype": str(scorer.network.plain.dtype),
+        }
+        | ({} if scorer.score_range is None else {"score_range": list(scorer.score_range)})
+    )
     recorded = read_json(file) if file.is_file() else {"model": "an unknown model"}
     if not empty and recorded != origin:
         raise ArtQuantError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,17 +12,19 @@ import torch
 from PIL import Image
 from torch.nn.functional import pad
 
-from artquant.batches.samples import encode_row
+from artquant.batches.samples import Conversation, encode_row, encode_scores
 from artquant.config.load import convert
 from artquant.config.schema import Loading
 from artquant.data.images import as_rgb
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
+from artquant.infer.answers import DECIMALS, Answer, generate, score_places, with_answers, worded
 from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
 from artquant.readouts import Scores
+from artquant.texts.prompt import Exchange
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,21 @@ class Scorer:
         >>> result.score
     """
 
-    def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        device: str | torch.device = "cpu",
+        score_range: tuple[float, float] | None = None,
+    ):
         self.loaded = loaded
+        self.score_range = score_range
         self.device = torch.device(device)
         self.network = (loaded.network if loaded.stays else loaded.network.to(self.device)).eval()
         self.processor = loaded.processor
         # The prompts are the same for every picture: tokenised once.
         self._rows: dict[str | None, Row] = {}
         self._packed: dict[tuple[str, ...], PackedPrompts] = {}
+        self._told: dict[tuple[str, ...], Conversation] = {}
 
     @classmethod
     def from_pretrained(
@@ -69,6 +79,7 @@ class Scorer:
         prompt: str | None = None,
         weights: Sequence[float] | None = None,
         allow_other_base: bool = False,
+        score_range: tuple[float, float] | None = None,
         **loading: Any,
     ) -> Scorer:
         """Load a model folder: one that we trained, or a published one in full or adapter form.
@@ -80,6 +91,8 @@ class Scorer:
             prompt: name of the prompt; default is the model's own.
             weights: the rating words' scores, best first; default are the model's own.
             allow_other_base: put an adapter over a base that it was not trained over.
+            score_range: a data set's lowest and highest score, onto which the model's range is mapped linearly; default
+                are scores as the model gives them.
             loading: `dtype`, `attention`, `quantize`, ...: see `artquant.config.schema.Loading`.
 
         Raises:
@@ -88,7 +101,9 @@ class Scorer:
         chosen = choose_device(device)
         if not isinstance(folder, ModelFolder):
             folder = ModelFolder.open(folder, base, allow_other_base=allow_other_base)
-        scorer = cls(load_model(folder, convert(Loading, loading, ""), prompt, weights), chosen)
+        if score_range is not None and not score_range[0] < score_range[1]:
+            raise ArtQuantError(f"a range needs a lowest and a higher score, got {score_range[0]:g},{score_range[1]:g}")
+        scorer = cls(load_model(folder, convert(Loading, loading, ""), prompt, weights), chosen, score_range)
         scorer.network.precise()
         return scorer
 
@@ -100,7 +115,8 @@ class Scorer:
     def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score]:
         """Scores of prepared pictures (`Processor.picture`); of the whole and of each attribute.
 
-        Where the family of networks allows it, all are read in one pass.
+        Where the family of networks allows it, all are read in one pass; of a model that was trained on answers with
+        several scores, from one such answer.
 
         Args:
             attributes: names, as `LoadedModel.attributes` lists those that the model was trained on.
@@ -108,7 +124,12 @@ class Scorer:
         Raises:
             ArtQuantError: attributes cannot be packed with flash_attention_2, or two have the same words.
         """
-        if attributes and self.loaded.family.packs:
+        if attributes and self.loaded.one_text:
+            told = self._conversation(tuple(attributes))
+            inputs = self.processor.inputs([told.row] * len(pictures), pictures)
+            starts = inputs.ends()[:, None] - len(told.row.token_ids) - 1
+            found = [self._scores(inputs.to(self.device), starts + torch.tensor([told.places]))]
+        elif attributes and self.loaded.family.packs:
             inputs, ends = self._packed_inputs(pictures, tuple(attributes))
             found = [self._scores(inputs, ends)]
         else:
@@ -119,13 +140,31 @@ class Scorer:
         each = [[score for part in found for score in part[row]] for row in range(len(pictures))]
         return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in each]
 
+    def _conversation(self, attributes: tuple[str, ...]) -> Conversation:
+        """The answer that holds the scores of the whole and of attributes."""
+        if attributes not in self._told:
+            prompt, readout = self.loaded.prompt, self.loaded.readout
+            word = readout.word(readout.low)
+            rounds = [(prompt.rating_several(attributes), prompt.several_rating_answer(word, attributes))]
+            words = [word] * (1 + len(attributes))
+            self._told[attributes] = encode_scores(self.processor, prompt, readout, rounds, words)
+        return self._told[attributes]
+
     def _scores(self, inputs: NetworkInputs, ends: torch.Tensor) -> list[list[Score]]:
         """Scores at places of each row. ends: [B, N] positions that predict them."""
         rows, width = inputs["input_ids"].shape
         positions = (ends + width * torch.arange(rows)[:, None]).flatten().to(self.device)
-        scores = _listed(self.loaded.readout.read(self.network.see(inputs, positions)))
+        scores = self._read(inputs, positions)
         count = ends.shape[1]
         return [scores[start : start + count] for start in range(0, len(scores), count)]
+
+    def _read(self, inputs: NetworkInputs, positions: torch.Tensor) -> list[Score]:
+        """Scores at flat positions, on the chosen range."""
+        readout = self.loaded.readout
+        scores = _listed(readout.read(self.network.see(inputs, positions)))
+        if self.score_range is None:
+            return scores
+        return [one.mapped((readout.low, readout.high), self.score_range) for one in scores]
 
     def _packed_inputs(
         self, pictures: Sequence[Any], attributes: tuple[str, ...]
@@ -170,31 +209,61 @@ class Scorer:
     def _prepared(self, images: Sequence[Image.Image]) -> list[Any]:
         return [self.processor.picture(as_rgb(image)) for image in images]
 
-    @torch.inference_mode()
     def describe(
-        self, images: Sequence[Image.Image], level: int = 3, max_new_tokens: int = 512, batch_size: int = 8
+        self, images: Sequence[Image.Image], level: int | None = None, max_new_tokens: int = 512, batch_size: int = 8
     ) -> list[str]:
-        """Descriptions of pictures, the likeliest words.
+        """Descriptions of pictures, the likeliest words; scores that are said stand in them as numbers.
 
         Args:
-            level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion.
+            level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion; None: the fullest.
             max_new_tokens: where a description is cut off at the latest.
         """
-        network: Any = self.network.plain  # transformers' type of all networks does not say that it can generate
-        row = encode_row(self.processor, self.loaded.prompt.describing(level))
-        texts = []
+        asked = self.loaded.prompt.describing(level)
+        return [answer.text for answer in self._answers(images, asked, max_new_tokens, batch_size, DECIMALS)]
+
+    def answer(
+        self,
+        images: Sequence[Image.Image],
+        question: str | None = None,
+        decimals: int = DECIMALS,
+        max_new_tokens: int = 512,
+        batch_size: int = 8,
+    ) -> list[Answer]:
+        """What the model says to a question about each picture, with every score that it says on the way.
+
+        Args:
+            question: default is that of scoring. decimals: of the scores in the text.
+        """
+        asked = self.loaded.prompt.scoring().question if question is None else question
+        return self._answers(images, self.loaded.prompt.exchange(asked), max_new_tokens, batch_size, decimals)
+
+    def assess(
+        self, images: Sequence[Image.Image], decimals: int = DECIMALS, batch_size: int = 8
+    ) -> tuple[list[str], list[float | None]]:
+        """Texts and scores of pictures, both with so many decimals, as ROC4MLLM's published call gives them.
+
+        A text without a score has None (published: -1).
+        """
+        answers = self.answer(images, decimals=decimals, batch_size=batch_size)
+        scores = [round(answer.scores[0].score, decimals) if answer.scores else None for answer in answers]
+        return [answer.text for answer in answers], scores
+
+    def _answers(
+        self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int
+    ) -> list[Answer]:
+        row, answers = encode_row(self.processor, asked), list[Answer]()
         for batch in _batches(images, batch_size):
-            inputs = self.processor.inputs([row] * len(batch), self._prepared(batch), padding_side="left")
-            generated = network.generate(
-                **inputs.to(self.device, network.dtype),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                use_cache=True,  # models that older releases trained say no
-                pad_token_id=self.processor.pad_token_id,
-            )
-            answers = generated[:, inputs["input_ids"].shape[1] :].tolist()
-            texts += [self.processor.decode(answer, skip_special_tokens=True).strip() for answer in answers]
-        return texts
+            inputs, ids = generate(self.loaded, self.device, row, self._prepared(batch), max_new_tokens)
+            places = score_places(self.loaded, ids)
+            scores: dict[int, list[Score]] = defaultdict(list)
+            if len(places):
+                whole = with_answers(inputs, ids)
+                width, begin = whole["input_ids"].shape[1], inputs["input_ids"].shape[1]
+                read = self._read(whole, places[:, 0] * width + begin + places[:, 1] - 1)
+                for (number, _), score in zip(places.tolist(), read, strict=True):
+                    scores[number].append(score)
+            answers += [worded(self.loaded, line, scores[number], decimals) for number, line in enumerate(ids.tolist())]
+        return answers
 
 
 def _listed(scores: Scores) -> list[Score]:

@@ -56,8 +56,10 @@ def export_model(
         known = ", ".join((MERGED, *forms))
         raise ArtQuantError(f"{source.path}: has no published form {form!r}; export it as {known}")
     writer = forms.get(form)
-    if writer is not None:
-        _require_expressible(source, form, whole=isinstance(writer, WholeForm))
+    if writer is not None and source.card is not None:
+        _require_readable(source, form, writer, source.card)
+    if isinstance(writer, LoraForm):
+        _require_lora(source)
     with whole_folder(out) as partial:
         if isinstance(writer, LoraForm):
             writer.write(source.path, partial, dtype, weights_format or "bin")
@@ -69,12 +71,13 @@ def export_model(
             if writer is None:
                 model.config.dtype = dtype or torch.float32
                 history = {"exported_from": str(source.path)} | ({} if source.card is None else source.card.history)
-                card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
+                card = Card(loaded.prompt, loaded.readout, loaded.attributes, history, one_text=loaded.one_text)
                 head = loaded.network.readout_head.state_dict() if loaded.network.readout_head is not None else None
                 save_model(partial, model, loaded.processor, source.family, card, readout_head=head)
                 if weights_format == "bin":
                     _as_pickles(partial)
             else:
+                _require_readable(source, form, writer, Card(loaded.prompt, loaded.readout))
                 source.family.note_readout(model.config, loaded.processor, loaded.prompt, loaded.readout)
                 writer.write(model, loaded.processor, partial, dtype or torch.float32, weights_format or "bin")
     files = sorted(file for file in out.rglob("*") if file.is_file())
@@ -96,18 +99,27 @@ def _as_pickles(folder: Path) -> None:
         index.unlink()
 
 
-def _require_expressible(source: ModelFolder, form: str, whole: bool) -> None:
-    card = source.card
-    if card is not None and card.readout.published() is None:
+def _require_readable(source: ModelFolder, form: str, writer: WholeForm | LoraForm, card: Card) -> None:
+    """Refuse a form whose code would read or ask otherwise."""
+    said = card.readout.published() or {}
+    if writer.says not in said:
+        fitting = [name for name, other in source.family.forms.items() if other.says in said]
         raise ArtQuantError(
             f"{source.path}: reads scores by {card.readout.kind}, which the published form {form} cannot say; "
-            "export it as merged"
+            f"export it as {' or '.join(('merged', *fitting))}"
         )
-    if whole:
-        return
+    asked = writer.prompt if isinstance(writer, WholeForm) else None
+    if asked is not None and (asked.scoring(), asked.image_first) != (card.prompt.scoring(), card.prompt.image_first):
+        raise ArtQuantError(
+            f"{source.path}: was trained with the prompt {card.prompt.name!r} about a {card.prompt.subject}, but code "
+            f"for the form {form} always asks {asked.scoring().question!r}; export it as merged"
+        )
+
+
+def _require_lora(source: ModelFolder) -> None:
     if not source.is_adapter:
         raise ArtQuantError(f"{source.path}: is a whole model, not a LoRA run; export it as merged or full")
-    base = None if card is None else card.base
+    base = None if source.card is None else source.card.base
     if base is not None and (base.base is not None or (base.folder / "adapter_config.json").is_file()):
         raise ArtQuantError(
             f"{source.path}: lies over another LoRA run, which the published form cannot say; export it as merged or "

@@ -192,20 +192,24 @@ class Processor(Protocol):
 class WholeForm:
     """A published form with all weights.
 
-    write: (network, processor, folder, number format, "safetensors" or "bin") -> its files.
+    write: (network, processor, folder, number format, "safetensors" or "bin") -> its files. says: the key of
+    `Readout.published` by which its code reads scores. prompt: the one that its code always asks with, if it does.
     """
 
     write: Callable[[PreTrainedModel, Any, Path, torch.dtype, str], None]
+    says: str
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)
 class LoraForm:
     """A published form of LoRA runs.
 
-    write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin").
+    write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin"). says: as of `WholeForm`.
     """
 
     write: Callable[[Path, Path, torch.dtype | None, str], None]
+    says: str
 
 
 class Unpublished:

@@ -44,7 +44,8 @@ class Base:
 class Card:
     """How a model is asked, how its answer is read, and where it comes from.
 
-    attributes: that it was trained to score. history: run, stage, data, versions, as plain values. base: of an adapter.
+    attributes: that it was trained to score; one_text: whether in one answer. history: run, stage, data, versions, as
+    plain values. base: of an adapter.
     """
 
     prompt: Prompt
@@ -52,6 +53,7 @@ class Card:
     attributes: tuple[str, ...] = ()
     history: dict[str, Any] = field(default_factory=dict)
     base: Base | None = None
+    one_text: bool = False
 
     def write(self, folder: Path) -> None:
         """Put the card into a model folder."""
@@ -60,6 +62,7 @@ class Card:
             "prompt": self.prompt.to_dict(),
             "readout": self.readout.to_dict(),
             "attributes": list(self.attributes),
+            "one_text": self.one_text,
             "history": self.history,
         }
         if self.base is not None:
@@ -84,6 +87,7 @@ class Card:
                 attributes=tuple(values["attributes"]),
                 history=dict(values["history"]),
                 base=Base.from_dict(values.get("base")),
+                one_text=values.get("one_text", False),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArtQuantError) as error:
             raise CheckpointError(

@@ -16,14 +16,15 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import one_line
+from artquant.errors import ArtQuantError, one_line
+from artquant.files.json_files import read_json
 from artquant.models.adapters import attach_adapter
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words
-from artquant.readouts import Readout
+from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import Prompt, get_prompt
 
 READOUT_HEAD = "readout_head.safetensors"
@@ -48,6 +49,7 @@ class LoadedModel:
     prompt: Prompt
     readout: Readout
     attributes: tuple[str, ...] = ()  # that it was trained to score
+    one_text: bool = False  # whether their scores stand in one answer
     stays: bool = False  # 8-bit weights stay where the library has put them
 
 
@@ -69,12 +71,23 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
     model = whole.family.load(whole.path, config, loading)
     processor = whole.family.processor(_processor_holder(folder), config)
     for adapter in adapters:
-        if adapter.card is not None:
-            add_new_words(model, processor, adapter.card.readout.new_words)
+        add_new_words(model, processor, _new_words(adapter))
         adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
         if not loading.quantize:  # otherwise the layers of the adapter stay in the model
             model = adapted.merge_and_unload()
     return Network(model, processor, whole.family)
+
+
+def _new_words(adapter: ModelFolder) -> tuple[str, ...]:
+    """The words that an adapter's readout adds to the base's vocabulary, of a published one by its `config.json`."""
+    if adapter.card is not None:
+        return adapter.card.readout.new_words
+    file = adapter.path / "config.json"
+    try:
+        readout = published_readout(read_json(file), str)
+    except ArtQuantError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    return () if readout is None else readout.new_words
 
 
 def _processor_holder(folder: ModelFolder) -> Path:
@@ -104,7 +117,8 @@ def load_model(
     loaded = load_network(folder, loading)
     card = folder.card
     if card is None:
-        card = Card(*loaded.family.published_card(folder.path, loaded.processor, values))
+        published = loaded.family.published_card(folder.path, loaded.processor, values)
+        card = Card(*published, one_text=published[1].several)
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
     parts = loaded.family.parts(loaded.model)
@@ -116,7 +130,9 @@ def load_model(
         )
     network = ScoringNetwork(loaded.model, parts, head)
     stays = loading.quantize == "int8"
-    return LoadedModel(network.eval(), loaded.processor, loaded.family, chosen, readout, card.attributes, stays)
+    return LoadedModel(
+        network.eval(), loaded.processor, loaded.family, chosen, readout, card.attributes, card.one_text, stays
+    )
 
 
 def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Module | None:

@@ -163,8 +163,9 @@ class Unpublished:
         """Refused: there is nothing to change."""
         raise ArtQuantError(f"readout {self.kind} has no rating words whose scores could be changed; leave weights out")
 
-    def published(self) -> None:
+    def published(self) -> Mapping[str, Any] | None:
         """None: no published form can hold it."""
+        return None
 
     @classmethod
     def from_published(

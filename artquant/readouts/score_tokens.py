@@ -98,8 +98,8 @@ class ScoreTokens(Unpublished):
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
-        """Smooth L1 of the score (paper: 1), cross-entropy and earth mover's distance of the distribution."""
-        return {"score_l1": 1.0, "score_ce": 0.0, "score_emd": 0.0}
+        """Smooth L1 of the score (paper: 1), cross-entropy of the distribution and two earth mover's distances."""
+        return {"score_l1": 1.0, "score_ce": 0.0, "score_emd": 0.0, "score_emd_batch": 0.0}
 
     @property
     def width(self) -> int:
@@ -133,6 +133,13 @@ class ScoreTokens(Unpublished):
             raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")
         ids = tuple(range(int(first), int(first) + count))
         return cls(count, float(low), float(high), (high - low) / 9, position_id=int(values["score_id"]), token_ids=ids)
+
+    def published(self) -> dict[str, Any]:
+        """ROC4MLLM's keys of `config.json`; its code stops without the weights of the losses (here the paper's)."""
+        low, high = (int(value) if value.is_integer() else value for value in (self.low, self.high))
+        ids = {"score_id": self.position_id, "output_first_id": self.token_ids[0], "output_last_id": self.token_ids[-1]}
+        counts = {"img_token_num": self.tokens, "num_tokens": self.tokens, "min_score": low, "max_score": high}
+        return ids | counts | {"l1_weight": 1, "ce_weight": 0, "emd_weight": 0}
 
     def bound(self, encoder: Encoder, prompt: Prompt) -> ScoreTokens:
         """With the ids of its words.
@@ -187,8 +194,9 @@ class ScoreTokens(Unpublished):
     def losses(self, seen: Seen, known: Known, terms: Sequence[str]) -> dict[str, torch.Tensor]:
         """Each [M], over the score tokens alone (ROC4MLLM, equation 6).
 
-        The earth mover's distance is each sample's own. The published code takes one root over the whole batch, which
-        then depends on how a step is split.
+        `score_emd` is each score's own distance. `score_emd_batch` is the published one, the same for every score: one
+        root over the micro-batch, which depends on how a step is split. Where prediction and target agree exactly its
+        gradient is 0 (published: NaN).
         """
         log_probs = self._logits(seen).log_softmax(-1)
         targets, found = known.targets.float(), {}
@@ -197,9 +205,11 @@ class ScoreTokens(Unpublished):
             found["score_l1"] = F.smooth_l1_loss(score, known.truth[:, 0].float(), reduction="none")
         if "score_ce" in terms:
             found["score_ce"] = -(targets * log_probs).sum(-1)
+        apart = (log_probs.exp() - targets).cumsum(-1)
         if "score_emd" in terms:
-            apart = (log_probs.exp() - targets).cumsum(-1)
             found["score_emd"] = torch.linalg.vector_norm(apart, dim=-1) / self.tokens**0.5
+        if "score_emd_batch" in terms:
+            found["score_emd_batch"] = (torch.linalg.vector_norm(apart) / apart.numel() ** 0.5).expand(len(apart))
         return found
 
     def read(self, seen: Seen) -> Scores:

@@ -7,6 +7,7 @@ assignment here follows what APDD's raters were asked about.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,5 +37,15 @@ _PHRASES = {attribute.name: attribute.phrase for attribute in APDD_ATTRIBUTES}
 
 
 def attribute_phrase(name: str) -> str:
-    """What stands for "quality" in the answer about an attribute: APDD's as listed, any other in small letters."""
-    return _PHRASES.get(name, " ".join(name.lower().split()))
+    """What stands for "quality" in the answer about an attribute: APDD's as listed, any other in small letters.
+
+    Words written together come apart ("RuleOfThirds": "rule of thirds"); abbreviations stay ("DoF").
+    """
+    return _PHRASES.get(name, " ".join(map(_small, name.split())))
+
+
+def _small(word: str) -> str:
+    parts = re.findall(r"[A-Z][^A-Z]+", word)
+    if len(parts) > 1 and "".join(parts) == word and min(map(len, parts)) > 1:
+        return " ".join(parts).lower()
+    return word if any(letter.isupper() for letter in word[1:]) else word.lower()

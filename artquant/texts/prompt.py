@@ -6,10 +6,12 @@ both come from the same object. What it gives are sentences; each family of netw
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from artquant.data.records import IMAGE_TOKEN
+from artquant.data.turns import IMAGE_TOKEN
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
 
@@ -36,6 +38,10 @@ SCORE_QUESTIONS = (
 )
 
 
+_LATER = frozenset({"whole", "several_question", "comment_question"})  # that cards of the first versions do not say
+_CLAUSE = r"(?:the )?(.+?) is"  # what a score is said of, in any other words
+
+
 @dataclass(frozen=True)
 class Exchange:
     """One question about one picture with its answer, or the answer's beginning."""
@@ -45,6 +51,9 @@ class Exchange:
     complete: bool = False  # the answer ends here; otherwise it goes on
     system: str = ""  # sentences before the conversation; "": none
     picture_first: bool = True  # the picture before the question, or after it
+    earlier: tuple[
+        tuple[str, str], ...
+    ] = ()  # rounds of question and whole answer before it; the picture is in the first
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,9 @@ class Prompt:
     answer_prefix: str = "The quality of the {subject} is"  # what stands before the rating word
     # The same of an attribute. The question is the total's, so that picture and question are read once for all of them.
     attribute_prefix: str = "The {attribute} of the {subject} is"
+    whole: str = "quality"  # the noun for the total where attributes stand beside it
+    several_question: str = "How would you rate the {attributes} of this {subject}?"  # all in one answer
+    comment_question: str = "How would you rate the quality of this {subject}, and what do you say of it?"
     description_questions: tuple[str, ...] = (  # the questions when describing: levels 1, 2 and 3
         "Describe what you perceive in this {subject}.",
         "Describe this {subject} and what it says.",
@@ -72,9 +84,11 @@ class Prompt:
             if IMAGE_TOKEN in str(value):
                 raise ArtQuantError(f"prompt {self.name!r}: {field.name} must not hold {IMAGE_TOKEN}")
 
-    def exchange(self, question: str, answer: str = "", complete: bool = False) -> Exchange:
+    def exchange(
+        self, question: str, answer: str = "", complete: bool = False, earlier: Sequence[tuple[str, str]] = ()
+    ) -> Exchange:
         """A question put as this prompt puts it, with its answer or the answer's beginning."""
-        return Exchange(question, answer, complete, self.system, self.image_first)
+        return Exchange(question, answer, complete, self.system, self.image_first, tuple(earlier))
 
     def rating_prefix(self, attribute: str | None = None) -> str:
         """The answer up to the rating word, about the whole or about an attribute (by the data set's name for it)."""
@@ -90,10 +104,33 @@ class Prompt:
         """The scoring prompt: what comes next is what stands for the score."""
         return self.exchange(self.score_question.replace(SUBJECT, self.subject), self.rating_prefix(attribute))
 
-    def describing(self, level: int) -> Exchange:
-        """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion)."""
+    def several_rating_answer(self, word: str, attributes: Sequence[str]) -> str:
+        """One answer about the whole, then each attribute (ROC4MLLM, figure 3)."""
+        first, *others = (f"{self.rating_prefix(attribute)} {word}" for attribute in (None, *attributes))
+        return ", ".join([first, *(f"{other[:1].lower()}{other[1:]}" for other in others)]) + "."
+
+    def rating_several(self, attributes: Sequence[str]) -> str:
+        """The question that such an answer answers."""
+        *names, last = (self.whole, *map(attribute_phrase, attributes))
+        listed = f"{', '.join(names)} and {last}" if names else last
+        return self.several_question.replace("{attributes}", listed).replace(SUBJECT, self.subject)
+
+    def score_name(self, before: str) -> str:
+        """What a score in an answer is of, told by what stands before it: "composition"; "" where nothing does."""
+        clause = re.split(r"[.,;:!?\n]", before.rstrip())[-1].strip().removeprefix("and ")
+        if clause.lower() == self.rating_prefix().lower():
+            return self.whole
+        own = re.escape(self.attribute_prefix.replace(SUBJECT, self.subject)).replace(re.escape(ATTRIBUTE), "(.+)")
+        found = next(filter(None, (re.fullmatch(form, clause, re.IGNORECASE) for form in (own, _CLAUSE))), None)
+        return clause if found is None else found[1]
+
+    def describing(self, level: int | None = None) -> Exchange:
+        """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion); None: the fullest."""
+        level = len(self.description_questions) if level is None else level
         if not 1 <= level <= len(self.description_questions):
-            raise ArtQuantError(f"description levels are 1 to {len(self.description_questions)}, got {level}")
+            raise ArtQuantError(
+                f"prompt {self.name!r}: description levels are 1 to {len(self.description_questions)}, got {level}"
+            )
         return self.exchange(self.description_questions[level - 1].replace(SUBJECT, self.subject))
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,9 +139,9 @@ class Prompt:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Prompt:
-        """The reverse of `to_dict`; unknown or missing keys raise ArtQuantError."""
+        """The reverse of `to_dict`; unknown or missing keys raise ArtQuantError, those of older cards do not."""
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        if not names - _LATER <= set(values) <= names:
             raise ArtQuantError(f"stored prompt: expected the keys {sorted(names)}, found {sorted(values)}")
         return cls(**values)
 
@@ -121,6 +158,10 @@ PROMPTS = {
         score_question="Please rate the aesthetics of the {subject}.",
         answer_prefix="The aesthetic rate of the {subject} is",
         attribute_prefix="The {attribute} rate of the {subject} is",
+        whole="aesthetics",
+        several_question="Rate the {attributes} of the {subject}.",
+        comment_question="Please rate the aesthetics of the {subject} and provide some comments.",
+        description_questions=("Please rate the aesthetics of the {subject} and provide some comments.",),
     ),
 }
 SMALL_PROMPTS = ("artquant", "published-train", "published-score")  # whose words small drawn tokenizers know

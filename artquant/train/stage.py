@@ -129,8 +129,10 @@ def _write_result(
             logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
         before = () if start.card is None else start.card.attributes
         attributes = tuple(dict.fromkeys((*before, *trainer.dataset.attributes)))
+        columns = trainer.dataset.columns
+        one_text = columns.one_text if columns.attributes else start.card is not None and start.card.one_text
         base = None if trained.over is None else trained.over.as_base()
-        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base)
+        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base, one_text)
         write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])
         logger.info("stage %s: model written to %s", stage.name, target)
         _report_skipped(stage, target.parent)

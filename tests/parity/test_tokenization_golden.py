@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden import WEIGHTS, WORDS
 
-from artquant.batches.samples import encode_description, encode_row, encode_scores
+from artquant.batches.samples import encode_rounds, encode_row, encode_scores
 from artquant.labels.rating_scale import RatingScale
 from artquant.models.mplug_owl2 import IMAGE_TOKEN_ID, MPLUGOwl2Processor
 from artquant.readouts import readout_of
@@ -80,16 +80,17 @@ def test_conversations_and_labels(shared_folder, processor, scale, prompt, templ
                 if kind == "score":
                     word = answer.removesuffix(".").split()[-1]
                     begin = len(prompt.rating_prefix())
-                    encoded = encode_scores(processor, prompt, readout, question, [word], answer, begin)
+                    encoded = encode_scores(processor, prompt, readout, [(question, answer)], [word], begin)
                     [place] = encoded.places
                     assert encoded.row.token_ids[place] == LEVEL_IDS[WORDS.index(word)]
                 else:
-                    encoded = encode_description(processor, prompt, question, answer)
+                    encoded = encode_rounds(processor, prompt, [(question, answer)])
                     assert encoded.places == ()
                 token_ids = list(encoded.row.token_ids)
                 assert token_ids == ids[:length]
-                assert token_ids[encoded.answer_start :] == learned
-                assert labels[: encoded.answer_start] == [-100] * encoded.answer_start
+                [(start, end)] = encoded.answers
+                assert token_ids[start:] == learned and end == len(token_ids)
+                assert labels[:start] == [-100] * start
 
 
 def test_scoring_prompt(shared_folder, processor):

@@ -13,7 +13,7 @@ from PIL import Image
 from artquant.batches.batch import TEXT_TASKS, Fault
 from artquant.batches.dataset import _PROMPT_BYTES, ArtDataset, Collator
 from artquant.batches.order import EpochSampler, weighted_indices
-from artquant.batches.samples import Sample, encode_description
+from artquant.batches.samples import Sample, encode_rounds
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
@@ -70,7 +70,7 @@ def ids_of(tiny_processor):
     def found(sample: Sample) -> tuple[list[int], int]:
         conversation = sample.conversation
         ids = tiny_processor.expand(conversation.row.token_ids)
-        return ids, conversation.answer_start + len(ids) - len(conversation.row.token_ids)
+        return ids, conversation.answers[0][0] + len(ids) - len(conversation.row.token_ids)
 
     return found
 
@@ -188,7 +188,7 @@ class TestArtDataset:
     @given(text=st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: "<|image|>" not in text))
     def test_no_text_has_more_tokens_than_bytes(self, tiny_processor, text):
         def length(answer: str) -> int:
-            encoded = encode_description(tiny_processor, PROMPTS["artquant"], "Describe this painting.", answer)
+            encoded = encode_rounds(tiny_processor, PROMPTS["artquant"], [("Describe this painting.", answer)])
             return len(encoded.row.token_ids)
 
         assert length(f"A{text}") - length("A") <= len(text.encode())

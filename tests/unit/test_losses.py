@@ -190,11 +190,11 @@ PICTURE = 4  # positions
 
 
 def description(*answer: int) -> Sample:
-    return Sample(Conversation(Row("", (1, -200, 20, *answer)), answer_start=3))
+    return Sample(Conversation(Row("", (1, -200, 20, *answer)), ((3, 3 + len(answer)),)))
 
 
 def score(word: int, *probs: float) -> Sample:
-    conversation = Conversation(Row("", (1, 21, -200, 22, 23, word, 24, 2)), answer_start=4, places=(5,))
+    conversation = Conversation(Row("", (1, 21, -200, 22, 23, word, 24, 2)), ((4, 8),), (5,))
     targets = np.array([probs])
     return Sample(conversation, targets=targets, truth=LEVELS.moments(targets))
 
@@ -236,7 +236,7 @@ class TestObjective:
         values = {task: [] for task in TASKS}
         for row, sample in enumerate(SAMPLES):
             ids, places = sample.conversation.row.token_ids, sample.conversation.places
-            for index in range(sample.conversation.answer_start, len(ids)):
+            for index in range(sample.conversation.answers[0][0], len(ids)):
                 log_probs = logits[row, index + PICTURE - 2].log_softmax(-1)
                 if index in places:
                     target = torch.from_numpy(sample.targets[0])

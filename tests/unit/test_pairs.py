@@ -152,11 +152,11 @@ LEVELS = RatingLevels(("good", "fair", "bad"), (10.0, 5.0, 1.0), (11, 12, 13))
 
 
 def description() -> Sample:
-    return Sample(Conversation(Row("", (1, -200, 20, 30, 31, 2)), answer_start=3))
+    return Sample(Conversation(Row("", (1, -200, 20, 30, 31, 2)), ((3, 6),)))
 
 
 def score(mean: float, std: float = 1.0) -> Sample:
-    conversation = Conversation(Row("", (1, 21, -200, 22, 23, 12, 24, 2)), answer_start=4, places=(5,))
+    conversation = Conversation(Row("", (1, 21, -200, 22, 23, 12, 24, 2)), ((4, 8),), (5,))
     return Sample(conversation, targets=np.array([[0.2, 0.6, 0.2]]), truth=np.array([[mean, std]]))
 
 

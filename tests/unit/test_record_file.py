@@ -110,7 +110,7 @@ def test_indices(tmp_path):
     [
         ({"id": "s0"}, r"record 3 \(id 's0'\): the same id as record 1"),
         ({"gt_score": 11}, r"record 3 \(id 's2'\): \"gt_score\" 11 is outside 1 to 10"),
-        ({"conversations": []}, r"record 3 \(id 's2'\): \"conversations\" must be two turns"),
+        ({"conversations": []}, r"record 3 \(id 's2'\): \"conversations\" must be turns from"),
         ({"id": "\ud800"}, r"record 3 .*\"id\" holds half a character"),
         ({"image": "\ud800.png"}, r"record 3 \(id 's2'\): \"image\" holds half a character"),
         ({"conversations": conversation("\udfff", "Good.")}, r"record 3 \(id 's2'\): .* holds half a character"),

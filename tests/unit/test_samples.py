@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from artquant.batches.batch import Batch
 from artquant.batches.dataset import Collator, Item
-from artquant.batches.samples import Sample, encode_description, encode_row, encode_scores
+from artquant.batches.samples import Sample, encode_rounds, encode_row, encode_scores
 from artquant.config.schema import Loading, LossConfig
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
@@ -51,7 +51,7 @@ class WordEncoder:
 
 def encode_rating(encoder, prompt, readout, question: str, word: str):
     return encode_scores(
-        encoder, prompt, readout, question, [word], prompt.rating_answer(word), len(prompt.rating_prefix())
+        encoder, prompt, readout, [(question, prompt.rating_answer(word))], [word], len(prompt.rating_prefix())
     )
 
 
@@ -67,7 +67,7 @@ class TestOneScore:
         context = tiny_processor.conversation(prompt.exchange(QUESTION))
         answer = "The aesthetic rate of the image is" if name == "roc4mllm" else "The quality of the painting is"
         assert list(ids) == tiny_processor.tokenize(f"{context} {answer} {word}.</s>")
-        learned = tiny_processor.decode(ids[encoded.answer_start :])
+        learned = tiny_processor.decode(ids[encoded.answers[0][0] :])
         assert learned.strip() == f"{answer} {word}.</s>"
         assert ids[place] == readout.token_ids[WORDS.index(word)]
         # Training and scoring see the same ids before the rating word.
@@ -81,7 +81,7 @@ class TestOneScore:
         readout = levels(encoder)
         encoded = encode_rating(encoder, PROMPT, readout, QUESTION, "poor")
         words = [encoder.words[token] for token in encoded.row.token_ids]
-        assert words[encoded.answer_start :] == ["The", "quality", "of", "the", "painting", "is", "poor", ".", "</s>"]
+        assert words[encoded.answers[0][0] :] == ["The", "quality", "of", "the", "painting", "is", "poor", ".", "</s>"]
         assert [words[place] for place in encoded.places] == ["poor"]
 
     def test_rating_word_shares_a_token_with_the_word_before(self):
@@ -105,17 +105,17 @@ class TestDescription:
     @pytest.mark.parametrize("name", PROMPTS)
     @pytest.mark.parametrize("answer", ["Warm light falls.", "A\nB", "The end </s> is near", "é"])
     def test_description(self, tiny_processor, name, answer):
-        encoded = encode_description(tiny_processor, PROMPTS[name], "Describe it.", answer)
+        encoded = encode_rounds(tiny_processor, PROMPTS[name], [("Describe it.", answer)])
         ids = encoded.row.token_ids
         assert encoded.places == ()
         context = encode_row(tiny_processor, PROMPTS[name].exchange("Describe it."))
-        assert ids[: encoded.answer_start] == context.token_ids
-        assert tiny_processor.decode(ids[encoded.answer_start :]).strip() == f"{answer}</s>"
+        assert ids[: encoded.answers[0][0]] == context.token_ids
+        assert tiny_processor.decode(ids[encoded.answers[0][0] :]).strip() == f"{answer}</s>"
         assert ids[-1] == 2
 
     def test_question_and_answer_share_a_token(self):
         with pytest.raises(ArtQuantError, match=r"does not line up: the answer .* token of its own"):
-            encode_description(WordEncoder("ASSISTANT: Warm"), PROMPT, "Describe it.", "Warm light.")
+            encode_rounds(WordEncoder("ASSISTANT: Warm"), PROMPT, [("Describe it.", "Warm light.")])
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def loaded(tiny_base):
 
 def encode(loaded, answer: str, scores: int):
     network, readout = loaded
-    return encode_scores(network.processor, PROMPT, readout, "Describe it.", [WORD] * scores, answer)
+    return encode_scores(network.processor, PROMPT, readout, [("Describe it.", answer)], [WORD] * scores)
 
 
 class TestSeveralScores:
@@ -142,10 +142,10 @@ class TestSeveralScores:
         ids, [place_id] = encoded.row.token_ids, loaded[1].place_ids
         assert [ids[place] for place in encoded.places] == [place_id] * len(parts)
         assert list(encoded.places) == [index for index, token in enumerate(ids) if token == place_id]
-        assert all(place >= encoded.answer_start for place in encoded.places)
+        assert all(place >= encoded.answers[0][0] for place in encoded.places)
 
     def test_an_answer_that_is_its_score(self, loaded):
-        assert encode(loaded, WORD, 1).places == (encode(loaded, WORD, 1).answer_start,)
+        assert encode(loaded, WORD, 1).places == (encode(loaded, WORD, 1).answers[0][0],)
 
     @pytest.mark.parametrize(
         ("answer", "scores", "message"),

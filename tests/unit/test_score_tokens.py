@@ -40,7 +40,12 @@ class TestSettings:
         assert readout.new_words == ("[SCORE]", *(f"[IMG{number}]" for number in range(10)))
         assert (readout.width, readout.place_ids, readout.head(16)) == (10, (), None)
         assert readout.learns_word and readout.several and readout.word(3.7) == "[SCORE]"
-        assert dict(readout.loss_weights) == {"score_l1": 1.0, "score_ce": 0.0, "score_emd": 0.0}
+        assert dict(readout.loss_weights) == {
+            "score_l1": 1.0,
+            "score_ce": 0.0,
+            "score_emd": 0.0,
+            "score_emd_batch": 0.0,
+        }
         np.testing.assert_allclose(readout.values, np.arange(1, 11))
 
     def test_range_of_its_own(self):
@@ -82,8 +87,10 @@ class TestSettings:
         with pytest.raises(ArtQuantError, match=r"score_tokens has no rating words .*leave weights out"):
             TOKENS.with_values([5, 4, 3, 2, 1])
 
-    def test_no_published_code_knows_it(self):
-        assert TOKENS.published() is None
+    def test_published_form(self):
+        """There and back; another readout's is none of its."""
+        tokens = ScoreTokens(5, 1.0, 10.0, 1.0, position_id=3, token_ids=(4, 5, 6, 7, 8))
+        assert ScoreTokens.from_published(tokens.published(), str, None) == tokens
         assert ScoreTokens.from_published({"level_ids": [1, 2]}, str, None) is None
 
 
@@ -241,6 +248,7 @@ class TestLosses:
             "score_l1": np.where(apart < 1, apart**2 / 2, apart - 0.5),
             "score_ce": -(targets * logs).sum(1),
             "score_emd": np.sqrt((np.cumsum(np.exp(logs) - targets, axis=1) ** 2).mean(1)),
+            "score_emd_batch": np.full(len(rows), np.sqrt((np.cumsum(np.exp(logs) - targets, axis=1) ** 2).mean())),
         }
         assert found.keys() == expected.keys()
         for term, values in expected.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,15 @@ class AutoChatProcessor:
         answer, question, picture = exchange.answer, exchange.question.strip(), self.image_token
         text = self._render(exchange, answer, continue_final_message=True) if answer else self._opening(exchange)
         fault = None
-        if not text.endswith(answer) or question not in text:
+        kept = (question, *(turn.strip() for turns in exchange.earlier for turn in turns))
+        # Of several rounds the picture stands in the first.
+        first, behind = exchange.earlier[0] if exchange.earlier else (question, None)
+        opening = text if behind is None else text[: text.find(behind.strip())]
+        if not text.endswith(answer) or any(turn not in text for turn in kept):
             fault = f"changes {answer!r} or {question!r}; leave out what it strips"
         elif text.count(picture) != 1:
             fault = f"puts {text.count(picture)} {picture} for one picture; take that of the model with vision"
-        elif (text.index(picture) < text.rindex(question)) != exchange.picture_first:
+        elif (opening.find(picture) < opening.rfind(first.strip())) != exchange.picture_first:
             fault = (
                 "has a place of its own for the picture; choose a prompt with the picture on the question's other side"
             )
@@ -124,12 +129,15 @@ class AutoChatProcessor:
         return opened if before.startswith(opened) and not before[len(opened) :].strip() else before
 
     def _render(self, exchange: Exchange, answer: str | None = None, **how: bool) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": exchange.question}]
-        turns = [("user", content if exchange.picture_first else content[::-1])]
+        told = [*(turn for turns in exchange.earlier for turn in turns), exchange.question]
+        told += [] if answer is None else [answer]
+        turns = [
+            (role, [{"type": "text", "text": turn}])
+            for role, turn in zip(cycle(("user", "assistant")), told, strict=False)
+        ]
+        turns[0][1].insert(0 if exchange.picture_first else 1, {"type": "image"})
         if exchange.system:
             turns.insert(0, ("system", [{"type": "text", "text": exchange.system}]))
-        if answer is not None:
-            turns.append(("assistant", [{"type": "text", "text": answer}]))
         messages = [{"role": role, "content": content} for role, content in turns]
         try:
             return self.processor.apply_chat_template(messages, tokenize=False, **how)

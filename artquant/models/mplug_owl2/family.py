@@ -48,8 +48,9 @@ class MPLUGOwl2Family:
 
     model_types: tuple[str, ...] = (MPLUGOwl2Config.model_type,)
     forms: Mapping[str, WholeForm | LoraForm] = {
-        "full": WholeForm(published.write_full),
-        "lora": LoraForm(published.write_lora),
+        "full": WholeForm(published.write_full, says="level_ids"),
+        "lora": LoraForm(published.write_lora, says="level_ids"),
+        "roc4mllm": WholeForm(published.write_roc4mllm, says="score_id", prompt=published.ROC4MLLM),
     }
     packs = True
     idle_parameters = False

@@ -21,7 +21,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.image_processing import MPLUGOwl2ImageProcessor
-from artquant.models.mplug_owl2.tokenization import MPLUGOwl2Tokenizer
+from artquant.models.mplug_owl2.tokenization import NEXT_TURN, MPLUGOwl2Tokenizer
 from artquant.texts.prompt import IMAGE_TOKEN, Exchange
 
 # The published conversation form, for any number of turns and pictures; `MPLUGOwl2Processor.conversation` writes one.
@@ -177,11 +177,13 @@ class MPLUGOwl2Processor(ProcessorMixin):
 
     def conversation(self, exchange: Exchange) -> str:
         """`SYSTEM USER: <|image|>\nQUESTION ASSISTANT: ANSWER</s>`, or the picture on a line behind the question."""
-        question = exchange.question
-        user = f"{IMAGE_TOKEN}\n{question}" if exchange.picture_first else f"{question}\n{IMAGE_TOKEN}"
+        eos, answer = self.tokenizer.eos_token, f" {exchange.answer}" if exchange.answer else ""
+        rounds = [(question, f" {answer}{eos}") for question, answer in exchange.earlier]
+        first, *others = (*rounds, (exchange.question, f"{answer}{eos if exchange.complete else ''}"))
+        user = f"{IMAGE_TOKEN}\n{first[0]}" if exchange.picture_first else f"{first[0]}\n{IMAGE_TOKEN}"
         system = f"{exchange.system} " if exchange.system else ""
-        answer = f" {exchange.answer}" if exchange.answer else ""
-        return f"{system}USER: {user} ASSISTANT:{answer}{self.tokenizer.eos_token if exchange.complete else ''}"
+        turns = [(user, first[1]), *others]
+        return system + "".join(f"{NEXT_TURN}{asked} ASSISTANT:{told}" for asked, told in turns)
 
     def picture(self, image: Image.Image) -> torch.Tensor:
         """An RGB picture as the network takes it: [3, S, S], with views [views, 3, S, S]."""

@@ -30,6 +30,7 @@ _ADAPTER_KEYS = (
 )
 # What our configurations hold beside the published fields: where the base lay, and how it was held in training.
 _OURS = ("_name_or_path", "quantization_config")
+ROC4MLLM = get_prompt("roc4mllm", "image")  # with which its models are trained and asked; no file says so
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -50,11 +51,10 @@ def read_scale(folder: Path, processor: MPLUGOwl2Processor, scores: Sequence[flo
         raise CheckpointError(f"{file}: {error}") from error
     if readout is None:
         raise CheckpointError(f"{file}: has no level_ids and no score_id, so it does not say how scores are read")
-    if readout.new_words:  # ROC4MLLM: trained and asked with one prompt, which no file says
+    if readout.new_words:
         processor.add_words(readout.new_words)  # as they are, with the white space that they swallow
-        prompt = get_prompt("roc4mllm", "image")
         try:
-            return prompt, readout.bound(processor, prompt)
+            return ROC4MLLM, readout.bound(processor, ROC4MLLM)
         except ArtQuantError as error:
             raise CheckpointError(f"{folder}: {error}") from error
     if not values.get("level_prefix"):
@@ -75,7 +75,8 @@ def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: P
         return
     for name, value in known.items():
         setattr(config, name, value)
-    config.level_prefix = processor.tokenizer.sp_model.encode(prompt.rating_prefix())
+    if not readout.new_words:
+        config.level_prefix = processor.tokenizer.sp_model.encode(prompt.rating_prefix())
 
 
 def write_full(
@@ -93,6 +94,15 @@ def write_full(
         model.config.save_pretrained(out)
     _publish_config(out / "config.json", out)
     _write_processor(processor, out)
+
+
+def write_roc4mllm(
+    model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
+) -> None:
+    """ROC4MLLM's form: the full one with added words, whose code takes the last rows of the vocabulary for scores."""
+    model.resize_token_embeddings(processor.vocabulary_size)
+    write_full(model, processor, out, dtype, weights_format)
+    write_json(out / "added_tokens.json", processor.tokenizer.added_words)
 
 
 def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:

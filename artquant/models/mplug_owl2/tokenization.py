@@ -17,6 +17,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.mplug_owl2.configuration import IMAGE_TOKEN_ID
 from artquant.texts.prompt import IMAGE_TOKEN
 
+NEXT_TURN = "USER: "  # how a further round begins, right behind the end of the one before
 TOKENIZER_MODEL = "tokenizer.model"
 WORD_MARK = "\u2581"  # sentencepiece's sign for a blank
 
@@ -149,11 +150,14 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
     def tokenize_prompt(self, text: str) -> list[int]:
         """Token ids as the published code has them: the beginning-of-text token, one id for each picture, added words.
 
-        A closing `</s>` is the end-of-text token; anywhere else it is plain text.
+        A closing `</s>` is the end-of-text token, and so are those of a text in which another turn stands right behind
+        one; anywhere else it is plain text.
         """
         words = [self._added_tokens_decoder[self.image_token_id]]
         words += [self._added_tokens_decoder[token] for token in self.added_words.values()]
         end = [self.eos_token_id] if text.endswith(self.eos_token) else []
+        if f"{self.eos_token}{NEXT_TURN}" in text:
+            words.append(AddedToken(self.eos_token, normalized=False, special=True))
         ids = [piece.token_id for piece in self.pieces(text.removesuffix(self.eos_token), words)]
         return [self.bos_token_id, *ids, *end]
 

@@ -1,0 +1,91 @@
+"""What a model says of pictures, with the scores that it says in their places (ROC4MLLM, section 3).
+
+The text goes on behind a score's word, whatever the score is; so it is generated first, and all of its scores are read
+in one pass afterwards, where the words that stand for them were predicted.
+
+Shape legend: B pictures, T positions of the prompt, L tokens said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from artquant.data.predictions import Prediction
+from artquant.models.family import NetworkInputs, Row
+from artquant.models.weights import LoadedModel
+
+DECIMALS = 4  # of the scores in a text, as published
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated text, numbers in the places of its scores.
+
+    scores: all of them, in order. names: what each is of, by what stands before it ("composition").
+    """
+
+    text: str
+    scores: tuple[Prediction, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; score and std are the first's, None where the text holds none."""
+        first = self.scores[0] if self.scores else None
+        values = {"score": first.score, "std": first.std} if first is not None else {"score": None, "std": None}
+        return values | {"scores": [one.score for one in self.scores], "names": list(self.names), "text": self.text}
+
+
+@torch.inference_mode()
+def generate(
+    loaded: LoadedModel, device: torch.device, row: Row, pictures: Sequence[Any], max_new_tokens: int
+) -> tuple[NetworkInputs, torch.Tensor]:
+    """The likeliest answers to one prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
+    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
+    inputs = loaded.processor.inputs([row] * len(pictures), pictures, padding_side="left")
+    inputs = inputs.to(device, network.dtype)
+    generated = network.generate(
+        **inputs,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        use_cache=True,  # models that older releases trained say no
+        pad_token_id=loaded.processor.pad_token_id,
+    )
+    return inputs, generated[:, inputs["input_ids"].shape[1] :]
+
+
+def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Where answers [B, L] hold a score: [M, 2], row and index, in order; none where a readout's words are ordinary."""
+    if not loaded.readout.several:
+        return torch.zeros(0, 2, dtype=torch.int64)
+    return torch.isin(ids, torch.tensor(loaded.readout.place_ids, device=ids.device)).nonzero()
+
+
+def with_answers(inputs: NetworkInputs, ids: torch.Tensor) -> NetworkInputs:
+    """Prompts [B, T] with their answers [B, L] behind them."""
+    shape, more = inputs["input_ids"].shape, ids.shape[1]
+    # What is said of positions says nothing of those of an answer, which are text.
+    tensors = {name: pad(value, (0, more)) if value.shape == shape else value for name, value in inputs.items()}
+    tensors["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
+    tensors["attention_mask"] = pad(inputs["attention_mask"], (0, more), value=1)
+    return NetworkInputs(tensors)
+
+
+def worded(loaded: LoadedModel, ids: Sequence[int], scores: Sequence[Prediction], decimals: int) -> Answer:
+    """One answer's ids [L] as a text."""
+    pieces: list[list[int]] = [[]]
+    for token in ids:
+        if scores and token in loaded.readout.place_ids:
+            pieces.append([])
+        else:
+            pieces[-1].append(token)
+    texts = [loaded.processor.decode(piece, skip_special_tokens=True) for piece in pieces]
+    if not scores:
+        return Answer(texts[0].strip())
+    told = zip(scores, texts[1:], strict=True)
+    text = texts[0].lstrip() + "".join(f" {one.score:.{decimals}f} {after}" for one, after in told)
+    return Answer(text, tuple(scores), tuple(loaded.prompt.score_name(before) for before in texts[:-1]))

@@ -40,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         test_fraction=arguments.test_fraction,
         seed=arguments.seed,
         subject=arguments.subject,
+        prompt=arguments.prompt,
+        readout=arguments.readout,
+        tokens=arguments.tokens,
         encoding=arguments.encoding,
         images=arguments.images,
         skip_missing=arguments.skip_missing,
@@ -91,7 +94,7 @@ def _summary(card: dict[str, Any], out: Path) -> list[str]:
             words = ", ".join(f"{count} {word}" for word, count in said["words"].items())
             lines.append(
                 f"  {split}: {said['pictures']} pictures, scores {scores['lowest']:g} to {scores['highest']:g} "
-                f"(mean {scores['mean']:.4g}): {words}"
+                f"(mean {scores['mean']:.4g}){'' if 'readout' in card else f': {words}'}"
             )
     training = card["splits"]["train"]
     if training["attributes"]:
@@ -119,9 +122,10 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     lines = ["In a configuration (then: artquant check CONFIG.yaml):"]
     if (tuple(scale["words"]), tuple(scale["values"])) != (APDD_SCALE.words, APDD_SCALE.values):
         lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
-    if card["subject"] != RunConfig.subject:
-        lines.append("  " + flow({"subject": card["subject"]})[1:-1])
-    remarks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": "  # if wanted: descriptions"}
+    usual = {"prompt": RunConfig.prompt, "subject": RunConfig.subject, "readout": {}}
+    lines += ["  " + flow({key: card[key]})[1:-1] for key, value in usual.items() if card.get(key, value) != value]
+    comments = "scores with comments" if _holds_several(card) else "descriptions"
+    remarks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": f"  # if wanted: {comments}"}
     training = [name for name in remarks if name in files]
     if training:
         lines += ["  stages:", "    - name: scores", "      data:"]
@@ -130,3 +134,12 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
     if scored:
         lines.append(f"  infer: {flow(entry(scored))}")
     return lines
+
+
+def _holds_several(card: dict[str, Any]) -> bool:
+    """Whether the records' answers may hold several scores, with targets of their own."""
+    if "readout" not in card:
+        return False
+    from artquant.readouts import READOUTS
+
+    return READOUTS[card["readout"]["kind"]].several

@@ -13,6 +13,7 @@ from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
 from artquant.models.model_card import Base, Card
+from artquant.readouts import published_readout
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -108,6 +109,22 @@ class ModelFolder:
     def fingerprint(self) -> str:
         """Which weights it holds; see `artquant.models.fingerprint`."""
         return fingerprint(self.path)
+
+    @cached_property
+    def new_words(self) -> tuple[str, ...]:
+        """Words that its readout has added to the vocabulary; of a published folder by its `config.json`.
+
+        Raises:
+            CheckpointError: that says something impossible.
+        """
+        if self.card is not None:
+            return self.card.readout.new_words
+        file = self.path / "config.json"
+        try:
+            readout = published_readout(read_json(file), str)
+        except ArtQuantError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+        return () if readout is None else readout.new_words
 
     def chain(self) -> tuple[ModelFolder, ...]:
         """The folders that the weights are put together from: this one, what it lies over, ..., a whole model."""

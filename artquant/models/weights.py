@@ -16,15 +16,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import ArtQuantError, one_line
-from artquant.files.json_files import read_json
+from artquant.errors import one_line
 from artquant.models.adapters import attach_adapter
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words
-from artquant.readouts import Readout, published_readout
+from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, get_prompt
 
 READOUT_HEAD = "readout_head.safetensors"
@@ -70,24 +69,13 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
     config = whole.family.config(whole.path, loading.untested)
     model = whole.family.load(whole.path, config, loading)
     processor = whole.family.processor(_processor_holder(folder), config)
+    processor.add_words(whole.new_words)  # the base's files, where it is taken from there, do not know them
     for adapter in adapters:
-        add_new_words(model, processor, _new_words(adapter))
+        add_new_words(model, processor, adapter.new_words)
         adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
         if not loading.quantize:  # otherwise the layers of the adapter stay in the model
             model = adapted.merge_and_unload()
     return Network(model, processor, whole.family)
-
-
-def _new_words(adapter: ModelFolder) -> tuple[str, ...]:
-    """The words that an adapter's readout adds to the base's vocabulary, of a published one by its `config.json`."""
-    if adapter.card is not None:
-        return adapter.card.readout.new_words
-    file = adapter.path / "config.json"
-    try:
-        readout = published_readout(read_json(file), str)
-    except ArtQuantError as error:
-        raise CheckpointError(f"{file}: {error}") from error
-    return () if readout is None else readout.new_words
 
 
 def _processor_holder(folder: ModelFolder) -> Path:

@@ -102,6 +102,11 @@ class _Row:
 
     def annotation(self, split: Split | None, vote_values: tuple[float, ...] | None) -> Annotation:
         columns = self.columns
+        if self.nested and isinstance(self.values.get(columns.score or ""), list):
+            raise PrepareError(
+                f"{self.where}: {columns.score!r} is a list: training records of several scores already, which need "
+                "no preparing; name their file in a configuration"
+            )
         if self.nested and self.values.get("task_type", "score") != "score":
             raise PrepareError(f'{self.where}: "task_type" is not "score"; give a file of score records')
         if self.nested and "attribute" in self.values:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from artquant import __version__
+from artquant.config.schema import RunConfig
 from artquant.labels.rating_scale import RatingScale
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
@@ -59,12 +60,21 @@ def make_card(
             "vote_values": None if labelling.vote_values is None else list(labelling.vote_values),
         },
         "subject": labelling.subject,
+        **_asked(labelling),
         "seed": labelling.seed,
         "splits": {
             split: _split_card([found for found in annotations if found.split == split], levels, names)
             for split in SPLITS
         },
     }
+
+
+def _asked(labelling: Labelling) -> dict[str, Any]:
+    """Prompt and readout, unless both are as by default."""
+    if not labelling.readout_settings and labelling.prompt_name == RunConfig.prompt:
+        return {}
+    readout = {"readout": dict(labelling.readout_settings)} if labelling.readout_settings else {}
+    return {"prompt": labelling.prompt_name, **readout}
 
 
 def _split_card(annotations: Sequence[Annotation], levels: RatingScale, attributes: Sequence[str]) -> dict[str, Any]:

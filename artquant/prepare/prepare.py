@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
 from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique
+from artquant.prepare.chosen import chosen_prompt, chosen_readout
 from artquant.prepare.columns import Columns
 from artquant.prepare.data_card import make_card
 from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
-from artquant.prepare.scale import choose_fit
+from artquant.prepare.scale import Fit, choose_fit
+from artquant.prepare.score_places import place_records, target_notes
 from artquant.prepare.split import assign_splits
 from artquant.prepare.write import FILES, write_folder
 
@@ -37,7 +39,10 @@ class Settings:
     vote_values: tuple[float, ...] | None = None  # of the vote columns, on the files' scale
     test_fraction: float | None = None
     seed: int = 0  # of the split and of the questions
-    subject: str = "painting"
+    subject: str | None = None  # None: the prompt's own
+    prompt: str | None = None  # its name; None: the readout's usual one
+    readout: str | None = None  # its kind; None: the default
+    tokens: int | None = None  # of a readout that has a number of them; None: its default
     encoding: str | None = None
     images: Path | None = None  # look whether every picture is there
     skip_missing: bool = False  # leave out pictures that are not there, instead of refusing
@@ -71,23 +76,21 @@ def prepare(
     _check_sources(files, out)
     columns = settings.columns or importer.columns
     fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
+    labelling = _labelling(settings, importer.method, fit)
     imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
     logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
     annotations = [fit.apply(annotation) for annotation in imported.annotations]
     check_unique(annotations)
     annotations, notes = _with_pictures(annotations, settings)
     annotations = assign_splits(annotations, settings.test_fraction, settings.seed)
-    vote_values = imported.vote_values
-    labelling = Labelling(
-        levels=fit.levels,
-        method=settings.method or importer.method,
-        sigma=settings.sigma,
-        vote_values=None if vote_values is None else tuple(fit.value(value) for value in vote_values),
-        subject=settings.subject,
-        seed=settings.seed,
-        progress=settings.progress,
-    )
-    records = _records(annotations, labelling)
+    if imported.vote_values is not None:
+        labelling = replace(labelling, vote_values=tuple(map(fit.value, imported.vote_values)))
+    training = [annotation for annotation in annotations if annotation.split == "train"]
+    records = _training_records(training, labelling) | {
+        "validation.json": image_records([found for found in annotations if found.split == "validation"]),
+        "test.json": image_records([found for found in annotations if found.split == "test"]),
+    }
+    notes += target_notes(training, labelling)
     card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes)
     return write_folder(out, records, card, settings.overwrite)
 
@@ -100,14 +103,32 @@ def _check_sources(files: Sequence[tuple[Path, Split | None]], out: Path) -> Non
             raise PrepareError(f"{path}: would be replaced by what is made of it; name another folder with --out")
 
 
-def _records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:
-    training = [annotation for annotation in annotations if annotation.split == "train"]
+def _labelling(settings: Settings, usual_method: str, fit: Fit) -> Labelling:
+    """How records are made, but for the values of votes, which the files may say."""
+    readout, readout_settings = chosen_readout(settings.readout, settings.tokens, fit.levels)
+    prompt, subject = chosen_prompt(settings.prompt, settings.subject, readout is not None and readout.several)
+    return Labelling(
+        levels=fit.levels,
+        method=settings.method or usual_method,
+        sigma=settings.sigma,
+        subject=subject,
+        seed=settings.seed,
+        progress=settings.progress,
+        prompt_name=prompt,
+        readout=readout,
+        readout_settings=readout_settings,
+        # A method that is named, or scores that move apart from each other, make other shares.
+        keep_targets=settings.method is None and settings.sigma is None and fit.rule != "clamp",
+    )
+
+
+def _training_records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:
+    if labelling.places is not None:
+        return place_records(annotations, labelling, labelling.places)
     return {
-        "score.json": score_records(training, labelling),
-        "attributes.json": attribute_records(training, labelling),
-        "comments.json": comment_records(training, labelling),
-        "validation.json": image_records([found for found in annotations if found.split == "validation"]),
-        "test.json": image_records([found for found in annotations if found.split == "test"]),
+        "score.json": score_records(annotations, labelling),
+        "attributes.json": attribute_records(annotations, labelling),
+        "comments.json": comment_records(annotations, labelling),
     }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,9 @@ from artquant.prepare.annotation import Annotation, PrepareError
 from artquant.texts.descriptions import comment_record
 from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, Prompt, get_prompt
 from artquant.texts.questions import drawn_question
+
+if TYPE_CHECKING:
+    from artquant.readouts import Readout  # needs torch; given where it is wanted
 
 _CHUNK = 1024  # scores labelled together between two looks of the progress bar
 _APDD_WIDTH = 9.0  # of the scale on which ArtQuant's sigma is 1
@@ -33,6 +36,10 @@ class Labelling:
     subject: str = "painting"
     seed: int = 0  # of the questions
     progress: bool = False
+    prompt_name: str = "artquant"
+    readout: Readout | None = None  # what the records are for; None: the rating words
+    readout_settings: Mapping[str, Any] = field(default_factory=dict)  # of it, as a configuration says them
+    keep_targets: bool = False  # shares that records bring stay, where they are as many as `values`
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
@@ -41,6 +48,18 @@ class Labelling:
             raise ArtQuantError(f"the subject must be a noun such as painting or image, got {self.subject!r}")
         if self.seed < 0:
             raise ArtQuantError(f"the seed must be 0 or more, got {self.seed}")
+
+    @property
+    def places(self) -> Readout | None:
+        """The readout whose word stands for each score, several in an answer; None: answers say rating words."""
+        return self.readout if self.readout is not None and self.readout.several else None
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What shares are of: the rating words' values, or ("target") as many as the readout has, evenly spaced."""
+        if self.places is None:
+            return self.levels.values
+        return tuple(np.linspace(self.places.low, self.places.high, self.places.width).tolist())
 
     @property
     def used_sigma(self) -> float | None:
@@ -67,15 +86,15 @@ class Labelling:
             ArtQuantError: An annotation lacks what the method needs; names its record.
         """
         if self.method == "votes":
-            votes = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
+            counts = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
             if self.vote_values is None:
                 raise ArtQuantError("the values of the votes are not known; list them with --vote-values")
-            return soft_labels(None, self.levels.values, "votes", votes=votes, vote_values=self.vote_values).tolist()
+            return soft_labels(None, self.values, "votes", votes=counts, vote_values=self.vote_values).tolist()
         scores = [annotation.score for annotation in annotations]
         if self.method != "known-std":
             return self._probs(scores, self.method, "scores")
         std = [self._needed(annotation, annotation.std, "standard deviation") for annotation in annotations]
-        return soft_labels(scores, self.levels.values, "known-std", std=std).tolist()
+        return soft_labels(scores, self.values, "known-std", std=std).tolist()
 
     def attribute_probs(self, scores: Sequence[float]) -> list[list[float]]:
         """The distribution of each attribute score."""
@@ -90,21 +109,26 @@ class Labelling:
 
     def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
         sigma = self.used_sigma if method == self.method else (self.levels.high - self.levels.low) / _APDD_WIDTH
-        made: list[list[float]] = []
+        made, values = list[list[float]](), self.values
         with tqdm(total=len(scores), desc=f"distributions of {what}", disable=not self.progress, delay=1) as bar:
             for start in range(0, len(scores), _CHUNK):
                 chunk = np.array(scores[start : start + _CHUNK])
-                made.extend(soft_labels(chunk, self.levels.values, method, sigma=sigma).tolist())
+                made.extend(soft_labels(chunk, values, method, sigma=sigma).tolist())
                 bar.update(len(chunk))
         return made
 
     def prompt(self) -> Prompt:
         """What words the answers; training words them again with its own prompt."""
-        return get_prompt("artquant", self.subject)
+        return get_prompt(self.prompt_name, self.subject)
 
     def question(self, image: str) -> str:
-        """One of the ten published questions, drawn from the seed and the picture's name alone."""
-        return drawn_question(SCORE_QUESTIONS, "score", image, self.seed, self.subject)
+        """One of the ten published questions, drawn from the seed and the picture's name alone, or the prompt's own.
+
+        The latter with places for scores, and where it is none of the ten.
+        """
+        own = self.prompt().score_question
+        wordings = SCORE_QUESTIONS if self.places is None and own in SCORE_QUESTIONS else (own,)
+        return drawn_question(wordings, "score", image, self.seed, self.subject)
 
 
 def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
@@ -113,9 +137,11 @@ def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> li
     records = []
     for annotation, probs in zip(annotations, labelling.score_probs(annotations), strict=True):
         answer = prompt.rating_answer(labelling.levels.word(annotation.score))
-        turns = _conversation(_human_turn(annotation, labelling), answer)
+        turns = conversation(human_turn(annotation) or _new_turn(annotation, labelling), answer)
         rest = {"level_probs": probs, "task_type": "score", "conversations": turns}
-        records.append(_head(annotation) | _votes(annotation) | _known(annotation) | rest)
+        record = head(annotation) | votes(annotation) | known(annotation) | rest
+        record.pop("target", None)  # of a kept record: of other values, and no record has both
+        records.append(record)
     return records
 
 
@@ -132,8 +158,9 @@ def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -
             "level_probs": shares,
             "attribute": name,
             "task_type": "score",
-            "conversations": _conversation(
-                _human_turn(annotation, labelling), prompt.rating_answer(labelling.levels.word(score), name)
+            "conversations": conversation(
+                human_turn(annotation) or _new_turn(annotation, labelling),
+                prompt.rating_answer(labelling.levels.word(score), name),
             ),
         }
         for (annotation, name, score), shares in zip(pairs, probs, strict=True)
@@ -159,29 +186,36 @@ def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> 
 
 def image_records(annotations: Sequence[Annotation]) -> list[dict[str, Any]]:
     """Records of pictures to be scored and evaluated."""
-    return [_head(annotation) | _known(annotation) for annotation in annotations]
+    return [head(annotation) | known(annotation) for annotation in annotations]
 
 
-def _head(annotation: Annotation) -> dict[str, Any]:
+def head(annotation: Annotation) -> dict[str, Any]:
+    """What a record begins with: id, picture, score, and all that was kept."""
     identity = {"id": f"{annotation.image}->{annotation.score:.10g}", "image": annotation.image}
     std = {} if annotation.std is None else {"std": annotation.std}
     return identity | {"gt_score": annotation.score} | std | dict(annotation.kept)
 
 
-def _known(annotation: Annotation) -> dict[str, Any]:
+def known(annotation: Annotation) -> dict[str, Any]:
+    """Attributes and categories, where there are any."""
     optional = {"attributes": dict(annotation.attributes), "categories": dict(annotation.categories)}
     return {key: value for key, value in optional.items() if value}
 
 
-def _votes(annotation: Annotation) -> dict[str, Any]:
+def votes(annotation: Annotation) -> dict[str, Any]:
+    """The votes, where they are known."""
     return {} if annotation.votes is None else {"votes": list(annotation.votes)}
 
 
-def _human_turn(annotation: Annotation, labelling: Labelling) -> str:
-    """The turn that a kept conversation begins with, else a new one."""
+def human_turn(annotation: Annotation) -> str | None:
+    """The turn that a kept conversation begins with; None: there is none.
+
+    Raises:
+        PrepareError: It is no human turn, or does not hold the image token once.
+    """
     turns = annotation.kept.get("conversations")
     if turns is None:
-        return f"{labelling.question(annotation.image)}\n{IMAGE_TOKEN}"
+        return None
     usable = isinstance(turns, list) and turns and isinstance(turns[0], dict) and turns[0].get("from") == "human"
     if not usable or not isinstance(turns[0].get("value"), str) or turns[0]["value"].count(IMAGE_TOKEN) != 1:
         raise PrepareError(
@@ -191,5 +225,10 @@ def _human_turn(annotation: Annotation, labelling: Labelling) -> str:
     return turns[0]["value"]
 
 
-def _conversation(question: str, answer: str) -> list[dict[str, str]]:
+def _new_turn(annotation: Annotation, labelling: Labelling) -> str:
+    return f"{labelling.question(annotation.image)}\n{IMAGE_TOKEN}"
+
+
+def conversation(question: str, answer: str) -> list[dict[str, str]]:
+    """One round."""
     return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]

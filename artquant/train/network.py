@@ -102,11 +102,10 @@ def prepare_network(
 
 def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
     """Words that another readout has added are not to be learned anew, or left behind."""
-    stored = None if start.card is None else start.card.readout
-    if stored is not None and stored.new_words and stored.new_words != readout.new_words:
+    if start.new_words and start.new_words != readout.new_words:
         raise ArtQuantError(
-            f"{start.path}: was trained with readout {stored.kind} ({len(stored.new_words)} words of its own), this "
-            f"run has {readout.kind} ({len(readout.new_words)}); start from another model, or set readout"
+            f"{start.path}: was trained with a readout that added {len(start.new_words)} words, this run's is "
+            f"{readout.kind} ({len(readout.new_words)}); start from another model, or set readout"
         )
 
 

@@ -5,11 +5,12 @@ import json
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from artquant.data.record_file import RecordFile
-from artquant.data.records import read_image_records
+from artquant.data.records import parse_training_record, read_image_records
 
 SPLITS = {"train": ("score", 8019), "valid": ("validation", 1002), "test": ("test", 1002)}
 NO_ATTRIBUTES = {"filename", "Artistic Categories", "Score"}
@@ -95,7 +96,42 @@ def test_apdd_files_are_what_training_and_scoring_read(apdd, tmp_path):
     assert len(records) == 1002
 
 
-def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def apdd_places(annotations, lab, tmp_path_factory):
+    """The same for score tokens."""
+    out = tmp_path_factory.mktemp("apdd_places") / "meta"
+    readout = ("--readout", "score_tokens", "--tokens", "5")
+    assert lab.artquant("--quiet", "prepare", "apdd", annotations, *readout, "--out", out) == 0
+    return lambda name: json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_apdd_for_score_tokens(apdd, apdd_places, tmp_path):
+    """The same scores as for rating words; missing attributes are not in a picture's text."""
+    values = np.linspace(1, 10, 5)
+    scores = apdd_places("score")
+    assert [(found["image"], found["gt_score"]) for found in scores] == [
+        (found["image"], found["gt_score"]) for found in apdd("score")
+    ]
+    assert np.allclose([np.dot(found["target"], values) for found in scores], [found["gt_score"] for found in scores])
+    attributes = apdd_places("attributes")
+    made = [
+        (found["image"], name, score)
+        for found in attributes
+        for name, score in zip(found["attribute"][1:], found["gt_score"][1:], strict=True)
+    ]
+    assert made == [(found["image"], found["attribute"], found["gt_score"]) for found in apdd("attributes")]
+    assert len({len(found["gt_score"]) for found in attributes}) > 1
+    for found in attributes[::100]:
+        record = parse_training_record(found, "x", tmp_path, 5, (1.0, 10.0)).valid()
+        assert np.allclose(np.array(record.targets) @ values, record.scores)
+        assert record.answer.count("[SCORE]") == len(record.scores)
+    texts = [found["conversations"][1]["value"] for found in apdd("comments")]
+    begun = "The aesthetic rate of the image is [SCORE]. "
+    assert [found["conversations"][1]["value"] for found in apdd_places("comments")] == [begun + text for text in texts]
+
+
+@pytest.mark.parametrize("readout", [(), ("--readout", "score_tokens", "--tokens", "4")])
+def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys, readout):
     """What the command prints is what a configuration needs."""
     annotations = json.loads((lab.data / "meta" / "annotations.json").read_text(encoding="utf-8"))
     table = tmp_path / "ratings.csv"
@@ -108,18 +144,22 @@ def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys):
     options = ("--image-column", "file", "--score-column", "mean", "--split-column", "part", "--comment-column", "said")
     scale = ("--range", "1,10", "--levels", "5,4,3,2,1", "--rescale", "--attribute-columns", "Color,Mood")
     out = tmp_path / "meta"
-    assert lab.artquant("prepare", "generic", *options, *scale, "--images", lab.images, "--out", out, table) == 0
+    command = ("prepare", "generic", *options, *scale, *readout, "--images", lab.images, "--out", out, table)
+    assert lab.artquant(*command) == 0
     printed = capsys.readouterr().out
     assert "32 pictures" in printed and "8 pictures" in printed and "mapped onto 1 to 5" in printed
 
     settings = yaml.safe_load(textwrap.dedent(printed.split("artquant check CONFIG.yaml):\n")[1]))
+    assert settings.get("readout") == ({"kind": "score_tokens", "tokens": 4} if readout else None)
     assert settings["levels"] == {"words": ["excellent", "good", "fair", "poor", "bad"], "weights": [5, 4, 3, 2, 1]}
     data = settings["stages"][0]["data"]
     assert [Path(entry["records"]).name for entry in data] == ["score.json", "attributes.json", "comments.json"]
     assert all(Path(entry["images"]) == lab.images for entry in data)
     stage = lab.stage("scores", {}, max_steps=2) | settings["stages"][0]
     infer = settings["infer"] | {"workers": 0}
-    config = lab.write(tmp_path, stage, levels=settings["levels"], infer=infer)
+    config = lab.write(
+        tmp_path, stage, **{key: value for key, value in settings.items() if key != "stages"} | {"infer": infer}
+    )
     for command in ("train", "infer", "eval"):
         assert lab.artquant("--quiet", command, "--config", config) == 0
     predictions = (tmp_path / "runs" / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -140,6 +180,10 @@ def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys):
         (("baid", "scores.csv", "--images", "."), "scores.csv record 1: no picture 'a.jpg'; missing for 2 of 2"),
         (("baid", "scores.csv", "--test", "scores.csv"), "image 'a.jpg' is also scores.csv record 1"),
         (("koniq", "scores.csv"), "the range of the scores is not known"),
+        (("baid", "scores.csv", "--tokens", "5"), "leave out --tokens, or name --readout score_tokens"),
+        (("baid", "scores.csv", "--readout", "words"), "'words' is unknown; choose one of rating_levels, score_tokens"),
+        (("baid", "scores.csv", "--readout", "score_tokens", "--tokens", "1"), "readout.tokens: must be from 2"),
+        (("baid", "scores.csv", "--prompt", "mine"), "unknown prompt 'mine'; known are artquant, "),
     ],
 )
 def test_mistakes_are_one_line(lab, tmp_path, monkeypatch, capsys, arguments, message):
@@ -163,3 +207,28 @@ def test_options_name_votes_and_categories(lab, tmp_path):
     assert first["level_probs"] == [0.5, 0, 0, 0, 0.5] and second["level_probs"] == [0, 0, 1, 0, 0]
     card = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
     assert card["command"].startswith("artquant --quiet prepare generic ") and "one,two,three" in card["command"]
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ((), ["  subject: image", "  readout: {kind: score_tokens, tokens: 10}", "  prompt: roc4mllm"]),
+        (
+            ("--tokens", "6", "--subject", "painting"),
+            ["  prompt: roc4mllm", "  readout: {kind: score_tokens, tokens: 6}"],
+        ),
+        (
+            ("--prompt", "artquant", "--subject", "photo"),
+            ["  subject: photo", "  readout: {kind: score_tokens, tokens: 10}"],
+        ),
+    ],
+)
+def test_lines_of_a_configuration(lab, tmp_path, capsys, options, lines):
+    table, out = tmp_path / "scores.csv", tmp_path / "out"
+    table.write_text("image,score\na.jpg,5\nb.jpg,7\n", encoding="utf-8")
+    readout = ("--readout", "score_tokens", *options)
+    assert lab.artquant("--quiet", "prepare", "baid", table, "--range", "1,10", *readout, "--out", out) == 0
+    printed = capsys.readouterr().out.splitlines()
+    asked = [line for line in printed if line.strip().split(":")[0] in ("prompt", "subject", "readout")]
+    assert sorted(asked) == sorted(lines)
+    assert any(line.startswith("        - {records: ") and "score.json" in line for line in printed)

@@ -22,6 +22,7 @@ GRIDS = {"image_grid_thw", "mm_token_type_ids"}
 EXTRA = {
     "gemma3": {"token_type_ids"},
     "idefics3": {"pixel_attention_mask"},
+    "qwen2_vl": GRIDS,
     "qwen2_5_vl": GRIDS,
     "qwen3_vl": GRIDS,
     "qwen3_5": GRIDS,

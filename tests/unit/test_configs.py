@@ -42,6 +42,10 @@ def test_count():
         "demo/internvl_model.yaml",
         "demo/model.yaml",
         "demo/pairs.yaml",
+        "roc4mllm/llava.yaml",
+        "roc4mllm/paper.yaml",
+        "roc4mllm/qwen2_vl.yaml",
+        "roc4mllm/script.yaml",
     ]
     assert len(JSONS) == 6
     table = (CONFIGS / "README.md").read_text(encoding="utf-8")

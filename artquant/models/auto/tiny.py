@@ -16,7 +16,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
-from artquant.models.auto.tiny_settings import TinySettings
+from artquant.models.auto.tiny_settings import QWEN, TinySettings
 from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
 from artquant.models.whole import DTYPES
 
@@ -56,10 +56,7 @@ FORMS = {
     "gemma3": Form("<start_of_image>", _GEMMA),
     "idefics3": Form("<image>", _IMAGE, ("<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *_TILES)),
     "ovis2": Form("<image>\n", _IMAGE, ("<IMG_ATOM>", *_OVIS)),
-    "qwen2_5_vl": _QWEN,
-    "qwen3_vl": _QWEN,
-    "qwen3_5": _QWEN,
-}
+} | dict.fromkeys(QWEN, _QWEN)
 
 
 def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTrainedModel:
@@ -193,7 +190,10 @@ def _own(settings: TinySettings, tokenizer: FastTokenizer, sees: dict, reads: di
     del sees["image_size"]
     sees |= {"depth": sees.pop("num_hidden_layers"), "num_heads": sees.pop("num_attention_heads")}
     sees |= {"out_hidden_size": reads["hidden_size"], "temporal_patch_size": 2, "spatial_merge_size": 2}
-    if kind == "qwen2_5_vl":
+    if kind == "qwen2_vl":
+        ratio = round(sees.pop("intermediate_size") / sees["hidden_size"])  # it takes whole ones
+        sees |= {"embed_dim": sees["hidden_size"], "hidden_size": sees.pop("out_hidden_size"), "mlp_ratio": ratio}
+    elif kind == "qwen2_5_vl":
         sees |= {"fullatt_block_indexes": [settings.vision.layers - 1], "window_size": 4 * settings.patch_size}
     else:
         sees["num_position_embeddings"] = count

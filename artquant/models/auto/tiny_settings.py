@@ -8,7 +8,8 @@ from typing import Literal
 
 from artquant.config.schema import require, require_at_least, require_positive
 
-TESTED = ("llava", "internvl", "gemma3", "idefics3", "ovis2", "qwen2_5_vl", "qwen3_vl", "qwen3_5")  # model types
+QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+TESTED = ("llava", "internvl", "gemma3", "idefics3", "ovis2", *QWEN)  # model types
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-""".venv/bin/python scripts/compare_readouts.py [SEED ...] - every readout on two families of networks.
+""".venv/bin/python scripts/compare_readouts.py [--internvl] [SEED ...] - the readouts beside each other on the demo.
 
-For every seed (default 0 1 2) and family the demo is run (descriptions, then scores by rating words); then score tokens
-are trained from the same described model, on the same pictures, for the same number of epochs. Runs that are done are
-not repeated. Prints a Markdown table of SRCC and PLCC on the held-out pictures with 95 % bootstrap intervals.
+For every seed (default 0 1 2) the demo is run (descriptions, then scores by rating words). From the same described
+model, on the same pictures, score tokens are trained with three sets of losses; and the total with ten attributes, by
+rating words (a record for each attribute, read packed) and by score tokens (one text with eleven scores). --internvl:
+the first two of these on transformers' InternVL. Runs that are done are not repeated. Prints a Markdown table: SRCC on
+the held-out pictures with 95 % bootstrap intervals, and the mean SRCC over the attributes.
 """
 
 from __future__ import annotations
@@ -18,48 +20,102 @@ from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
 from artquant.evaluate.join import join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 
-FAMILIES = {"mPLUG-Owl2": ("", []), "InternVL": ("-internvl", ["--internvl"])}  # name of its runs, option of the demo
-SCORE_TOKENS = (  # the paper's loss: cross-entropy of the text and smooth L1 of the score
-    "readout={kind: score_tokens}",
-    "stages.scores.loss={description: 1.0, score_text: 0.05, score: {score_l1: 1.0}}",
-)
+TOKENS = "readout={kind: score_tokens}"
+WORDS_OF_ALL = "loss={description: 1.0, score_text: 0.05, score_distribution: 1.0}"
 
 
-def figures(config: Path, run: str) -> Metrics:
-    """Of a run's predictions."""
-    resolved = load_config(config)
-    joined = join_files(resolved.output / run / PREDICTIONS, Path(resolved.infer.records))
-    return evaluate_scores(joined.predicted, joined.truth)
+def losses(text: float, l1: float, ce: float) -> str:
+    """A stage's losses of score tokens."""
+    return f"loss={{description: 1.0, score_text: {text}, score: {{score_l1: {l1}, score_ce: {ce}}}}}"
 
 
-def score_tokens(config: Path, run: str) -> str:
-    """Train score tokens from a run's described model and score; the new run's name."""
-    name = f"{run}-score-tokens"
-    settings = [f"run={name}", f"stages.scores.start=runs/{run}/descriptions/model", *SCORE_TOKENS]
+def trained(config: Path, run: str, name: str, records: list[str], *settings: str, attributes: bool = False) -> Path:
+    """Train a scores stage from a run's described model and predict; the new run's predictions."""
+    name = f"{run}-{name}"
+    images = load_config(config).infer.images
+    data = ", ".join(
+        f"{{records: {file}, images: {images}, weight: {weight}}}" for file, weight in map(str.split, records)
+    )
+    stage = [f"data=[{data}]", f"start=runs/{run}/descriptions/model"]
+    stage += [setting for setting in settings if not setting.startswith("readout")]
+    overrides = [f"run={name}", *(f"stages.scores.{setting}" for setting in stage)]
+    overrides += [setting for setting in settings if setting.startswith("readout")]
+    overrides += ["infer.attributes=trained"] if attributes else []
     command = [sys.executable, "-m", "artquant"]
     for step in (["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]):
-        subprocess.run([*command, *step, *settings], check=True, stdout=sys.stderr)
-    return name
+        subprocess.run([*command, *step, *overrides], check=True, stdout=sys.stderr)
+    return Path("runs") / name / PREDICTIONS
 
 
-def main(seeds: list[int]) -> None:
+def one_text(meta: Path) -> Path:
+    """The demo's score records with all attributes in one text."""
+    out = meta.parent / "score_tokens"
+    if not out.exists():
+        command = [sys.executable, "-m", "artquant", "prepare", "generic", "--train", str(meta / "score.json")]
+        command += [
+            "--range",
+            "1,10",
+            "--out",
+            str(out),
+            "--readout",
+            "score_tokens",
+            "--prompt",
+            "artquant",
+            "--subject",
+            "painting",
+        ]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return out / "attributes.json"
+
+
+def readouts(config: Path, run: str, meta: Path, few: bool) -> dict[str, Path]:
+    """Predictions by what made them."""
+    score, attributes = f"{meta / 'score.json'} 1", f"{meta / 'attributes.json'} 1"
+    found = {
+        "rating words": Path("runs") / run / PREDICTIONS,
+        "score tokens, smooth L1 1, text 0.05": trained(config, run, "tokens", [score], TOKENS, losses(0.05, 1, 0)),
+    }
+    if few:
+        return found
+    thrice, all_in_one = f"{meta / 'score.json'} 3", f"{one_text(meta)} 1"
+    words = (WORDS_OF_ALL, "epochs=2")
+    return found | {
+        "score tokens, paper (smooth L1 1, text 1)": trained(config, run, "paper", [score], TOKENS, losses(1, 1, 0)),
+        "score tokens, script (CE 10, text 1)": trained(config, run, "script", [score], TOKENS, losses(1, 0, 10)),
+        "rating words, ten attributes packed": trained(
+            config, run, "packed", [thrice, attributes], *words, attributes=True
+        ),
+        "score tokens, ten attributes in one text": trained(
+            config, run, "one-text", [score, all_in_one], TOKENS, losses(1, 1, 0), attributes=True
+        ),
+    }
+
+
+def main(few: bool, seeds: list[int]) -> None:
     """Run what is missing and print the table."""
-    print("| family | readout | seed | SRCC [95 %] | PLCC [95 %] |\n| --- | --- | --- | --- | --- |")
-    for family, (suffix, options) in FAMILIES.items():
-        rows: dict[str, list[Metrics]] = {"rating words": [], "score tokens": []}
-        for seed in seeds:
-            subprocess.run(["sh", "scripts/demo.sh", *options, str(seed)], check=True, stdout=sys.stderr)
-            run = ("demo" if seed == 0 else f"demo-{seed}") + suffix
-            config = Path("runs") / run / CONFIG_FILE
-            rows["rating words"].append(figures(config, run))
-            rows["score tokens"].append(figures(config, score_tokens(config, run)))
-        for readout, found in rows.items():
-            for seed, metrics in zip(seeds, found, strict=True):
-                shown = (f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (metrics.SRCC, metrics.PLCC))
-                print(f"| {family} | {readout} | {seed} | {' | '.join(shown)} |")
-            means = (np.mean([metrics.estimates()[name].value for metrics in found]) for name in ("SRCC", "PLCC"))
-            print(f"| {family} | {readout} | mean | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)
+    rows: dict[str, list[tuple[Metrics, float | None]]] = {}
+    for seed in seeds:
+        options = ["--internvl"] if few else []
+        subprocess.run(["sh", "scripts/demo.sh", *options, str(seed)], check=True, stdout=sys.stderr)
+        name = "demo" if seed == 0 else f"demo-{seed}"
+        run = name + ("-internvl" if few else "")
+        config, meta = Path("runs") / run / CONFIG_FILE, Path("dataset") / name / "meta"
+        for readout, predictions in readouts(config, run, meta, few).items():
+            joined = join_files(predictions, meta / "test.json")
+            each = [evaluate_scores(*pair, bootstrap=0).SRCC.value for pair in joined.attributes.values()]
+            figures = evaluate_scores(joined.predicted, joined.truth), float(np.mean(each)) if each else None
+            rows.setdefault(readout, []).append(figures)
+    print(f"| readout | {' | '.join(f'seed {seed}' for seed in seeds)} | mean SRCC | mean PLCC | attributes |")
+    print("| --- |" + " --- |" * (len(seeds) + 3))
+    for readout, found in rows.items():
+        cells = [f"{one.SRCC.value:.3f} [{one.SRCC.low:.3f}, {one.SRCC.high:.3f}]" for one, _ in found]
+        means = [f"{np.mean([one.estimates()[name].value for one, _ in found]):.3f}" for name in ("SRCC", "PLCC")]
+        known = [mean for _, mean in found if mean is not None]
+        print(
+            f"| {readout} | {' | '.join((*cells, *means))} | {f'{np.mean(known):.3f}' if known else ''} |", flush=True
+        )
 
 
 if __name__ == "__main__":
-    main([int(seed) for seed in sys.argv[1:]] or [0, 1, 2])
+    given = [argument for argument in sys.argv[1:] if argument != "--internvl"]
+    main("--internvl" in sys.argv[1:], [int(seed) for seed in given] or [0, 1, 2])

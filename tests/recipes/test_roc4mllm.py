@@ -84,11 +84,17 @@ def test_recipes_at_miniature_size(lab, published, tmp_path, recipe):
     """As they stand, but for the model's size, the data, the launcher and bfloat16."""
     base, kind = lab.base, {"llava": "llava", "qwen2_vl": "qwen2_vl"}.get(recipe.stem)
     if kind is not None:
+        records = json.loads(published.read_text())
+        published = tmp_path / "records.json"
+        del records[
+            2
+        ]  # an answer that begins with its score: there it swallows the line break before it, and is refused
+        published.write_text(json.dumps(records))
         base, config = tmp_path / "base", tmp_path / "base.yaml"
         texts = [str(lab.records("score"))]
         config.write_text(yaml.safe_dump({"texts": texts, "model_type": kind} | SHAPE), encoding="utf-8")
         assert lab.artquant("init-model", "--config", config, "--out", base) == 0
-    stage = {"deepspeed": "null", "max_steps": 2, "workers": 0, "batch_size": 4, "max_length": 1024}
+    stage = {"deepspeed": "null", "max_steps": 2, "workers": 0, "batch_size": 4, "log_steps": 1, "max_length": 1024}
     stage |= {"data.0.records": published, "data.0.images": lab.images}
     changes = {"base": base, "output": tmp_path / "runs", "model.dtype": "float32", "infer.dtype": "float32"}
     changes |= {"infer.records": lab.records("test"), "infer.images": lab.images, "infer.workers": 0}
@@ -98,10 +104,8 @@ def test_recipes_at_miniature_size(lab, published, tmp_path, recipe):
         assert lab.artquant(command, "--config", recipe, *overrides) == 0
     folder = tmp_path / "runs" / load_config(recipe).run
     [line, *_] = [json.loads(line) for line in (folder / "scores" / "history.jsonl").read_text().splitlines()]
-    terms = {"paper": {"loss_score_l1", "loss_score_ce"}, "script": {"loss_score_ce"}}.get(
-        recipe.stem, {"loss_score_l1"}
-    )
-    assert terms <= line.keys() and ("loss_score_l1" in line) == ("loss_score_l1" in terms)
+    terms = {"loss_score_text", "loss_score_ce"} | (set() if recipe.stem == "script" else {"loss_score_l1"})
+    assert {key for key in line if key.startswith("loss_")} == terms
     assert len((folder / "predictions.jsonl").read_text().splitlines()) == 8
 
 
@@ -183,8 +187,9 @@ class TestPublishedForm:
             network, LoraConfig(r=2, lora_alpha=4, target_modules=targets, init_lora_weights=False)
         )
         beside = ("embed_tokens", "lm_head", "vision_model", "visual_abstractor")
-        kept = {name: value for name, value in whole.items() if any(part in name for part in beside)}
         base = adapted.get_base_model()
+        learned = {name for name, _ in base.named_parameters()}
+        kept = {name: whole[name] for name in whole if name in learned and any(part in name for part in beside)}
         base.load_state_dict(kept, strict=False)
         out = tmp_path / "lora"
         out.mkdir()
@@ -260,8 +265,10 @@ class TestRanges:
             pair = ("--predictions", file, "--truth", tmp_path / "truth.json", "--score-range", "1,5")
             assert lab.artquant("eval", *pair, "--json", "--bootstrap", "0", *more) == 0
             figures.append(json.loads(capsys.readouterr().out)[0])
-        one, other = ({name: figure[name] for name in figure if name not in ("predictions",)} for figure in figures)
-        assert json.dumps(one) == json.dumps(other) or one.keys() == other.keys()
+        one, other = (
+            {name: figure["metrics"][name]["value"] for name in ("SRCC", "PLCC", "MAE")} for figure in figures
+        )
+        assert one == pytest.approx(other, abs=1e-6)
 
     @pytest.mark.parametrize("given", ["5,1", "1", "1,2,3"])
     def test_no_range(self, lab, folder, capsys, given):

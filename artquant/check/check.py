@@ -28,6 +28,7 @@ from artquant.files.json_files import read_json
 
 if TYPE_CHECKING:
     from artquant.check.tokens import TokenChecks
+    from artquant.readouts import Readout
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -115,11 +116,20 @@ def run_check(inputs: Inputs, options: Options) -> Report:
     return Report(inputs.name, files, summary, tuple(in_order(findings)), tuple(not_checked), seconds)
 
 
+def _readout(inputs: Inputs) -> Readout | None:
+    """The configured readout; None where none is named, which loads nothing."""
+    if not inputs.readout:
+        return None
+    from artquant.readouts import readout_of
+
+    return readout_of(inputs.readout, inputs.scale)
+
+
 def _check_records(
     inputs: Inputs, options: Options, uses: Uses, findings: list[Finding], not_checked: list[str]
 ) -> tuple[FileSummary, ...]:
     tokens = _token_checks(inputs, not_checked)
-    scores, descriptions = ScoreChecks(inputs.scale, inputs.prompt), DescriptionChecks(inputs.scale)
+    scores, descriptions = ScoreChecks(inputs.scale, inputs.prompt, _readout(inputs)), DescriptionChecks(inputs.scale)
     checks: list[ScoreChecks | DescriptionChecks | TokenChecks] = [scores, descriptions]
     if tokens is not None:
         checks.append(tokens)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import Prompt
+
+if TYPE_CHECKING:
+    from artquant.readouts import Readout
 
 # How far a distribution's expectation may lie from the score, as a share of the width: 0.225 on the scale 1 to 10, 0.1
 # on 1 to 5. Room for probabilities rounded to two decimals (0.14 on 1 to 10) and for DeQA-Score's rule, which keeps
@@ -28,9 +31,11 @@ ATTRIBUTE_TOLERANCE = 0.001  # share of the width within which two values of an 
 class ScoreChecks:
     """Everything about scores; records are added one at a time, the rest comes at the end."""
 
-    def __init__(self, scale: RatingScale, prompt: Prompt) -> None:
+    def __init__(self, scale: RatingScale, prompt: Prompt, readout: Readout | None = None) -> None:
+        """readout: how scores are read, where it is known and not by the scale's words."""
         self.scale = scale
         self.prompt = prompt
+        self.readout = readout
         self.width = scale.high - scale.low
         self._scores: dict[tuple[str, str, str | None], tuple[float, Place]] = {}
         self._attributes: dict[str, tuple[dict[str, float], Place]] = {}
@@ -46,10 +51,16 @@ class ScoreChecks:
         yield from self._std(entry)
         if record.gt_score is not None:
             self._count(entry.place.file, record.gt_score)
-            yield from self._conflict(entry, record.gt_score)
+            attribute = record.attribute if isinstance(record, TrainingRecord) else None
+            yield from self._conflict(entry, record.gt_score, attribute)
         if isinstance(record, TrainingRecord):
             if record.task == "score":
+                for score in record.scores:
+                    self._count(entry.place.file, score)
+                for score, name in zip(record.scores, record.names, strict=False):
+                    yield from self._conflict(entry, score, name)
                 yield from self._distribution(entry, record)
+                yield from self._targets(entry, record)
                 yield from self._answer(entry, record)
         elif entry.source.split in ("validation", "test"):
             key = (entry.source.split, entry.place.file)
@@ -98,8 +109,7 @@ class ScoreChecks:
             message = f'"std" {std:g} is more than scores of {self._scale()}{of} can spread ({bound:.3g}); correct it'
             yield entry.finding("std", message)
 
-    def _conflict(self, entry: Entry, score: float) -> Iterator[Finding]:
-        attribute = entry.record.attribute if isinstance(entry.record, TrainingRecord) else None
+    def _conflict(self, entry: Entry, score: float, attribute: str | None) -> Iterator[Finding]:
         key = (entry.source.split, entry.picture, attribute)
         known, place = self._scores.setdefault(key, (score, entry.place))
         if abs(known - score) > ATTRIBUTE_TOLERANCE * self.width:
@@ -121,6 +131,18 @@ class ScoreChecks:
         )
         yield entry.finding("distribution", message)
 
+    def _targets(self, entry: Entry, record: TrainingRecord) -> Iterator[Finding]:
+        """Shares of values evenly over the readout's range."""
+        low, high = (self.scale.low, self.scale.high) if self.readout is None else (self.readout.low, self.readout.high)
+        for score, shares in zip(record.scores or (record.gt_score,), record.targets, strict=False):
+            step = (high - low) / (len(shares) - 1)
+            mean = math.fsum(share * (low + place * step) for place, share in enumerate(shares)) / math.fsum(shares)
+            if score is not None and abs(mean - score) > EXPECTATION_TOLERANCE * self.width:
+                message = (
+                    f'"target" gives {mean:.3f} on {low:g} to {high:g}, "gt_score" is {score:g}; correct one of them'
+                )
+                yield entry.finding("distribution", message)
+
     def _is_one_hot(self, probs: tuple[float, ...], score: float) -> bool:
         """Whether all weight is on the score's word, or on the word whose value is nearest."""
         top = max(range(len(probs)), key=probs.__getitem__)
@@ -132,7 +154,9 @@ class ScoreChecks:
         """Training derives the rating word from the score: an answer that says another is not learned as it stands."""
         if record.gt_score is None:
             return
-        word = self.scale.word(record.gt_score)
+        word = self.scale.word(record.gt_score) if self.readout is None else self.readout.word(record.gt_score)
+        if self.readout is not None and self.readout.several and word in record.answer:
+            return  # it is learned as it stands
         wanted = self.prompt.rating_answer(word, record.attribute)
         answer = record.answer.strip()
         if answer == wanted:

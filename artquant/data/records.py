@@ -160,7 +160,7 @@ def parse_training_record(
     )
     if fields.is_object:
         _check_task(fields, task)
-    return _parsed(fields, record, identity, image)
+    return _parsed(fields, record, "" if nameless else identity, image)
 
 
 def parse_image_record(

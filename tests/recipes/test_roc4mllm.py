@@ -28,20 +28,23 @@ def turns(question, answer):
     return [{"from": "human", "value": f"<|image|>{question}"}, {"from": "gpt", "value": answer}]
 
 
+def shares(score):
+    """Of the ten tokens from 1 to 10, with this mean."""
+    return [max(0.0, 1 - abs(score - value)) for value in range(1, 11)]
+
+
 @pytest.fixture(scope="module")
 def published(lab, tmp_path_factory):
     """Records as published: one score, five scores and a comment, three rounds; no ids."""
-    scores = [record["gt_score"] for record in json.loads(lab.records("score").read_text())]
-    images = [record["image"] for record in json.loads(lab.records("score").read_text())]
-    target = [0.0, 0.1, 0.2, 0.4, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
     records = [
-        {"image": image, "gt_score": score, "target": target}
+        {"image": record["image"], "gt_score": record["gt_score"], "target": shares(record["gt_score"])}
         | {"conversations": turns("Please rate the aesthetics of the image.", f"{RATE}. ")}
-        for image, score in zip(images, scores, strict=True)
+        for record in json.loads(lab.records("score").read_text())
     ]
-    records[1] |= {"gt_score": [3.0, 4.5, 8.25, 2.0, 9.5], "target": [target] * 5}
+    for record, more in ((records[1], [4.5, 8.25, 2.0, 9.5]), (records[2], [4.5])):
+        scores = [record["gt_score"], *more]
+        record |= {"gt_score": scores, "target": [shares(score) for score in scores]}
     records[1]["conversations"] = turns("Rate the aesthetics, composition, DoF, light and content.", f"{FIVE}. Calm.")
-    records[2] |= {"gt_score": [3.0, 4.5], "target": [target] * 2}
     records[2]["conversations"] += [
         {"from": "human", "value": "And its light?"},
         {"from": "gpt", "value": "[SCORE], I think."},
@@ -94,7 +97,15 @@ def test_recipes_at_miniature_size(lab, published, tmp_path, recipe):
         texts = [str(lab.records("score"))]
         config.write_text(yaml.safe_dump({"texts": texts, "model_type": kind} | SHAPE), encoding="utf-8")
         assert lab.artquant("init-model", "--config", config, "--out", base) == 0
-    stage = {"deepspeed": "null", "max_steps": 2, "workers": 0, "batch_size": 4, "log_steps": 1, "max_length": 1024}
+    stage = {
+        "deepspeed": "null",
+        "max_steps": 2,
+        "workers": 0,
+        "batch_size": 4,
+        "log_steps": 1,
+        "optimizer.learning_rate": 1e-3,
+        "max_length": 1024,
+    }
     stage |= {"data.0.records": published, "data.0.images": lab.images}
     changes = {"base": base, "output": tmp_path / "runs", "model.dtype": "float32", "infer.dtype": "float32"}
     changes |= {"infer.records": lab.records("test"), "infer.images": lab.images, "infer.workers": 0}
@@ -274,3 +285,94 @@ class TestRanges:
     def test_no_range(self, lab, folder, capsys, given):
         assert lab.artquant("score", "a.png", "--model", folder, "--range", given) == 2
         assert "--range takes two rising numbers LO,HI" in capsys.readouterr().err
+
+
+TARGET = [0.0, 0.1, 0.2, 0.4, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
+REMOVE = object()
+WRONG = {
+    "two true scores, one place": (
+        {"gt_score": [3.0, 4.0], "target": REMOVE},
+        "2 true scores, but the answer has 1 places",
+    ),
+    "one true score, two places": (
+        {"conversations": turns("Rate it.", f"{RATE} and {RATE}.")},
+        "more places for a score than the 1 true scores",
+    ),
+    "off the range": ({"gt_score": 10.5}, '"gt_score" 10.5 is outside 1 to 10'),
+    "target of another sum": ({"target": [0.1] * 9}, '"target" sums to 0.9 instead of 1'),
+    "negative target": ({"target": [-0.5, 1.5]}, '"target" holds a negative number (-0.5)'),
+    "targets of one score": ({"target": [TARGET]}, '"target" entry 1 must be a number, got a list'),
+    "targets of other scores": (
+        {"gt_score": [3.0, 4.0], "target": [TARGET]},
+        '"target" has 1 lists for 2 scores; make them equal',
+    ),
+    "uneven targets": ({"gt_score": [3.0, 4.0], "target": [TARGET, [0.5, 0.5]]}, '"target" has 2 entries'),
+    "no true score": ({"gt_score": REMOVE}, '"target" needs "gt_score"; add the mean'),
+    "nothing known": (
+        {"gt_score": REMOVE, "target": REMOVE},
+        'needs "gt_score" or "level_probs"; add one, or "task_type": "description"',
+    ),
+    "a place, but a description": (
+        {"gt_score": REMOVE, "target": REMOVE, "task_type": "description", "id": "d"},
+        "the answer has a place for a score ([SCORE]), but no true score; add gt_score",
+    ),
+    "target beside level_probs": ({"level_probs": [0.2] * 5}, '"target" stands beside level_probs; keep one'),
+    "names of other scores": (
+        {"gt_score": [3.0], "target": REMOVE, "attribute": ["a", "b"]},
+        "must be a list of 1 names",
+    ),
+    "a list of pictures": ({"image": ["a.png", "b.png"]}, '"image" must be text, got a list'),
+    "a picture in the second round": (
+        {"conversations": turns("Rate it.", RATE) + turns("And it?", "Calm.")},
+        "only the first human turn may hold <|image|>, got 1",
+    ),
+    "no picture that is read": ({"image": "gone.png"}, "no picture"),
+    "longer than allowed": (
+        {"conversations": turns("Rate it.", "Light. " * 600 + RATE)},
+        "more than max_length 512; shorten the text",
+    ),
+}
+
+
+def test_check(lab, published, tmp_path, capsys):
+    """Nothing is said of such records, but of shares with another mean than the score."""
+    config = lab.write(tmp_path, lab.stage("scores", {published: 1}), **ROC)
+    assert lab.artquant("check", config) == 0
+    assert "answers that are not the prompt's" not in (out := capsys.readouterr().out) and "distribution" not in out
+    records = json.loads(published.read_text())
+    records[1]["target"][2] = shares(3.0)
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(records))
+    lab.artquant("check", lab.write(tmp_path, lab.stage("scores", {other: 1}), **ROC))
+    assert '"target" gives 3.000 on 1 to 10, "gt_score" is 8.25' in capsys.readouterr().out
+
+
+class TestWrongRecords:
+    """Where the published code learns something else, or stops in another place: one line with file and record."""
+
+    @pytest.mark.parametrize("what", WRONG)
+    def test_refused(self, lab, published, tmp_path, capsys, what):
+        changes, message = WRONG[what]
+        records = json.loads(published.read_text())[:2]
+        changed = records[0] | changes
+        records[0] = {key: value for key, value in changed.items() if value is not REMOVE}
+        file = tmp_path / "records.json"
+        file.write_text(json.dumps(records))
+        config = lab.write(tmp_path, lab.stage("scores", {file: 1}), **ROC)
+        assert lab.artquant("train", "--config", config) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert message in error and f"{file} record 1" in error
+        assert not (tmp_path / "runs" / "run" / "scores" / "model").exists()
+
+    def test_target_is_made_where_there_is_none(self, lab, published, tmp_path):
+        """The published code then leaves the cross-entropy out without a word."""
+        records = [
+            {key: value for key, value in record.items() if key != "target"}
+            for record in json.loads(published.read_text())
+        ]
+        file = tmp_path / "records.json"
+        file.write_text(json.dumps(records))
+        loss = {"score_text": 1.0, "score": {"score_l1": 0.0, "score_ce": 10.0}}
+        run = lab.train(tmp_path, lab.stage("scores", {file: 1}, loss=loss, max_steps=1), **ROC)
+        [line] = lab.history(run, "scores")
+        assert line["loss_score_ce"] > 0 and "loss_score_l1" not in line

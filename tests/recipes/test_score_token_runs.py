@@ -96,7 +96,7 @@ def test_zero_on_two_ranks(lab, tmp_path, zero):
 def test_another_readout_cannot_go_on(lab, run, tmp_path, capsys):
     stage = lab.scores(trainable=lab.as_published, start=str(run / "scores" / "model"))
     assert lab.artquant("train", "--config", lab.write(tmp_path, stage)) == 2
-    assert "was trained with readout score_tokens" in capsys.readouterr().err
+    assert "was trained with a readout that added 6 words, this run's is rating_levels" in capsys.readouterr().err
 
 
 def test_plan(lab, tmp_path, capsys):

@@ -276,6 +276,13 @@ def test_one_call(golden, answers, shared_folder):
     )
     for row, answer in zip(ids.tolist(), answers.values(), strict=True):
         assert row[: len(answer["assessment"]["generated_ids"])] == answer["assessment"]["generated_ids"]
+    question = "Please rate the aesthetics of the image and provide some comments."
+    together, alone = (scorer.answer(images, question, batch_size=size) for size in (12, 1))
+    assert {len(answer.scores) for answer in together} >= {1, 2}  # unequal numbers in a batch
+    for one, other in zip(together, alone, strict=True):
+        assert numbers_apart(one.text)[0] == numbers_apart(other.text)[0] and one.names == other.names
+        found, wanted = ([score.score for score in answer.scores] for answer in (one, other))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
     texts, scores = scorer.assess(images, decimals=2)
     for text, score, answer in zip(texts, scores, answers.values(), strict=True):
         assert f" {score:.2f} " in text and score == pytest.approx(answer["assessment"]["score"], abs=0.0051)

@@ -17,6 +17,9 @@ from artquant.readouts import Seen, readout_of
 from artquant.texts.prompt import get_prompt
 from artquant.train.objective import Objective
 
+FIVE = (
+    "Color [SCORE], light [SCORE], mood [SCORE], order [SCORE], all of it [SCORE]. The trees stand close; it is calm."
+)
 THREE = "The color is [SCORE], the light is [SCORE] and the mood is [SCORE]. A calm scene."
 TOKENS = {"readout": {"kind": "score_tokens"}}
 
@@ -38,7 +41,7 @@ def test_trained_through_the_command(lab, tmp_path):
 
 
 def test_batches_of_unequal_numbers_are_the_samples_one_by_one(lab, tmp_path):
-    """No, one and three scores in a row: sums of the losses, and how many scores they are of."""
+    """No, one, three and five scores in a row: sums of the losses, how many they are of, and the scores themselves."""
     loaded = load_network(ModelFolder.open(lab.base), Loading())
     prompt, readout = get_prompt("artquant"), readout_of(TOKENS["readout"], APDD_SCALE)
     add_new_words(loaded.model, loaded.processor, readout.new_words)
@@ -47,7 +50,12 @@ def test_batches_of_unequal_numbers_are_the_samples_one_by_one(lab, tmp_path):
     readout = readout.bound(loaded.processor, prompt)
     network = ScoringNetwork(loaded.model, loaded.family.parts(loaded.model)).eval()
     objective = Objective(readout, LossConfig(score={"score_ce": 1.0, "score_emd": 1.0}))
-    files = [with_several(lab, tmp_path, [3.0, 7.5, 9.0], THREE), lab.records("descriptions_level_1")]
+    several = with_several(lab, tmp_path, [3.0, 7.5, 9.0], THREE)
+    records = json.loads(several.read_text())
+    records[1] |= {"gt_score": [2.0, 4.5, 6.0, 8.0, 9.5], "level_probs": None}
+    records[1]["conversations"][1]["value"] = FIVE
+    several.write_text(json.dumps(records))
+    files = [several, lab.records("descriptions_level_1")]
     items = []
     for file in files:
         records = RecordFile(file, lab.images)
@@ -55,16 +63,21 @@ def test_batches_of_unequal_numbers_are_the_samples_one_by_one(lab, tmp_path):
         items += [dataset[index] for index in range(3)]
     collate = Collator(loaded.processor, 512)
 
+    scores = []
+
     def sums(chosen):
         batch = collate(chosen)
         with torch.no_grad():
             outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
-        found = objective.term_sums(outputs.pop("text_logits"), Seen(**outputs), batch)
+        text_logits, seen = outputs.pop("text_logits"), Seen(**outputs)
+        scores.append(readout.read(seen).score)
+        found = objective.term_sums(text_logits, seen, batch)
         return {term: float(value) for term, value in found.items()}, objective.counts([batch])
 
     together, counts = sums(items)
     alone = [sums([item])[0] for item in items]
-    assert counts["score_l1"] == 5 and counts["description"] > 0
+    assert counts["score_l1"] == 9 and counts["description"] > 0
+    torch.testing.assert_close(scores[0], torch.cat(scores[1:]), rtol=0, atol=1e-5)
     for term, value in together.items():
         assert value == pytest.approx(sum(one[term] for one in alone), rel=1e-5)
 

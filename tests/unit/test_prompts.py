@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from artquant.errors import ArtQuantError
+from artquant.texts.attributes import attribute_phrase
 from artquant.texts.prompt import PROMPTS, PUBLISHED_SYSTEM, SCORE_QUESTIONS, Prompt, get_prompt
 
 
@@ -52,6 +53,40 @@ class TestText:
         assert prompt.scoring("Color") == replace(prompt.scoring(), answer="The color of the image is")
         assert prompt.rating_answer("fair", "The overall") == "The overall impression of the image is fair."
         assert prompt.rating_answer("fair", "Rule  of Thirds") == "The rule of thirds of the image is fair."
+
+    def test_several_in_one_answer(self):
+        """As ROC4MLLM's figure 3 words it."""
+        prompt, names = get_prompt("roc4mllm", "image"), ["composition", "DoF", "light", "content"]
+        assert prompt.rating_several(names) == "Rate the aesthetics, composition, DoF, light and content of the image."
+        assert prompt.rating_several(names[:1]) == "Rate the aesthetics and composition of the image."
+        assert prompt.several_rating_answer("[SCORE]", names) == (
+            "The aesthetic rate of the image is [SCORE], the composition rate of the image is [SCORE], the DoF rate of "
+            "the image is [SCORE], the light rate of the image is [SCORE], the content rate of the image is [SCORE]."
+        )
+        painting = get_prompt("artquant")
+        assert painting.rating_several(["Color"]) == "How would you rate the quality and color of this painting?"
+
+    @pytest.mark.parametrize(
+        ("name", "before", "said"),
+        [
+            ("roc4mllm", "The aesthetic rate of the image is", "aesthetics"),
+            ("roc4mllm", ", the composition rate of the image is", "composition"),
+            ("roc4mllm", " and the DoF rate of the image is ", "DoF"),
+            ("roc4mllm", ". The light is", "light"),
+            ("roc4mllm", "", ""),
+            ("roc4mllm", "I give it a", "I give it a"),
+            ("artquant", "The quality of the painting is", "quality"),
+            ("artquant", ", the light and shadow of the painting is", "light and shadow"),
+            ("artquant", ", and the mood is", "mood"),
+        ],
+    )
+    def test_what_a_score_is_of(self, name, before, said):
+        prompt = get_prompt(name, "image" if name == "roc4mllm" else "painting")
+        assert prompt.score_name(before) == said
+
+    def test_attributes_in_words(self):
+        names = {"RuleOfThirds": "rule of thirds", "DoF": "DoF", "ColorHarmony": "color harmony", "HDR": "HDR"}
+        assert {name: attribute_phrase(name) for name in names} == names
 
     def test_unknown_name(self):
         with pytest.raises(ArtQuantError, match="unknown prompt 'v1'; known are artquant, published-train"):

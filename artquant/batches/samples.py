@@ -111,6 +111,9 @@ def encode_record(
     rounds = [(record.question, record.answer), *record.rounds]
     word = readout.word(readout.low if score is None else score)
     holds_places = readout.several and any(word in answer for _, answer in rounds)
+    silent = [other for other in readout.new_words if other != word and any(other in answer for _, answer in rounds)]
+    if silent:
+        raise ArtQuantError(f"the answer holds {silent[0]}, which stands for a value and in no text; take it out")
     if score is None:
         if holds_places:
             raise ArtQuantError(f"the answer has a place for a score ({word}), but no true score; add gt_score")

@@ -102,7 +102,7 @@ class Reader:
         return picture, place
 
     def _parse(self, source: str, item: Any) -> Parsed[TrainingRecord] | Parsed[ImageRecord]:
-        score_range = (self.scale.low, self.scale.high)
+        score_range = self.source.score_range or (self.scale.low, self.scale.high)
         if self.source.conversations:
             return parse_training_record(item, source, self._folder, len(self.scale.words), score_range)
         return parse_image_record(item, source, self._folder, score_range)

@@ -102,11 +102,14 @@ class ScoreChecks:
         std, score = entry.record.std, entry.record.gt_score
         if std is None:
             return
-        inner = self.width**2 / 4 if score is None else (score - self.scale.low) * (self.scale.high - score)
-        bound = math.sqrt(2 * max(inner, 0.0)) + STD_ROOM * self.width
+        low, high = entry.source.score_range or (self.scale.low, self.scale.high)
+        inner = (high - low) ** 2 / 4 if score is None else (score - low) * (high - score)
+        bound = math.sqrt(2 * max(inner, 0.0)) + STD_ROOM * (high - low)
         if std > bound:
             of = "" if score is None else f" around {score:g}"
-            message = f'"std" {std:g} is more than scores of {self._scale()}{of} can spread ({bound:.3g}); correct it'
+            message = (
+                f'"std" {std:g} is more than scores of {low:g} to {high:g}{of} can spread ({bound:.3g}); correct it'
+            )
             yield entry.finding("std", message)
 
     def _conflict(self, entry: Entry, score: float, attribute: str | None) -> Iterator[Finding]:
@@ -155,7 +158,8 @@ class ScoreChecks:
         if record.gt_score is None:
             return
         word = self.scale.word(record.gt_score) if self.readout is None else self.readout.word(record.gt_score)
-        if self.readout is not None and self.readout.several and word in record.answer:
+        answers = (record.answer, *(told for _, told in record.rounds))
+        if self.readout is not None and self.readout.several and any(word in told for told in answers):
             return  # it is learned as it stands
         wanted = self.prompt.rating_answer(word, record.attribute)
         answer = record.answer.strip()
@@ -193,9 +197,6 @@ class ScoreChecks:
             where = "its own attributes" if source == place else f"the attributes in {source}"
             message = f"score {score:g} for {attribute}, but {value:g} in {where}; keep the right one"
             yield Finding("attribute-score", message, *place, picture=picture)
-
-    def _scale(self) -> str:
-        return f"{self.scale.low:g} to {self.scale.high:g}"
 
 
 def _values(attributes: Any) -> dict[str, float]:

@@ -26,6 +26,7 @@ class Source:
     split: Split
     conversations: bool  # training records; otherwise pictures to be scored
     max_lengths: tuple[tuple[str, int], ...] = ()  # stages that train on it, with their limits in tokens
+    score_range: tuple[float, float] | None = None  # of its scores, where it is not the scale's
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,13 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
             if stage.validation.records is not None:
                 add(Source(stage.validation.records, stage.validation.images, "validation", False))
     truth = config.evaluate.truth
-    add(Source(config.infer.records, config.infer.images, "test" if truth is None else "to score", False))
+    own_range = config.infer.score_range
+    split: Split = "test" if truth is None else "to score"
+    add(Source(config.infer.records, config.infer.images, split, False, score_range=own_range))
     if truth is not None:
         listed = config.infer.records  # the truth is of these pictures, wherever its own file lies
         folder = listed if listed.is_dir() else config.infer.images or listed.parent
-        add(Source(truth, folder, "test", False))
+        add(Source(truth, folder, "test", False, score_range=own_range))
     sources, prompt = tuple(merged.values()), get_prompt(config.prompt, config.subject)
     findings, untested = tuple(_missing_files(config)), config.model.untested
     return Inputs(name, sources, config.levels.scale, prompt, config.base, config.readout, untested, findings)

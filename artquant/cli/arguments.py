@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -31,7 +32,7 @@ def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] |
     """Two rising numbers that a flag gives; None where it is not given. Raises ArtQuantError: they are others."""
     if values is None:
         return None
-    if len(values) != 2 or not values[0] < values[1]:
+    if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
         raise ArtQuantError(f"{flag} takes two rising numbers LO,HI, got {','.join(f'{value:g}' for value in values)}")
     return values[0], values[1]
 
@@ -303,7 +304,7 @@ def _export(commands: Commands) -> None:
         "--to",
         metavar="FORM",
         required=True,
-        help="merged: one model of ours; or a published form of its family (lora, full), for the published code",
+        help="merged: one model of ours; or a published form of its family (lora, full, roc4mllm)",
     )
     add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")

@@ -109,7 +109,7 @@ def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
         raise ArtQuantError("--question asks for something else than a level; leave one of them out")
     prompt = scorer.loaded.prompt
     level = arguments.level or len(prompt.description_questions)
-    question = arguments.question or prompt.describing(level).question
+    question = prompt.describing(level).question if arguments.question is None else arguments.question
     [answer] = scorer.answer([image], question, max_new_tokens=arguments.max_new_tokens)
     if arguments.json:
         asked = {"level": level} if arguments.question is None else {"question": question}

@@ -55,6 +55,11 @@ class PredictedPicture:
     source: str  # "FILE record N"
 
 
+def origin_file(predictions: Path) -> Path:
+    """Where inference notes what a file of predictions was made with."""
+    return predictions.with_name(predictions.name + ".origin.json")
+
+
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:
     """What stands in a predictions file about a picture; :func:`read_predictions` reads it."""
     known = {} if gt_score is None else {"gt_score": gt_score}

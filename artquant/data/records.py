@@ -237,6 +237,8 @@ def _score(fields: Fields, score_range: tuple[float, float] | None) -> float | N
 def _scores(fields: Fields, score_range: tuple[float, float] | None) -> tuple[float, ...]:
     """Several scores of one answer."""
     scores = fields.numbers("gt_score") or ()
+    if fields.item.get("std") is not None:
+        fields.fault("std", '"std" is one score\'s, the answer holds several; take it out', "std")
     if fields.item.get("gt_score") == []:
         fields.fault("gt_score", '"gt_score" is an empty list; give a score for each place in the answer')
     if fields.item.get("level_probs") is not None:
@@ -251,9 +253,9 @@ def _names(fields: Fields) -> tuple[str | None, ...]:
     names, count = fields.item.get("attribute"), len(fields.item["gt_score"])
     if names is None:
         return ()
-    fitting = isinstance(names, list) and len(names) == count
+    fitting = isinstance(names, list) and len(names) == count == len({str(name) for name in names})
     if not fitting or any(name is not None and not (isinstance(name, str) and name.strip()) for name in names):
-        reason = f"must be a list of {count} names (null: the whole picture), one for each score; correct it"
+        reason = f"must be a list of {count} different names (null: the whole picture), one for each score; correct it"
         fields.fault("attribute", f'"attribute" {reason}')
         return ()
     return tuple(names)
@@ -281,7 +283,7 @@ def _targets(fields: Fields) -> tuple[tuple[float, ...], ...]:
     for row in shares if not any(row.faults for row in found) else ():
         if len(row) < 2 or len(row) != len(shares[0]):
             fields.fault(
-                "target", f'"target" has {len(row)} entries; give as many as there are score tokens', "level-probs"
+                "target", f'"target" has {len(row)} entries; give two or more, as many for each score', "level-probs"
             )
         else:
             _check_shares(fields, "target", row)

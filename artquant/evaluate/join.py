@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from artquant.data.fields import Fields, RecordError
-from artquant.data.predictions import PredictedPicture, read_predictions
+from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
 from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
 
@@ -88,12 +89,9 @@ def join_files(
     """
     predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
     if predicted_range is not None:
-        if score_range is None:
-            raise ArtQuantError(
-                "the range that predictions are mapped onto is not known; name it (--score-range LO,HI)"
-            )
+        _refuse_mapping(predictions, score_range)
         predicted = {
-            name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range))
+            name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range or predicted_range))
             for name, one in predicted.items()
         }
     missing = tuple(name for name in true if name not in predicted)
@@ -119,6 +117,15 @@ def join_files(
         extra=extra,
         attributes=_joined_attributes(predictions, pairs, allow_missing),
     )
+
+
+def _refuse_mapping(path: Path, onto: tuple[float, float] | None) -> None:
+    """Predictions cannot be mapped onto nothing, nor twice."""
+    if onto is None:
+        raise ArtQuantError("the range that predictions are mapped onto is not known; name it (--score-range LO,HI)")
+    origin = origin_file(path)
+    if origin.is_file() and read_json(origin).get("score_range") is not None:
+        raise ArtQuantError(f"{path}: was mapped onto a range when it was made; leave out --predicted-range")
 
 
 def _joined_attributes(

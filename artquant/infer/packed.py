@@ -37,7 +37,7 @@ class PackedPrompts:
             ArtQuantError: a prompt is empty, two are equal, or one is what all begin with.
         """
         if len({tuple(prompt) for prompt in prompts}) < len(prompts):
-            raise ArtQuantError("two of the attributes are put in the same words; name each once")
+            raise ArtQuantError("two prompts that are read together are equal; name each once")
         shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False)))
         if len(prompts) == 1:
             shared -= 1  # as if the last token were all that it has of its own

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from artquant.data.images import ImageError, load_image
-from artquant.data.predictions import prediction_line
+from artquant.data.predictions import origin_file, prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
@@ -118,7 +118,7 @@ def _id(line: object, where: str) -> str:
 
 
 def _check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
-    file = out.with_name(out.name + ".origin.json")
+    file = origin_file(out)
     origin = (
         origin
         | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,10 @@ from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
 from artquant.readouts import Scores
-from artquant.texts.prompt import Exchange
+from artquant.texts.attributes import attribute_phrase
+from artquant.texts.prompt import IMAGE_TOKEN, Exchange
+
+_STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ class Scorer:
             attributes: names, as `LoadedModel.attributes` lists those that the model was trained on.
 
         Raises:
-            ArtQuantError: attributes cannot be packed with flash_attention_2, or two have the same words.
+            ArtQuantError: attributes cannot be packed with flash_attention_2, two have the same words, or one has none.
         """
+        _check_attributes(attributes)
         if attributes and self.loaded.one_text:
             told = self._conversation(tuple(attributes))
             inputs = self.processor.inputs([told.row] * len(pictures), pictures)
@@ -251,7 +256,14 @@ class Scorer:
     def _answers(
         self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int
     ) -> list[Answer]:
+        if not asked.question.strip() or IMAGE_TOKEN in asked.question:
+            raise ArtQuantError(f"a question needs words, and the picture is put before them; got {asked.question!r}")
+        if max_new_tokens < 1:
+            raise ArtQuantError(f"the longest answer must be 1 token or more, got {max_new_tokens}")
         row, answers = encode_row(self.processor, asked), list[Answer]()
+        length, longest = len(row.token_ids) - 1 + self.processor.picture_positions, self.processor.longest
+        if longest is not None and length >= longest:
+            raise ArtQuantError(f"picture and question take {length} positions, the network has {longest}; ask shorter")
         for batch in _batches(images, batch_size):
             inputs, ids = generate(self.loaded, self.device, row, self._prepared(batch), max_new_tokens)
             places = score_places(self.loaded, ids)
@@ -264,6 +276,15 @@ class Scorer:
                     scores[number].append(score)
             answers += [worded(self.loaded, line, scores[number], decimals) for number, line in enumerate(ids.tolist())]
         return answers
+
+
+def _check_attributes(attributes: Sequence[str]) -> None:
+    phrases = [attribute_phrase(name) for name in attributes]
+    strange = next((name for name in attributes if not name.strip() or _STRANGE.search(name)), None)
+    if strange is not None:
+        raise ArtQuantError(f"attribute {strange!r} is no name in words; name one such as composition")
+    if len(set(phrases)) < len(phrases):
+        raise ArtQuantError("two of the attributes are put in the same words; name each once")
 
 
 def _listed(scores: Scores) -> list[Score]:

@@ -99,6 +99,16 @@ def _load_whole_parts(adapted: PeftModel, folder: Path, parts: Parts) -> None:
             parameters[name].copy_(value)
 
 
+def require_tables(folder: Path, model: PreTrainedModel) -> None:
+    """Raise a CheckpointError unless a run's folder holds token table and output head whole."""
+    tables = {model.get_input_embeddings(), model.get_output_embeddings()}
+    wanted = {f"{name}.weight" for name, module in model.named_modules() if module in tables}
+    stored: set[str] = set()
+    if any(folder.glob("non_lora_trainables.*")):
+        stored = {name.removeprefix(PEFT_PREFIX) for name in read_tensors(folder, "non_lora_trainables")[1]}
+    complain(folder / "non_lora_trainables.bin", "is missing", wanted - stored)
+
+
 def stored_parts(folder: Path, parts: Parts) -> set[Part]:
     """The parts that an adapter's folder holds whole."""
     if not any(folder.glob("non_lora_trainables.*")):

@@ -14,8 +14,10 @@ from artquant.models.zero3 import gathered
 
 
 @torch.no_grad()
-def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequence[str]) -> None:
+def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequence[str]) -> bool:
     """Make words tokens of the processor and give them rows in the network: the mean over the rows before them.
+
+    Returns whether rows were made.
 
     Words that are tokens already keep their rows, unless the network has none for them (its base was not trained with
     them). A token table with room to spare is not enlarged.
@@ -26,7 +28,7 @@ def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequenc
     ids = zip(words, _ids(processor, words), strict=True)
     new = [number for word, number in ids if word not in known or number >= rows]
     if not new:
-        return
+        return False
     if processor.vocabulary_size > rows:
         network.resize_token_embeddings(processor.vocabulary_size, mean_resizing=False)
     first = min(new)
@@ -34,6 +36,7 @@ def add_new_words(network: PreTrainedModel, processor: Processor, words: Sequenc
         weight = module.get_parameter("weight")
         with gathered([weight], changed=True):
             weight[new] = weight[:first].mean(0)
+    return True
 
 
 def token_rows(network: PreTrainedModel) -> int:

@@ -17,12 +17,12 @@ from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
-from artquant.models.adapters import attach_adapter
+from artquant.models.adapters import attach_adapter, require_tables
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.models.vocabulary import add_new_words
+from artquant.models.vocabulary import add_new_words, token_rows
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, get_prompt
 
@@ -71,7 +71,8 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
     processor = whole.family.processor(_processor_holder(folder), config)
     processor.add_words(whole.new_words)  # the base's files, where it is taken from there, do not know them
     for adapter in adapters:
-        add_new_words(model, processor, adapter.new_words)
+        if add_new_words(model, processor, adapter.new_words) and adapter.card is None:
+            require_tables(adapter.path, model)  # the new rows are the run's
         adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
         if not loading.quantize:  # otherwise the layers of the adapter stay in the model
             model = adapted.merge_and_unload()
@@ -107,6 +108,12 @@ def load_model(
     if card is None:
         published = loaded.family.published_card(folder.path, loaded.processor, values)
         card = Card(*published, one_text=published[1].several)
+    rows = token_rows(loaded.model)
+    if card.readout.new_words and loaded.processor.vocabulary_size > rows:
+        raise CheckpointError(
+            f"{folder.path}: its tokenizer knows {loaded.processor.vocabulary_size} tokens with the readout's words, "
+            f"the network {rows}; copy the model's own files"
+        )
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
     parts = loaded.family.parts(loaded.model)

@@ -44,7 +44,8 @@ class Labelling:
     def __post_init__(self) -> None:
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
-        if not self.subject.strip() or IMAGE_TOKEN in self.subject:
+        taken = (IMAGE_TOKEN, *(() if self.readout is None else self.readout.new_words))
+        if not self.subject.strip() or any(word in self.subject for word in taken):
             raise ArtQuantError(f"the subject must be a noun such as painting or image, got {self.subject!r}")
         if self.seed < 0:
             raise ArtQuantError(f"the seed must be 0 or more, got {self.seed}")

@@ -102,6 +102,10 @@ def _score_turns(annotation: Annotation, labelling: Labelling, readout: Readout)
             )
         if places == 1:
             return turns
+        if len(answers) > 1:
+            raise PrepareError(
+                f"{annotation.source}: {len(answers)} rounds without a place for the score; write {word} where it is"
+            )
     new = f"{IMAGE_TOKEN}\n{labelling.question(annotation.image)}"
     return conversation(question or new, labelling.prompt().rating_answer(word))
 

@@ -58,6 +58,15 @@ def stored_readout(values: dict[str, Any]) -> Readout:
 def published_readout(
     values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None = None
 ) -> Readout | None:
-    """The readout that a published `config.json` is about; see `Readout.from_published`."""
-    found = (readout.from_published(values, decode, scores) for readout in READOUTS.values())
-    return next((readout for readout in found if readout is not None), None)
+    """The readout that a published `config.json` is about; see `Readout.from_published`.
+
+    Raises:
+        ArtQuantError: it is about two.
+    """
+    found = [readout.from_published(values, decode, scores) for readout in READOUTS.values()]
+    named = [readout for readout in found if readout is not None]
+    if len(named) > 1:
+        raise ArtQuantError(
+            f"speaks of {' and '.join(readout.kind for readout in named)}; take out the keys of what it is not read by"
+        )
+    return named[0] if named else None

@@ -26,6 +26,10 @@ from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished,
 from artquant.texts.prompt import Prompt
 
 _LARGEST = 1000  # score tokens
+_PUBLISHED = (  # keys of `config.json`
+    *("score_id", "output_first_id", "output_last_id", "num_tokens", "img_token_num", "min_score", "max_score"),
+)
+_WIDEST = 1e6  # distance of a published score from 0
 
 
 @dataclass(frozen=True)
@@ -122,17 +126,17 @@ class ScoreTokens(Unpublished):
         """
         if values.get("score_id") is None:
             return None
-        count, first = int(values.get("num_tokens") or 0), values.get("output_first_id")
-        low, high = values.get("min_score"), values.get("max_score")
-        if count < 2 or first is None or low is None or high is None or not low < high:
-            raise ArtQuantError(
-                f"num_tokens {count}, output_first_id {first}, min_score {low}, max_score {high} name no score tokens "
-                "with a range; take a model that was trained to score"
-            )
+        found: list[Any] = [values.get(name) for name in _PUBLISHED]
+        place, first, last, count, sliced, low, high = found
+        whole = all(type(value) is int for value in (place, first, last, count, sliced))
+        ends = all(type(value) in (int, float) and abs(value) < _WIDEST for value in (low, high)) and low < high
+        if not whole or not ends or not 2 <= count == sliced == last - first + 1 <= _LARGEST or first <= place <= last:
+            said = ", ".join(f"{name} {values.get(name)!r}" for name in _PUBLISHED)
+            raise ArtQuantError(f"{said} name no score tokens with a range; take a model that was trained to score")
         if scores is not None:
             raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")
-        ids = tuple(range(int(first), int(first) + count))
-        return cls(count, float(low), float(high), (high - low) / 9, position_id=int(values["score_id"]), token_ids=ids)
+        ids = tuple(range(first, last + 1))
+        return cls(count, float(low), float(high), (high - low) / 9, position_id=place, token_ids=ids)
 
     def published(self) -> dict[str, Any]:
         """ROC4MLLM's keys of `config.json`; its code stops without the weights of the losses (here the paper's)."""

@@ -41,11 +41,12 @@ def attribute_phrase(name: str) -> str:
 
     Words written together come apart ("RuleOfThirds": "rule of thirds"); abbreviations stay ("DoF").
     """
-    return _PHRASES.get(name, " ".join(map(_small, name.split())))
+    words = " ".join(name.split())
+    return _PHRASES.get(name, re.sub(r"[^\W\d_]+", lambda found: _small(found[0]), words))
 
 
 def _small(word: str) -> str:
-    parts = re.findall(r"[A-Z][^A-Z]+", word)
+    parts = re.findall(r"[A-Z][a-z]+", word)
     if len(parts) > 1 and "".join(parts) == word and min(map(len, parts)) > 1:
         return " ".join(parts).lower()
     return word if any(letter.isupper() for letter in word[1:]) else word.lower()

@@ -39,7 +39,7 @@ SCORE_QUESTIONS = (
 
 
 _LATER = frozenset({"whole", "several_question", "comment_question"})  # that cards of the first versions do not say
-_CLAUSE = r"(?:the )?(.+?) is"  # what a score is said of, in any other words
+_CLAUSE = r"(?:the |its )?(.+?) is"  # what a score is said of, in any other words
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,11 @@ class Prompt:
 
     def score_name(self, before: str) -> str:
         """What a score in an answer is of, told by what stands before it: "composition"; "" where nothing does."""
-        clause = re.split(r"[.,;:!?\n]", before.rstrip())[-1].strip().removeprefix("and ")
-        if clause.lower() == self.rating_prefix().lower():
+        clause = re.split(r"[.,;:!?]\s|\n", before.rstrip(" :-"))[-1].strip(" ,.;").removeprefix("and ")
+        if clause.lower().removeprefix("the ") == self.rating_prefix().lower().removeprefix("the "):
             return self.whole
-        own = re.escape(self.attribute_prefix.replace(SUBJECT, self.subject)).replace(re.escape(ATTRIBUTE), "(.+)")
+        form = self.attribute_prefix.replace(SUBJECT, self.subject).removeprefix("The ")
+        own = "(?:the )?" + re.escape(form).replace(re.escape(ATTRIBUTE), "(.+)")
         found = next(filter(None, (re.fullmatch(form, clause, re.IGNORECASE) for form in (own, _CLAUSE))), None)
         return clause if found is None else found[1]
 

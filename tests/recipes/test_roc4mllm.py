@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from roc4mllm_data import ROC, published_records
 from safetensors.torch import load_file
 
 from artquant.config.load import load_config
@@ -15,44 +16,15 @@ from artquant.infer.scorer import Scorer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = sorted((REPOSITORY / "configs" / "roc4mllm").glob("*.yaml"))
-ROC = {"readout": {"kind": "score_tokens"}, "prompt": "roc4mllm", "subject": "image"}
 HALF = {"hidden": 32, "layers": 2, "heads": 2, "mlp": 64}
 SHAPE = {"vocabulary_size": 700, "image_size": 32, "patch_size": 8, "max_positions": 1024, "vision": HALF, "text": HALF}
-RATE = "The aesthetic rate of the image is [SCORE]"
-FIVE = RATE + "".join(
-    f", the {name} rate of the image is [SCORE]" for name in ("composition", "DoF", "light", "content")
-)
-
-
-def turns(question, answer):
-    return [{"from": "human", "value": f"<|image|>{question}"}, {"from": "gpt", "value": answer}]
-
-
-def shares(score):
-    """Of the ten tokens from 1 to 10, with this mean."""
-    return [max(0.0, 1 - abs(score - value)) for value in range(1, 11)]
 
 
 @pytest.fixture(scope="module")
 def published(lab, tmp_path_factory):
-    """Records as published: one score, five scores and a comment, three rounds; no ids."""
-    records = [
-        {"image": record["image"], "gt_score": record["gt_score"], "target": shares(record["gt_score"])}
-        | {"conversations": turns("Please rate the aesthetics of the image.", f"{RATE}. ")}
-        for record in json.loads(lab.records("score").read_text())
-    ]
-    for record, more in ((records[1], [4.5, 8.25, 2.0, 9.5]), (records[2], [4.5])):
-        scores = [record["gt_score"], *more]
-        record |= {"gt_score": scores, "target": [shares(score) for score in scores]}
-    records[1]["conversations"] = turns("Rate the aesthetics, composition, DoF, light and content.", f"{FIVE}. Calm.")
-    records[2]["conversations"] += [
-        {"from": "human", "value": "And its light?"},
-        {"from": "gpt", "value": "[SCORE], I think."},
-        {"from": "human", "value": "Why?"},
-        {"from": "gpt", "value": "It is soft."},
-    ]
+    """A file of records as published."""
     file = tmp_path_factory.mktemp("published") / "records.json"
-    file.write_text(json.dumps(records), encoding="utf-8")
+    file.write_text(json.dumps(published_records(lab)), encoding="utf-8")
     return file
 
 
@@ -280,99 +252,3 @@ class TestRanges:
             {name: figure["metrics"][name]["value"] for name in ("SRCC", "PLCC", "MAE")} for figure in figures
         )
         assert one == pytest.approx(other, abs=1e-6)
-
-    @pytest.mark.parametrize("given", ["5,1", "1", "1,2,3"])
-    def test_no_range(self, lab, folder, capsys, given):
-        assert lab.artquant("score", "a.png", "--model", folder, "--range", given) == 2
-        assert "--range takes two rising numbers LO,HI" in capsys.readouterr().err
-
-
-TARGET = [0.0, 0.1, 0.2, 0.4, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
-REMOVE = object()
-WRONG = {
-    "two true scores, one place": (
-        {"gt_score": [3.0, 4.0], "target": REMOVE},
-        "2 true scores, but the answer has 1 places",
-    ),
-    "one true score, two places": (
-        {"conversations": turns("Rate it.", f"{RATE} and {RATE}.")},
-        "more places for a score than the 1 true scores",
-    ),
-    "off the range": ({"gt_score": 10.5}, '"gt_score" 10.5 is outside 1 to 10'),
-    "target of another sum": ({"target": [0.1] * 9}, '"target" sums to 0.9 instead of 1'),
-    "negative target": ({"target": [-0.5, 1.5]}, '"target" holds a negative number (-0.5)'),
-    "targets of one score": ({"target": [TARGET]}, '"target" entry 1 must be a number, got a list'),
-    "targets of other scores": (
-        {"gt_score": [3.0, 4.0], "target": [TARGET]},
-        '"target" has 1 lists for 2 scores; make them equal',
-    ),
-    "uneven targets": ({"gt_score": [3.0, 4.0], "target": [TARGET, [0.5, 0.5]]}, '"target" has 2 entries'),
-    "no true score": ({"gt_score": REMOVE}, '"target" needs "gt_score"; add the mean'),
-    "nothing known": (
-        {"gt_score": REMOVE, "target": REMOVE},
-        'needs "gt_score" or "level_probs"; add one, or "task_type": "description"',
-    ),
-    "a place, but a description": (
-        {"gt_score": REMOVE, "target": REMOVE, "task_type": "description", "id": "d"},
-        "the answer has a place for a score ([SCORE]), but no true score; add gt_score",
-    ),
-    "target beside level_probs": ({"level_probs": [0.2] * 5}, '"target" stands beside level_probs; keep one'),
-    "names of other scores": (
-        {"gt_score": [3.0], "target": REMOVE, "attribute": ["a", "b"]},
-        "must be a list of 1 names",
-    ),
-    "a list of pictures": ({"image": ["a.png", "b.png"]}, '"image" must be text, got a list'),
-    "a picture in the second round": (
-        {"conversations": turns("Rate it.", RATE) + turns("And it?", "Calm.")},
-        "only the first human turn may hold <|image|>, got 1",
-    ),
-    "no picture that is read": ({"image": "gone.png"}, "no picture"),
-    "longer than allowed": (
-        {"conversations": turns("Rate it.", "Light. " * 600 + RATE)},
-        "more than max_length 512; shorten the text",
-    ),
-}
-
-
-def test_check(lab, published, tmp_path, capsys):
-    """Nothing is said of such records, but of shares with another mean than the score."""
-    config = lab.write(tmp_path, lab.stage("scores", {published: 1}), **ROC)
-    assert lab.artquant("check", config) == 0
-    assert "answers that are not the prompt's" not in (out := capsys.readouterr().out) and "distribution" not in out
-    records = json.loads(published.read_text())
-    records[1]["target"][2] = shares(3.0)
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(records))
-    lab.artquant("check", lab.write(tmp_path, lab.stage("scores", {other: 1}), **ROC))
-    assert '"target" gives 3.000 on 1 to 10, "gt_score" is 8.25' in capsys.readouterr().out
-
-
-class TestWrongRecords:
-    """Where the published code learns something else, or stops in another place: one line with file and record."""
-
-    @pytest.mark.parametrize("what", WRONG)
-    def test_refused(self, lab, published, tmp_path, capsys, what):
-        changes, message = WRONG[what]
-        records = json.loads(published.read_text())[:2]
-        changed = records[0] | changes
-        records[0] = {key: value for key, value in changed.items() if value is not REMOVE}
-        file = tmp_path / "records.json"
-        file.write_text(json.dumps(records))
-        config = lab.write(tmp_path, lab.stage("scores", {file: 1}), **ROC)
-        assert lab.artquant("train", "--config", config) == 2
-        error = capsys.readouterr().err.splitlines()[-1]
-        assert message in error and f"{file} record 1" in error
-        assert not (tmp_path / "runs" / "run" / "scores" / "model").exists()
-
-    def test_target_is_made_where_there_is_none(self, lab, published, tmp_path):
-        """The published code then leaves the cross-entropy out without a word."""
-        records = [
-            {key: value for key, value in record.items() if key != "target"}
-            for record in json.loads(published.read_text())
-        ]
-        file = tmp_path / "records.json"
-        file.write_text(json.dumps(records))
-        loss = {"score_text": 1.0, "score": {"score_l1": 0.0, "score_ce": 10.0}}
-        run = lab.train(tmp_path, lab.stage("scores", {file: 1}, loss=loss, max_steps=1), **ROC)
-        [line] = lab.history(run, "scores")
-        assert line["loss_score_ce"] > 0 and "loss_score_l1" not in line

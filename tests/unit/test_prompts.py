@@ -74,6 +74,12 @@ class TestText:
             ("roc4mllm", " and the DoF rate of the image is ", "DoF"),
             ("roc4mllm", ". The light is", "light"),
             ("roc4mllm", "", ""),
+            ("roc4mllm", "Light:", "Light"),
+            ("roc4mllm", "aesthetic rate of the image is", "aesthetics"),
+            ("roc4mllm", "The aesthetic rate of the image is:", "aesthetics"),
+            ("roc4mllm", ", and Composition -", "Composition"),
+            ("roc4mllm", "Its light is", "light"),
+            ("roc4mllm", "Vol.2 is fine. The Vol.2 rate of the image is", "Vol.2"),
             ("roc4mllm", "I give it a", "I give it a"),
             ("artquant", "The quality of the painting is", "quality"),
             ("artquant", ", the light and shadow of the painting is", "light and shadow"),
@@ -85,7 +91,13 @@ class TestText:
         assert prompt.score_name(before) == said
 
     def test_attributes_in_words(self):
-        names = {"RuleOfThirds": "rule of thirds", "DoF": "DoF", "ColorHarmony": "color harmony", "HDR": "HDR"}
+        names = {
+            "RuleOfThirds": "rule of thirds",
+            "DoF": "DoF",
+            "ColorHarmony": "color harmony",
+            "HDR": "HDR",
+            "Light/Shadow": "Light/Shadow",
+        }
         assert {name: attribute_phrase(name) for name in names} == names
 
     def test_unknown_name(self):

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import ArtQuantError, one_line
+from artquant.errors import one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
@@ -61,8 +61,8 @@ class MPLUGOwl2Family:
         file = folder / "config.json"
         try:
             return MPLUGOwl2Config(**read_json(file))
-        except (TypeError, ValueError, ArtQuantError) as error:
-            raise CheckpointError(f"{file}: not a usable mPLUG-Owl2 configuration ({error})") from error
+        except Exception as error:  # values of a wrong type have errors of their own
+            raise CheckpointError(f"{file}: not a usable mPLUG-Owl2 configuration ({one_line(error)})") from error
 
     def published_config(self) -> MPLUGOwl2Config:
         """The published 7B model's."""

@@ -183,6 +183,9 @@ class MPLUGOwl2Processor(ProcessorMixin):
         user = f"{IMAGE_TOKEN}\n{first[0]}" if exchange.picture_first else f"{first[0]}\n{IMAGE_TOKEN}"
         system = f"{exchange.system} " if exchange.system else ""
         turns = [(user, first[1]), *others]
+        given = (exchange.question, exchange.answer, *(turn for turns in exchange.earlier for turn in turns))
+        if any(f"{eos}{NEXT_TURN}" in turn for turn in given):
+            raise ArtQuantError(f"a text holds {eos}{NEXT_TURN}, which would begin a turn of its own; take it out")
         return system + "".join(f"{NEXT_TURN}{asked} ASSISTANT:{told}" for asked, told in turns)
 
     def picture(self, image: Image.Image) -> torch.Tensor:

@@ -31,6 +31,10 @@ _ADAPTER_KEYS = (
 # What our configurations hold beside the published fields: where the base lay, and how it was held in training.
 _OURS = ("_name_or_path", "quantization_config")
 ROC4MLLM = get_prompt("roc4mllm", "image")  # with which its models are trained and asked; no file says so
+_READ_BY = (
+    *("level_ids", "level_prefix", "score_weight", "score_id", "output_first_id", "output_last_id", "img_token_num"),
+    *("num_tokens", "min_score", "max_score", "l1_weight", "ce_weight", "emd_weight"),
+)
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -73,6 +77,8 @@ def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: P
     known = readout.published()
     if known is None:
         return
+    for name in _READ_BY:  # a base may have been read otherwise
+        config.__dict__.pop(name, None)
     for name, value in known.items():
         setattr(config, name, value)
     if not readout.new_words:

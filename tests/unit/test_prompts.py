@@ -96,7 +96,7 @@ class TestText:
             "DoF": "DoF",
             "ColorHarmony": "color harmony",
             "HDR": "HDR",
-            "Light/Shadow": "Light/Shadow",
+            "Light/Shadow": "light/shadow",
         }
         assert {name: attribute_phrase(name) for name in names} == names
 

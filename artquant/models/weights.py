@@ -7,7 +7,7 @@ is an error that names it. Adapters themselves are read in `artquant.models.adap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -116,6 +116,8 @@ def load_model(
         )
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
+    if chosen.own_system:
+        chosen = replace(chosen, system=card.prompt.system)
     parts = loaded.family.parts(loaded.model)
     head = stored_head(folder.path, readout, loaded.model)
     if head is not None and any(True for _ in head.parameters()) and not (folder.path / READOUT_HEAD).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
-from artquant.models.adapters import complain
+from artquant.files.json_files import read_json
+from artquant.models.adapters import complain, read_tensors
 from artquant.models.family import CheckpointError
 from artquant.models.quantize import quantization_config
 
@@ -19,13 +20,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def load_whole(
-    loader: Any, folder: Path, loading: Loading, untouched: Sequence[str], **options: Any
+    loader: Any,
+    folder: Path,
+    loading: Loading,
+    untouched: Sequence[str],
+    tensors: Mapping[str, torch.Tensor] | None = None,
+    **options: Any,
 ) -> PreTrainedModel:
     """A network with a folder's weights; nothing in the folder is executed.
 
     Args:
         loader: a class with transformers' `from_pretrained`.
         untouched: modules that keep their number format where others are quantised.
+        tensors: the weights, where they were read already; `options` then hold the configuration.
 
     Raises:
         CheckpointError: a file is missing or unreadable, a tensor is missing, unexpected or of another shape.
@@ -35,7 +42,8 @@ def load_whole(
         options["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
     try:
         network, info = loader.from_pretrained(
-            folder,
+            folder if tensors is None else None,
+            state_dict=tensors,
             dtype=dtype,
             attn_implementation=loading.attention,
             output_loading_info=True,
@@ -51,3 +59,25 @@ def load_whole(
     complain(folder, "is not known", info["unexpected_keys"])
     complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])
     return network
+
+
+def read_shards(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder's weights, by the names that stand there; pickles are read weights-only.
+
+    Raises:
+        CheckpointError: no weights, a shard that is missing or cannot be read.
+    """
+    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
+        index, single = folder / f"{stem}.{suffix}.index.json", folder / f"{stem}.{suffix}"
+        if index.is_file():
+            names = sorted(set(read_json(index).get("weight_map", {}).values()))
+            stems = [folder / name for name in names]
+        elif single.is_file():
+            stems = [single]
+        else:
+            continue
+        tensors: dict[str, torch.Tensor] = {}
+        for file in stems:
+            tensors |= read_tensors(file.parent, file.name.removesuffix(f".{suffix}"))[1]
+        return tensors
+    raise CheckpointError(f"{folder}: holds no weights (model.safetensors, pytorch_model.bin or their indexes)")

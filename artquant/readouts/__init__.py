@@ -13,12 +13,14 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.readouts.rating_levels import RatingLevels
 from artquant.readouts.readout import Known, Readout, Scores, Seen
 from artquant.readouts.score_tokens import ScoreTokens
+from artquant.readouts.value_tokens import ValueTokens
 
 __all__ = ["READOUTS", "Known", "Readout", "Scores", "Seen", "published_readout", "readout_of", "stored_readout"]
 
 READOUTS: Mapping[str, type[Readout]] = {
     "rating_levels": RatingLevels,
     "score_tokens": ScoreTokens,
+    "value_tokens": ValueTokens,
 }
 DEFAULT = "rating_levels"
 

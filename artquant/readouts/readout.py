@@ -191,7 +191,7 @@ def tokens_after(encoder: Encoder, prompt: Prompt, word: str) -> list[int]:
     """
     before = prompt.scoring()
     context = encoder.tokenize(encoder.conversation(before))
-    exchange = prompt.exchange(before.question, f"{before.answer} {word}")
+    exchange = prompt.exchange(before.question, prompt.saying(word))
     ids = encoder.tokenize(encoder.conversation(exchange))
     if ids[: len(context)] != context:
         raise ArtQuantError(

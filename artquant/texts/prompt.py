@@ -38,7 +38,9 @@ SCORE_QUESTIONS = (
 )
 
 
-_LATER = frozenset({"whole", "several_question", "comment_question"})  # that cards of the first versions do not say
+_LATER = frozenset(
+    {"whole", "several_question", "comment_question", "answer_end", "adjoining", "own_system"}
+)  # that cards of the first versions do not say
 _CLAUSE = r"(?:the |its )?(.+?) is"  # what a score is said of, in any other words
 
 
@@ -51,6 +53,7 @@ class Exchange:
     complete: bool = False  # the answer ends here; otherwise it goes on
     system: str = ""  # sentences before the conversation; "": none
     picture_first: bool = True  # the picture before the question, or after it
+    adjoining: bool = False  # no line break between picture and question
     earlier: tuple[
         tuple[str, str], ...
     ] = ()  # rounds of question and whole answer before it; the picture is in the first
@@ -68,6 +71,9 @@ class Prompt:
     answer_prefix: str = "The quality of the {subject} is"  # what stands before the rating word
     # The same of an attribute. The question is the total's, so that picture and question are read once for all of them.
     attribute_prefix: str = "The {attribute} of the {subject} is"
+    answer_end: str = "."  # what stands behind the rating word
+    adjoining: bool = False  # the question follows the picture without a line break
+    own_system: bool = False  # with published models: the system sentences that the model's folder says
     whole: str = "quality"  # the noun for the total where attributes stand beside it
     several_question: str = "How would you rate the {attributes} of this {subject}?"  # all in one answer
     comment_question: str = "How would you rate the quality of this {subject}, and what do you say of it?"
@@ -88,7 +94,7 @@ class Prompt:
         self, question: str, answer: str = "", complete: bool = False, earlier: Sequence[tuple[str, str]] = ()
     ) -> Exchange:
         """A question put as this prompt puts it, with its answer or the answer's beginning."""
-        return Exchange(question, answer, complete, self.system, self.image_first, tuple(earlier))
+        return Exchange(question, answer, complete, self.system, self.image_first, self.adjoining, tuple(earlier))
 
     def rating_prefix(self, attribute: str | None = None) -> str:
         """The answer up to the rating word, about the whole or about an attribute (by the data set's name for it)."""
@@ -96,9 +102,13 @@ class Prompt:
             return self.answer_prefix.replace(SUBJECT, self.subject)
         return self.attribute_prefix.replace(ATTRIBUTE, attribute_phrase(attribute)).replace(SUBJECT, self.subject)
 
+    def saying(self, word: str, attribute: str | None = None) -> str:
+        """The answer to a scoring question up to its word."""
+        return f"{self.rating_prefix(attribute)} {word}".lstrip()
+
     def rating_answer(self, word: str, attribute: str | None = None) -> str:
         """The whole answer to a scoring question."""
-        return f"{self.rating_prefix(attribute)} {word}."
+        return f"{self.saying(word, attribute)}{self.answer_end}"
 
     def scoring(self, attribute: str | None = None) -> Exchange:
         """The scoring prompt: what comes next is what stands for the score."""
@@ -147,11 +157,63 @@ class Prompt:
         return cls(**values)
 
 
+# ArtiMuse's question; its blanks are part of it. UniPercept's has two slips (73-ec, 74-ed), with which it was trained.
+_ARTIMUSE = """
+        Rate the aesthetics score of the {subject} in 0-100.{blank}
+        In the output format, numbers are replaced by 2 corresponding letters,{blank}
+        and the mapping relationship is:{blank}
+        score 0 to 25: 0-aa, 1-ab, 2-ac, 3-ad, ... , 25-az,
+        score 26 to 50: 26-ca, 27-cb, 28-cc, 29-cd, ..., 50-cy,
+        score 51 to 75: 51-da, 52-db, 53-dc, 54-dd, ..., 75-dy,
+        score 76 to 100: 76-ea, 77-eb, 78-ec, 79-ed, ..., 100-ey.
+
+        The answer only outputs 2 corresponding letters.
+        """.replace("{blank}", " ")
+_UNIPERCEPT = (
+    "Rate the DESCRIPTION score of the {subject} in 0-100. In the output format, numbers are replaced by 2 "
+    "corresponding letters, and the mapping relationship is: score 0 to 25: 0-aa, 1-ab, 2-ac, 3-ad, ... , 25-az, \n"
+    "score 26 to 50: 26-ca, 27-cb, 28-cc, 29-cd, ..., 50-cy, \n"
+    "score 51 to 75: 51-da, 52-db, 53-dc, 54-dd, ..., 75-dy, \n"
+    "score 76 to 100: 76-ea, 77-eb, 73-ec, 74-ed, ..., 100-ey. \n"
+    "The answer only outputs 2 corresponding letters."
+)
+
 # `artquant` is ours; the published code trains with the second and scores with the third. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
     "published-train": Prompt("published-train", system=PUBLISHED_SYSTEM),
     "published-score": Prompt("published-score", image_first=False),
+    "artimuse": Prompt(
+        "artimuse",
+        subject="image",
+        score_question=_ARTIMUSE,
+        answer_prefix="",
+        attribute_prefix="",
+        answer_end="",
+        own_system=True,
+        whole="aesthetics",
+        description_questions=(
+            "Please evaluate the aesthetic quality of this {subject} from the aspect of Comprehensive Evaluation.",
+        ),
+    ),
+    **{
+        f"unipercept-{task}": Prompt(
+            f"unipercept-{task}",
+            subject="image",
+            score_question=_UNIPERCEPT.replace("DESCRIPTION", description),
+            answer_prefix="",
+            attribute_prefix="",
+            answer_end="",
+            adjoining=True,
+            own_system=True,
+            whole=description,
+        )
+        for task, description in (
+            ("iaa", "aesthetics"),
+            ("iqa", "quality"),
+            ("ista", "structure and texture richness"),
+        )
+    },
     "roc4mllm": Prompt(
         "roc4mllm",
         system=PUBLISHED_SYSTEM,

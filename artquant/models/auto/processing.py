@@ -6,7 +6,7 @@ Shape legend: B rows, T positions (those of the picture included).
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import cycle
 from pathlib import Path
@@ -42,6 +42,11 @@ def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
         "tokenizer": AutoTokenizer.from_pretrained(folder, **local),
         "video_processor": None,
     }
+    return assembled(kind, parts, facts)
+
+
+def assembled(kind: Any, parts: Mapping[str, Any], facts: dict[str, Any]) -> ProcessorMixin:
+    """A processor of transformers whose video processor is missing. facts: what its constructor takes beside parts."""
     lacking: Any = type(kind.__name__, (_WithoutVideo, kind), {})
     processor = lacking.from_args_and_dict([parts[name] for name in kind.get_attributes()], facts)
     processor.__class__ = kind  # known by its name, so it can be pickled
@@ -115,6 +120,8 @@ class AutoChatProcessor:
             fault = (
                 "has a place of its own for the picture; choose a prompt with the picture on the question's other side"
             )
+        elif exchange.adjoining and f"{picture}{question}" not in text:
+            fault = "puts something between picture and question; choose a prompt that leaves room for it"
         if fault is not None:
             raise ArtQuantError(f"the chat template {fault}")
         return text + self.end if exchange.complete else text
@@ -138,7 +145,7 @@ class AutoChatProcessor:
         turns[0][1].insert(0 if exchange.picture_first else 1, {"type": "image"})
         if exchange.system:
             turns.insert(0, ("system", [{"type": "text", "text": exchange.system}]))
-        messages = [{"role": role, "content": content} for role, content in turns]
+        messages = [{"role": role, "content": content, "adjoining": exchange.adjoining} for role, content in turns]
         try:
             return self.processor.apply_chat_template(messages, tokenize=False, **how)
         except Exception as error:  # templates are programs with errors of their own

@@ -180,7 +180,8 @@ class MPLUGOwl2Processor(ProcessorMixin):
         eos, answer = self.tokenizer.eos_token, f" {exchange.answer}" if exchange.answer else ""
         rounds = [(question, f" {answer}{eos}") for question, answer in exchange.earlier]
         first, *others = (*rounds, (exchange.question, f"{answer}{eos if exchange.complete else ''}"))
-        user = f"{IMAGE_TOKEN}\n{first[0]}" if exchange.picture_first else f"{first[0]}\n{IMAGE_TOKEN}"
+        between = "" if exchange.adjoining else "\n"
+        user = between.join([IMAGE_TOKEN, first[0]] if exchange.picture_first else [first[0], IMAGE_TOKEN])
         system = f"{exchange.system} " if exchange.system else ""
         turns = [(user, first[1]), *others]
         given = (exchange.question, exchange.answer, *(turn for turns in exchange.earlier for turn in turns))

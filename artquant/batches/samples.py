@@ -108,7 +108,9 @@ def encode_record(
 
     score: its true one (the first), known or computed.
     """
-    rounds = [(record.question, record.answer), *record.rounds]
+    asked = prompt.scoring().question  # records do not keep the white space around a question
+    question = asked if record.question == asked.strip() else record.question
+    rounds = [(question, record.answer), *record.rounds]
     word = readout.word(readout.low if score is None else score)
     holds_places = readout.several and any(word in answer for _, answer in rounds)
     silent = [other for other in readout.new_words if other != word and any(other in answer for _, answer in rounds)]
@@ -127,7 +129,7 @@ def encode_record(
         raise ArtQuantError(f"{len(rounds)} rounds without a place for the score; split the record")
     answer = prompt.rating_answer(word, record.attribute)
     begin = len(prompt.rating_prefix(record.attribute))
-    return encode_scores(processor, prompt, readout, [(record.question, answer)], [word], begin)
+    return encode_scores(processor, prompt, readout, [(question, answer)], [word], begin)
 
 
 def _require_prefix(prompt: Prompt, row: Row, prefix: Row, what: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -222,7 +222,9 @@ class Unpublished:
     def published_config(self) -> None:
         """None: there is no best-known one."""
 
-    def published_card(self, folder: Path, processor: Processor, values: Sequence[float] | None) -> NoReturn:
+    def published_card(
+        self, folder: Path, processor: Processor, values: Sequence[float] | None
+    ) -> tuple[Prompt, Readout]:
         """Refused: such a folder does not say how it is asked and read."""
         raise CheckpointError(
             f"{folder}: does not say how scores are read (no artquant.json); train it, or name a folder written here"

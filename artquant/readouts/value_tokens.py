@@ -28,6 +28,8 @@ WORDS = tuple(
     for place in range(count)
 )
 
+_OF_ITS_CLASS = {"llm_config", "vision_config", "downsample_ratio", "ps_version"}  # keys of `config.json`
+
 
 @dataclass(frozen=True)
 class ValueTokensSettings:
@@ -71,12 +73,12 @@ class ValueTokens(Unpublished):
     def from_published(
         cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
     ) -> ValueTokens | None:
-        """ArtiMuse's, of its class's folders: no key says so.
+        """ArtiMuse's: no key says so, so every configuration of its class is taken to be about it.
 
         Raises:
             ArtQuantError: `scores` are given.
         """
-        if values.get("model_type") != "internvl_chat":
+        if not values.keys() >= _OF_ITS_CLASS:
             return None
         if scores is not None:
             raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")
@@ -135,8 +137,8 @@ class ValueTokens(Unpublished):
 
     def targets(self, truths: Truths) -> np.ndarray:
         """Distributions over the words [M, K]: of the mean, as the settings say."""
-        options = {"sigma": self.sigma} if self.target == "gaussian" else {}
-        return soft_labels(truths.means(), self.values, self.target, **options)
+        sigma = self.sigma if self.target == "gaussian" else None
+        return soft_labels(truths.means(), self.values, self.target, sigma=sigma)
 
     def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""

@@ -23,6 +23,11 @@ PUBLISHED_SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 
+# InternVL's sentence for all conversations, with which it is trained.
+CHAT_SYSTEM = (
+    "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"  # noqa: RUF001
+)
+
 # The ten questions of the published training data.
 SCORE_QUESTIONS = (
     "Rate the quality of this {subject}.",
@@ -185,6 +190,7 @@ PROMPTS = {
     "published-score": Prompt("published-score", image_first=False),
     "artimuse": Prompt(
         "artimuse",
+        system=CHAT_SYSTEM,
         subject="image",
         score_question=_ARTIMUSE,
         answer_prefix="",
@@ -199,6 +205,7 @@ PROMPTS = {
     **{
         f"unipercept-{task}": Prompt(
             f"unipercept-{task}",
+            system=CHAT_SYSTEM,
             subject="image",
             score_question=_UNIPERCEPT.replace("DESCRIPTION", description),
             answer_prefix="",

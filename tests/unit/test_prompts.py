@@ -22,7 +22,17 @@ class TestText:
             "roc4mllm": f"{PUBLISHED_SYSTEM} USER: <|image|>\nPlease rate the aesthetics of the image. ASSISTANT: The "
             "aesthetic rate of the image is",
         }
-        assert {name: tiny_processor.conversation(prompt.scoring()) for name, prompt in PROMPTS.items()} == expected
+        prompts = {name: prompt for name, prompt in PROMPTS.items() if prompt.answer_prefix}
+        assert {name: tiny_processor.conversation(prompt.scoring()) for name, prompt in prompts.items()} == expected
+
+    def test_scoring_without_an_answer_prefix(self, tiny_processor):
+        """The word is the whole answer; in UniPercept's question it follows the picture at once."""
+        for name in ("artimuse", "unipercept-iaa", "unipercept-iqa", "unipercept-ista"):
+            prompt = PROMPTS[name]
+            asked = prompt.scoring()
+            between = "" if prompt.adjoining else "\n"
+            text = f"{prompt.system} USER: <|image|>{between}{asked.question} ASSISTANT:"
+            assert tiny_processor.conversation(asked) == text and prompt.rating_answer("ea") == "ea"
 
     def test_system_text(self):
         assert PUBLISHED_SYSTEM == (

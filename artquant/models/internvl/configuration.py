@@ -8,12 +8,9 @@ from typing import Any
 from transformers import InternVLConfig
 
 from artquant.errors import ArtQuantError
+from artquant.texts.prompt import CHAT_SYSTEM
 
 MODEL_TYPE = "internvl_chat"
-# InternVL's own sentence, which the published class takes where `config.json` has no key `system_message`.
-TEMPLATE_SYSTEM = (
-    "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"  # noqa: RUF001
-)
 TEMPLATE = "internvl2_5"
 _VISION = (
     *("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_channels"),
@@ -77,4 +74,4 @@ def native_config(values: Mapping[str, Any], image_token_id: int) -> InternVLCon
 
 def system_text(values: Mapping[str, Any]) -> str:
     """What the published class puts before a conversation: the key's text (None for null), else its own sentence."""
-    return str(values["system_message"]) if "system_message" in values else TEMPLATE_SYSTEM
+    return str(values["system_message"]) if "system_message" in values else CHAT_SYSTEM

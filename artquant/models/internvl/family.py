@@ -16,7 +16,7 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.auto.family import AutoFamily
 from artquant.models.auto.processing import AutoChatProcessor
-from artquant.models.family import CheckpointError
+from artquant.models.family import CheckpointError, Processor
 from artquant.models.internvl.configuration import MODEL_TYPE, native_config, system_text
 from artquant.models.internvl.naming import own_names, without_lora
 from artquant.models.internvl.processing import IMAGE_TOKEN, published_processor, published_tokenizer
@@ -69,7 +69,7 @@ class InternVLChatFamily(AutoFamily):
         return all((folder / name).is_file() for name in _TOKENIZER_FILES)
 
     def published_card(
-        self, folder: Path, processor: AutoChatProcessor, values: Sequence[float] | None
+        self, folder: Path, processor: Processor, values: Sequence[float] | None
     ) -> tuple[Prompt, Readout]:
         """ArtiMuse's question, behind the system text that the folder's `config.json` leads to."""
         stored: dict[str, Any] = read_json(folder / "config.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import GotOcr2ImageProcessorPil, InternVLConfig, InternVLProcessor, Qwen2Tokenizer
 
@@ -35,11 +36,13 @@ def published_tokenizer(folder: Path) -> Qwen2Tokenizer:
 
 def published_processor(folder: Path, config: InternVLConfig) -> AutoChatProcessor:
     """The processor of a published folder, with one square tile for each picture whatever its shape."""
-    side = config.vision_config.image_size[0]
-    images = GotOcr2ImageProcessorPil(
-        size={"height": side, "width": side}, crop_to_patches=False, image_mean=MEAN, image_std=STD
+    vision: Any = config.vision_config
+    text: Any = config.text_config
+    side = vision.image_size[0]
+    images = GotOcr2ImageProcessorPil(  # one tile at most: the processor would cut up to thirteen
+        size={"height": side, "width": side}, max_patches=1, image_mean=MEAN, image_std=STD
     )
     parts = {"image_processor": images, "tokenizer": published_tokenizer(folder), "video_processor": None}
     facts = {"image_seq_length": config.image_seq_length, "chat_template": CHAT_TEMPLATE}
     processor = assembled(InternVLProcessor, parts, facts)
-    return AutoChatProcessor(processor, config.text_config.max_position_embeddings)
+    return AutoChatProcessor(processor, text.max_position_embeddings)

@@ -1,0 +1,309 @@
+"""ArtiMuse's and UniPercept's published code and folders of them (in the shared folder only)."""
+
+import json
+import shutil
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from artquant.batches.dataset import ArtDataset, Collator
+from artquant.batches.samples import encode_row
+from artquant.cli import main
+from artquant.config.schema import Loading, LossConfig
+from artquant.data.images import load_image
+from artquant.data.record_file import RecordFile
+from artquant.infer.answers import generate
+from artquant.infer.scorer import Scorer
+from artquant.labels.rating_scale import RatingScale
+from artquant.models.internvl.naming import own_names, published_names, without_lora
+from artquant.models.model_folder import ModelFolder
+from artquant.models.weights import load_model
+from artquant.models.whole import read_shards
+from artquant.readouts import readout_of
+from artquant.texts.prompt import PROMPTS, get_prompt
+from artquant.train.objective import Objective
+
+TASKS = ("iaa", "iqa", "ista")
+SCALE = RatingScale.even(0.0, 100.0)
+
+
+@pytest.fixture(scope="module")
+def folder(shared_folder):
+    return shared_folder / "golden" / "artimuse"
+
+
+@pytest.fixture(scope="module")
+def arrays(folder):
+    with np.load(folder / "expected.npz") as found:
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    return json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pictures(shared_folder, expected):
+    folders = (shared_folder / "images", shared_folder / "golden" / "preprocessing")
+    return [next(place / name for place in folders if (place / name).is_file()) for name in expected["pictures"]]
+
+
+@pytest.fixture(scope="module")
+def scorer(folder, one_thread):
+    return Scorer.from_pretrained(folder / "artimuse-tiny", device="cpu")
+
+
+def test_prompts(folder, scorer):
+    """Texts and ids of every published question, behind both system texts."""
+    prompts = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
+    questions = {"artimuse_score": get_prompt("artimuse", "image")}
+    questions |= {f"unipercept_score_{task}": get_prompt(f"unipercept-{task}", "image") for task in TASKS}
+    asked = {name: (prompt, prompt.scoring().question) for name, prompt in questions.items()}
+    plain = get_prompt("artimuse", "image")
+    for name, said in prompts["prompts"].items():
+        if name not in asked and "tiny_ids/None" in said:
+            asked[name] = plain, said["user"].removeprefix("<img><IMG_CONTEXT></img>\n")
+    assert len(asked) == 13
+    picture = scorer.processor.processor.image_token_id
+    for name, (prompt, question) in asked.items():
+        for kind, system in prompts["system_texts"].items():
+            ids = encode_row(scorer.processor, replace(prompt, system=system).exchange(question)).token_ids
+            wanted = [token for token in prompts["prompts"][name][f"tiny_ids/{kind}"]]
+            place = wanted.index(-1)  # the run of image tokens, between what opens and closes it
+            assert list(ids) == [*wanted[: place - 1], picture, *wanted[place + 2 :]], (name, kind)
+
+
+def test_pixels_and_features(scorer, arrays, pictures, expected):
+    row = encode_row(scorer.processor, scorer.loaded.prompt.scoring())
+    inputs = scorer.processor.inputs([row] * 12, [scorer.processor.picture(load_image(path)) for path in pictures])
+    assert torch.equal(inputs["input_ids"], torch.from_numpy(arrays["score/input_ids"]).reshape(1, -1).expand(12, -1))
+    down, across = expected["pixel_steps"]
+    for index, name in enumerate(expected["pictures"]):
+        pixels = inputs["pixel_values"][index]
+        np.testing.assert_allclose(pixels[:, ::down, ::across], arrays[f"pixels/{name}"], rtol=0, atol=1e-6)
+        found = [pixels.mean(), pixels.std(), pixels.min(), pixels.max()]
+        np.testing.assert_allclose(found, arrays[f"pixels/{name}/stats"], rtol=0, atol=1e-5)
+    network = scorer.network.plain
+    with torch.no_grad():
+        seen = network.model.vision_tower(inputs["pixel_values"][:2]).last_hidden_state
+        features = network.model.get_image_features(inputs["pixel_values"]).pooler_output
+    np.testing.assert_allclose(seen, arrays["vision_last_hidden_state"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(features, arrays["image_features"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_scores(scorer, arrays, pictures, batch_size):
+    found = scorer([load_image(path) for path in pictures], batch_size=batch_size)
+    logits = [list(score.logits.values()) for score in found]
+    np.testing.assert_allclose(logits, arrays["score/logits"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose([list(one.probs.values()) for one in found], arrays["score/probs"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose([one.score for one in found], arrays["score/score"], rtol=0, atol=1e-3)
+    assert scorer.loaded.readout.token_ids == tuple(arrays["score_token_ids"])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "name"),
+    [
+        ("artimuse-tiny", (), "score/score"),
+        ("artimuse-tiny-lora", (), "lora/score"),
+        *(("artimuse-tiny", ("--prompt", f"unipercept-{task}"), f"unipercept/{task}/score") for task in TASKS),
+    ],
+)
+def test_picture_files_to_scores(folder, arrays, pictures, capsys, model, options, name):
+    """Through the command line; LoRA that was left in is merged."""
+    command = ["score", *map(str, pictures), "--model", str(folder / model), "--json", "--dtype", "float32", *options]
+    assert main(command) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose([line["score"] for line in lines], arrays[name].ravel(), rtol=0, atol=1e-3)
+
+
+def test_system_text_follows_the_folder(folder, arrays, pictures, tmp_path):
+    """Without the key it is the class's own sentence, with one it is that text."""
+    copy = shutil.copytree(folder / "artimuse-tiny", tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    del config["system_message"]
+    (copy / "config.json").chmod(0o644)
+    (copy / "config.json").write_text(json.dumps(config))
+    scorer = Scorer.from_pretrained(copy, device="cpu")
+    found = [score.score for score in scorer([load_image(path) for path in pictures])]
+    np.testing.assert_allclose(found, arrays["score_other_system/score"], rtol=0, atol=1e-3)
+    (copy / "config.json").write_text(json.dumps(config | {"system_message": "Look."}))
+    assert load_model(ModelFolder.open(copy), Loading()).prompt.system == "Look."
+
+
+def test_attribute_texts(folder, scorer, arrays, pictures):
+    """Eight questions about two pictures, greedy; alone and as one batch."""
+    prompts = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
+    prepared = [scorer.processor.picture(load_image(path)) for path in pictures[:2]]
+    for number, name in enumerate(prompts["attributes"]):
+        question = f"Please evaluate the aesthetic quality of this image from the aspect of {name}."
+        row = encode_row(scorer.processor, scorer.loaded.prompt.exchange(question))
+        inputs, ids = generate(scorer.loaded, scorer.device, row, prepared, 20)
+        assert inputs["input_ids"][0].tolist() == arrays[f"attribute_input_ids/{number}"].ravel().tolist()
+        for found, wanted in zip(ids.tolist(), arrays["attribute_tokens"][:, number].tolist(), strict=True):
+            wanted = [token for token in wanted if token != -1]
+            assert found[: len(wanted)] == wanted, name
+
+
+@pytest.mark.parametrize("name", ["artimuse-tiny", "artimuse-tiny-lora"])
+def test_names_there_and_back(folder, name):
+    plain = without_lora(read_shards(folder / name))
+    again = published_names(own_names(plain))
+    assert len(plain) == 65 and len(own_names(plain)) == 73
+    assert again.keys() == plain.keys() and all(torch.equal(again[key], plain[key]) for key in plain)
+
+
+def test_names_of_the_published_size(shared_folder):
+    """All 685 tensors; the fused ones become three."""
+    listed = json.loads((shared_folder / "reference" / "state_dict_internvl3_8b.json").read_text())
+    shapes = {name: torch.empty(entry["shape"], device="meta") for name, entry in listed.items()}
+    found = own_names(shapes)
+    for name, entry in listed.items():
+        native = entry["native"] if isinstance(entry["native"], list) else [entry["native"]]
+        assert set(native) <= found.keys(), name
+    assert published_names(found).keys() == listed.keys()
+
+
+@pytest.mark.parametrize("name", ["score", "text"])
+def test_training(folder, scorer, arrays, expected, pictures, tmp_path, name):
+    """Loss and gradients of conversations that training reads from records; a score is the cross-entropy of a word."""
+    prompt = PROMPTS["artimuse"]
+    readout = readout_of({"kind": "value_tokens"}, SCALE).bound(scorer.processor, prompt)
+    chosen = {"score": pictures[:2], "text": pictures[2:3]}[name]
+    question = prompt.scoring().question if name == "score" else None
+    rows = []
+    for path, answer in zip(chosen, expected["train_answers"][f"train_{name}"], strict=True):
+        value = {"ea": 76.0, "ck": 36.0}.get(answer)
+        human = question or "Please evaluate the aesthetic quality of this image from the aspect of Overall Gestalt."
+        turns = [{"from": "human", "value": f"<|image|>{human}"}, {"from": "gpt", "value": answer}]
+        task = {"task_type": "description"} if value is None else {"task_type": "score", "gt_score": value}
+        rows.append({"id": path.name, "image": str(path), "conversations": turns} | task)
+    file = tmp_path / "records.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    dataset = ArtDataset(RecordFile(file, tmp_path), scorer.processor, prompt, readout, SCALE.values, 2048)
+    batch = Collator(scorer.processor, 2048)([dataset[index] for index in range(len(dataset))])
+    width = batch.inputs["input_ids"].shape[1]
+    assert torch.equal(batch.inputs["input_ids"], torch.from_numpy(arrays[f"train_{name}/input_ids"])[:, :width].long())
+    # The published mean is over both learned tokens of an answer: its word and what ends the turn.
+    objective = Objective(readout, LossConfig(score_text=0.5, score={"value": 0.5}))
+    network = load_model(ModelFolder.open(folder / "artimuse-tiny"), Loading()).network
+    sums, counts = objective.sums(network, batch), objective.counts([batch])
+    loss = objective.total({term: value / counts[term] for term, value in sums.items() if counts[term]})
+    assert loss.item() == pytest.approx(float(arrays[f"train_{name}/loss"]), rel=1e-5)
+    loss.backward()
+    gradients = {key: value.grad for key, value in network.plain.named_parameters()}
+    published = published_names({key: torch.zeros(0) if value is None else value for key, value in gradients.items()})
+    norms, projections = arrays[f"train_{name}/grad_norms"], arrays[f"train_{name}/grad_projections"]
+    for key, norm, projection in zip(expected["grad_names"], norms, projections, strict=True):
+        gradient = published[key].double().numpy()
+        draw = np.random.default_rng([5, zlib.crc32(key.encode())]).standard_normal(gradient.shape)
+        assert np.linalg.norm(gradient) == pytest.approx(float(norm), rel=1e-4, abs=1e-7), key
+        assert (gradient * draw).sum() == pytest.approx(float(projection), abs=1e-3 * float(norm) + 1e-7), key
+
+
+class TestFaults:
+    @pytest.fixture
+    def copy(self, folder, tmp_path):
+        copy = shutil.copytree(folder / "artimuse-tiny", tmp_path / "copy")
+        for file in copy.iterdir():
+            file.chmod(0o644)
+        return copy
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"ps_version": "v1"}, "ps_version is 'v1', but only 'v2' can be computed"),
+            ({"select_layer": -4}, "select_layer is -4"),
+            ({"template": "Hermes-2"}, "template is 'Hermes-2'"),
+            ({"vision_config": {}}, "does not say"),
+            ({"llm_config": {"architectures": ["LlamaForCausalLM"]}}, "does not say"),
+        ],
+    )
+    def test_other_networks(self, copy, capsys, change, message):
+        config = json.loads((copy / "config.json").read_text()) | change
+        (copy / "config.json").write_text(json.dumps(config))
+        assert main(["score", "a.png", "--model", str(copy)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert message in error and str(copy / "config.json") in error
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda tensors: tensors.pop("mlp1.1.weight"), "multi_modal_projector.linear_1.weight is missing"),
+            (lambda tensors: tensors.update({"other.weight": torch.zeros(2)}), "other.weight is none of an InternVL"),
+            (
+                lambda tensors: tensors.update({"mlp1.0.bias": torch.zeros(3)}),
+                "multi_modal_projector.layer_norm.bias has another shape",
+            ),
+        ],
+        ids=["missing", "unknown", "shape"],
+    )
+    def test_tensors(self, copy, capsys, change, message):
+        tensors = read_shards(copy)
+        for file in copy.glob("*.safetensors*"):
+            file.unlink()
+        change(tensors)
+        save_file(tensors, copy / "model.safetensors")
+        assert main(["score", "a.png", "--model", str(copy)]) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+    def test_tokenizer_that_cuts_the_words(self, copy, capsys):
+        merges = (copy / "merges.txt").read_text(encoding="utf-8").splitlines()
+        (copy / "merges.txt").write_text("\n".join(line for line in merges if line != "e y"), encoding="utf-8")
+        vocab = json.loads((copy / "vocab.json").read_text(encoding="utf-8"))
+        assert "ey" in vocab
+        assert main(["score", "a.png", "--model", str(copy)]) == 2
+        assert "cuts 1 of the 101 value words into pieces (ey" in capsys.readouterr().err
+
+    def test_values_of_words(self, folder, capsys):
+        assert main(["score", "a.png", "--model", str(folder / "artimuse-tiny"), "--weights", "5,4,3,2,1"]) == 2
+        assert "leave out --weights" in capsys.readouterr().err
+
+
+def test_trained_and_saved_in_transformers_own_form(folder, pictures, tmp_path, shared_folder):
+    """A run from the published folder; its result is read by the generic family, with the same scores."""
+    rows = [
+        {"id": path.name, "image": str(path), "task_type": "score", "gt_score": 10.0 * number}
+        | {"conversations": [{"from": "human", "value": "<|image|>Rate it."}, {"from": "gpt", "value": "x"}]}
+        for number, path in enumerate(pictures[:4], start=2)
+    ]
+    records = tmp_path / "records.json"
+    records.write_text(json.dumps(rows), encoding="utf-8")
+    config = {
+        "run": "run",
+        "base": str(folder / "artimuse-tiny"),
+        "output": str(tmp_path / "runs"),
+        "prompt": "artimuse",
+        "subject": "image",
+        "levels": {"weights": [100, 75, 50, 25, 0]},
+        "readout": {"kind": "value_tokens", "target": "two-level"},
+        "stages": [
+            {
+                "name": "scores",
+                "data": [{"records": str(records), "images": str(tmp_path)}],
+                "trainable": {"lora": None, "vision": True, "projector": True, "decoder": True},
+                "loss": {"score_text": 0.5, "score": {"value": 0.5}},
+                "max_steps": 2,
+                "batch_size": 2,
+                "accumulation": 1,
+                "max_length": 1024,
+                "workers": 0,
+            }
+        ],
+        "infer": {"records": str(records), "images": str(tmp_path), "workers": 0},
+    }
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    assert main(["train", "--config", str(file)]) == 0
+    model = tmp_path / "runs" / "run" / "scores" / "model"
+    assert json.loads((model / "config.json").read_text())["model_type"] == "internvl"
+    scorer = Scorer.from_pretrained(model, device="cpu")
+    before = Scorer.from_pretrained(folder / "artimuse-tiny", device="cpu", prompt="artimuse")
+    row, other = (encode_row(one.processor, scorer.loaded.prompt.scoring()) for one in (scorer, before))
+    assert row == other
+    assert all(0 <= score.score <= 100 for score in scorer([load_image(path) for path in pictures[:2]]))

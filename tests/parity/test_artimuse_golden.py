@@ -19,7 +19,8 @@ from artquant.data.record_file import RecordFile
 from artquant.infer.answers import generate
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import RatingScale
-from artquant.models.internvl.naming import own_names, published_names, without_lora
+from artquant.models.internvl import naming
+from artquant.models.internvl.naming import own_names, without_lora
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import load_model
 from artquant.models.whole import read_shards
@@ -148,6 +149,22 @@ def test_attribute_texts(folder, scorer, arrays, pictures):
         for found, wanted in zip(ids.tolist(), arrays["attribute_tokens"][:, number].tolist(), strict=True):
             wanted = [token for token in wanted if token != -1]
             assert found[: len(wanted)] == wanted, name
+
+
+def published_names(own):
+    """The reverse of `own_names`: queries, keys and values of the encoder in one matrix again."""
+    found: dict[str, torch.Tensor] = {}
+    for name, value in own.items():
+        if name.startswith(naming._ENCODER):
+            first, others = naming._SPLIT[0], naming._SPLIT[1:]
+            if any(part in name for part in others):
+                continue
+            if first in name:
+                value = torch.cat([own[name.replace(first, part)] for part in naming._SPLIT])
+                name = name.replace(first, naming._FUSED)
+            name = naming._replaced(name, [(there, here) for here, there in naming._IN_LAYER])
+        found[naming._replaced(name, [(there, here) for here, there in naming._NAMES])] = value
+    return found
 
 
 @pytest.mark.parametrize("name", ["artimuse-tiny", "artimuse-tiny-lora"])

@@ -1,4 +1,4 @@
-"""Tensors of the published InternVL class and of transformers' own: names, fused projections, LoRA that was left in.
+"""Tensors of the published InternVL class by the names of transformers' own; fused projections, LoRA that was left in.
 
 The published vision encoder holds queries, keys and values in one matrix [3D, D], in this order; transformers' own has
 three. A folder may have been saved with the class's own LoRA still inside.
@@ -62,22 +62,6 @@ def own_names(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def published_names(own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The reverse of `own_names`: queries, keys and values of the encoder in one matrix again."""
-    found: dict[str, torch.Tensor] = {}
-    for name, value in own.items():
-        if name.startswith(_ENCODER):
-            first, others = _SPLIT[0], _SPLIT[1:]
-            if any(part in name for part in others):
-                continue
-            if first in name:
-                value = torch.cat([own[name.replace(first, part)] for part in _SPLIT])
-                name = name.replace(first, _FUSED)
-            name = _replaced(name, [(there, here) for here, there in _IN_LAYER])
-        found[_replaced(name, [(there, here) for here, there in _NAMES])] = value
-    return found
-
-
 def without_lora(published: Mapping[str, torch.Tensor], scale: float = 2.0) -> dict[str, torch.Tensor]:
     """Tensors by a plain network's names, the LoRA matrices among them merged into their layers (in float32).
 
@@ -103,7 +87,7 @@ def without_lora(published: Mapping[str, torch.Tensor], scale: float = 2.0) -> d
     return plain
 
 
-def _replaced(name: str, names: tuple[tuple[str, str], ...] | list[tuple[str, str]]) -> str:
+def _replaced(name: str, names: tuple[tuple[str, str], ...]) -> str:
     """A name with the first prefix or part that fits replaced."""
     before, after = next(((old, new) for old, new in names if _fits(name, old)), ("", ""))
     return name.replace(before, after, 1) if before else name

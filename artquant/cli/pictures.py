@@ -13,6 +13,8 @@ from artquant.data.images import ImageError, load_image
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
 
+_SHOWN = 10  # words of a distribution, on the terminal
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -100,7 +102,11 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
 
 
 def _line(result: Score, what: str) -> str:
-    words = "  ".join(f"{word} {share:.2f}" for word, share in result.columns.get("probs", {}).items())
+    shares = dict(result.columns.get("probs", {}))
+    if len(shares) > _SHOWN:  # the likeliest, in their order
+        likely = sorted(shares, key=shares.__getitem__, reverse=True)[:_SHOWN]
+        shares = {word: share for word, share in shares.items() if word in likely}
+    words = "  ".join(f"{word} {share:.2f}" for word, share in shares.items())
     return f"{result.score:6.3f} +- {result.std:.3f}  {what}" + (f"  ({words})" if words else "")
 
 

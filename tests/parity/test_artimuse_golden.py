@@ -123,6 +123,12 @@ def test_picture_files_to_scores(folder, arrays, pictures, capsys, model, option
     np.testing.assert_allclose([line["score"] for line in lines], arrays[name].ravel(), rtol=0, atol=1e-3)
 
 
+def test_the_likeliest_words_are_shown(folder, pictures, capsys):
+    assert main(["score", str(pictures[0]), "--model", str(folder / "artimuse-tiny")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("75.093 +- ") and line.count("  ") == 1 + 1 + 9
+
+
 def test_system_text_follows_the_folder(folder, arrays, pictures, tmp_path):
     """Without the key it is the class's own sentence, with one it is that text."""
     copy = shutil.copytree(folder / "artimuse-tiny", tmp_path / "copy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import os
 import signal
@@ -48,11 +49,11 @@ def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bo
     try:
         run_training(config, [stage.name for stage in stages], accept_changes)
     except TrainingStopped as stopped:
-        leave_ranks()
+        atexit.register(leave_ranks)
         if first:
             print(f"run {config.run}: {stopped}", file=sys.stderr)
         return _STOPPED
-    leave_ranks()
+    atexit.register(leave_ranks)  # when the process ends: a caller may train again in it
     if first:
         print(f"run {config.run}: model in {stage_model(config, stages[-1])}")
     return 0

@@ -175,9 +175,9 @@ def _join_ranks(arguments: TrainingArguments) -> None:
 
 
 def leave_ranks() -> None:
-    """Take leave of the other ranks, where there are any; nothing can be trained in this process afterwards.
+    """Take leave of the other ranks, where there are any, at a process's end; nothing can be trained in it afterwards.
 
-    A process that ends while gloo's threads still run is aborted now and then, and its launcher reports a failed run.
+    One that ends while gloo's threads still run is aborted now and then, and its launcher reports a failed run.
     """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

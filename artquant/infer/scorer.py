@@ -239,7 +239,7 @@ class Scorer:
         Args:
             question: default is that of scoring. decimals: of the scores in the text.
         """
-        asked = self.loaded.prompt.scoring().question if question is None else question
+        asked = self.loaded.prompt.scored_question if question is None else question
         return self._answers(images, self.loaded.prompt.exchange(asked), max_new_tokens, batch_size, decimals)
 
     def assess(

@@ -170,7 +170,7 @@ class Prompt:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Prompt:
@@ -208,6 +208,8 @@ _ASPECTS = (
     *("Theme & Communication", "Emotion & Viewer Response", "Overall Gestalt"),
 )
 
+UNIPERCEPT_TASKS = {"iaa": "aesthetics", "iqa": "quality", "ista": "structure and texture richness"}
+
 # `artquant` is ours; the published code trains with the second and scores with the third. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
@@ -242,11 +244,7 @@ PROMPTS = {
             aspects=_ASPECTS if task == "iaa" else (),
             aspect_question=_ASPECT.replace("aspect", "attribute"),
         )
-        for task, description in (
-            ("iaa", "aesthetics"),
-            ("iqa", "quality"),
-            ("ista", "structure and texture richness"),
-        )
+        for task, description in UNIPERCEPT_TASKS.items()
     },
     "roc4mllm": Prompt(
         "roc4mllm",

@@ -108,7 +108,7 @@ def encode_record(
 
     score: its true one (the first), known or computed.
     """
-    asked = prompt.scoring().question  # records do not keep the white space around a question
+    asked = prompt.scored_question  # records do not keep the white space around a question
     question = asked if record.question == asked.strip() else record.question
     rounds = [(question, record.answer), *record.rounds]
     word = readout.word(readout.low if score is None else score)

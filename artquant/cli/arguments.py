@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
+from artquant.texts.prompt import UNIPERCEPT_TASKS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -45,7 +46,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe)
+    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _descriptions, _export, _eval):
         add(commands)
     return parser
@@ -198,6 +199,9 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
     _loading(command)
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
+    command.add_argument(
+        "--task", choices=UNIPERCEPT_TASKS, help="of UniPercept: aesthetics, quality, structure and texture"
+    )
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
     command.add_argument(
         "--range", type=_numbers, metavar="LO,HI", help="a data set's range, onto which the model's is mapped linearly"
@@ -215,6 +219,15 @@ def _loading(command: argparse.ArgumentParser) -> None:
             choices = next(get_args(kind) for kind in kinds if get_origin(kind) is Literal)
             default = "" if field.default is None else f" (default {field.default})"
             command.add_argument(flag, choices=choices, help=field.metadata["help"] + default)
+
+
+def named_prompt(arguments: argparse.Namespace) -> str | None:
+    """The prompt that the command line names, if it does. Raises ArtQuantError: it names two."""
+    if arguments.task is None:
+        return arguments.prompt
+    if arguments.prompt is not None:
+        raise ArtQuantError("--task names a prompt of UniPercept's; leave out --prompt")
+    return f"unipercept-{arguments.task}"
 
 
 def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -273,6 +286,25 @@ def _describe(commands: Commands) -> None:
         "--level", type=int, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default: the fullest)"
     )
     _question(command, "ask this instead of for a level")
+
+
+def _analyse(commands: Commands) -> None:
+    command = _command(commands, "analyse", "analyse", "score pictures and write a text on each aspect (ArtiMuse)")
+    command.add_argument("pictures", nargs="*", type=Path, metavar="IMAGE")
+    _model(command, required=True)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
+    command.add_argument(
+        "--published", type=Path, metavar="DIR", help="a JSON file a picture, as ArtiMuse's code writes it"
+    )
+    command.add_argument(
+        "--records", type=Path, help="instead of pictures: JSON list, JSON lines or folder of pictures"
+    )
+    command.add_argument("--images", type=Path, help="folder of the records' pictures")
+    command.add_argument("--out", type=Path, help="of the records: predictions file with texts; resumable")
+    command.add_argument("--batch-size", type=int, default=4, help="of the records (default %(default)s)")
+    command.add_argument("--workers", type=int, default=2, help="processes that read pictures (default %(default)s)")
+    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
 
 
 def _descriptions(commands: Commands) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import given_loading, range_of
+from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
 from artquant.config.schema import InferConfig, Loading
@@ -17,6 +17,7 @@ from artquant.errors import ArtQuantError
 from artquant.models.model_folder import ModelFolder
 
 if TYPE_CHECKING:
+    from artquant.infer.score_files import InferenceSummary
     from artquant.infer.scorer import Scorer
 
 
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     scorer = Scorer.from_pretrained(
         folder,
         device=settings.device,
-        prompt=arguments.prompt,
+        prompt=named_prompt(arguments),
         weights=arguments.weights,
         score_range=settings.score_range,
         **loading,
@@ -43,13 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
         scorer,
         records,
         out,
-        origin=_origin(folder),
+        origin=origin_of(folder),
         attributes=chosen_attributes(scorer, settings.attributes, folder.path),
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
     )
+    return report(summary, out)
+
+
+def report(summary: InferenceSummary, out: Path) -> int:
+    """Say what was done; status 1 where pictures were skipped."""
     for message in summary.skipped:
         print(f"skipped: {message}", file=sys.stderr)
     done = f", {summary.done_before} were there" if summary.done_before else ""
@@ -73,7 +79,7 @@ def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path
     return scorer.loaded.attributes
 
 
-def _origin(opened: ModelFolder) -> dict[str, object]:
+def origin_of(opened: ModelFolder) -> dict[str, object]:
     """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
     folders = [folder.path for folder in opened.chain()]
     weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import given_loading, range_of
+from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.data.images import ImageError, load_image
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.base,
         arguments.device or "auto",
-        prompt=arguments.prompt,
+        prompt=named_prompt(arguments),
         weights=arguments.weights,
         allow_other_base=arguments.allow_other_base,
         score_range=range_of(arguments.range, "--range"),

@@ -42,11 +42,11 @@ class Answer:
 
 @torch.inference_mode()
 def generate(
-    loaded: LoadedModel, device: torch.device, row: Row, pictures: Sequence[Any], max_new_tokens: int
+    loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
 ) -> tuple[NetworkInputs, torch.Tensor]:
-    """The likeliest answers to one prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
+    """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
     network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
-    inputs = loaded.processor.inputs([row] * len(pictures), pictures, padding_side="left")
+    inputs = loaded.processor.inputs(rows, pictures, padding_side="left")
     inputs = inputs.to(device, network.dtype)
     generated = network.generate(
         **inputs,

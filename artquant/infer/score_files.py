@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def run_inference(
     workers: int = 2,
     skip_unreadable: bool = False,
     progress: bool = True,
+    analyse: int = 0,
 ) -> InferenceSummary:
     """Score pictures into a JSON-lines file; pictures that are in it already are left out.
 
@@ -67,13 +69,15 @@ def run_inference(
         origin: what the model is (its folder and weights; plain values), to refuse mixing two models' predictions.
         attributes: to be scored beside the whole picture.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
+        analyse: also write a text on each aspect that the prompt names ("texts"), of so many tokens at most; 0: none.
 
     Raises:
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions.
     """
     done = _ids_done(out, records)
-    _check_origin(out, scorer, origin | {"attributes": list(attributes)}, empty=not done)
+    written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    _check_origin(out, scorer, origin | written, empty=not done)
     todo = [record for record in records if record.id not in done]
     loader = DataLoader(Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
     skipped: list[str] = []
@@ -82,10 +86,12 @@ def run_inference(
         for batch in loader:
             good = [(record, picture) for record, picture, error in batch if error is None]
             if good:
-                scores = scorer.score_pictures([picture for _, picture in good], attributes)
+                pictures = [picture for _, picture in good]
+                scores = scorer.score_pictures(pictures, attributes)
+                texts = [{"texts": said} for said in scorer.analyse_pictures(pictures, analyse)] if analyse else None
                 lines = [
-                    prediction_line(record.id, record.image.name, record.gt_score, score)
-                    for (record, _), score in zip(good, scores, strict=True)
+                    prediction_line(record.id, record.image.name, record.gt_score, score) | more
+                    for (record, _), score, more in zip(good, scores, texts or repeat({}), strict=False)
                 ]
                 append_json_lines(out, lines)
                 scored += len(lines)

@@ -239,7 +239,7 @@ class Scorer:
         Args:
             question: default is that of scoring. decimals: of the scores in the text.
         """
-        asked = self.loaded.prompt.scoring().question if question is None else question
+        asked = self.loaded.prompt.scored_question if question is None else question
         return self._answers(images, self.loaded.prompt.exchange(asked), max_new_tokens, batch_size, decimals)
 
     def assess(
@@ -253,6 +253,20 @@ class Scorer:
         scores = [round(answer.scores[0].score, decimals) if answer.scores else None for answer in answers]
         return [answer.text for answer in answers], scores
 
+    def analyse_pictures(self, pictures: Sequence[Any], max_new_tokens: int = 512) -> list[dict[str, str]]:
+        """A text on each aspect that the prompt names, of prepared pictures (`Processor.picture`), the likeliest words.
+
+        Raises:
+            ArtQuantError: the prompt names none.
+        """
+        rows = [encode_row(self.processor, asked) for asked in self.loaded.prompt.analysing().values()]
+        texts = []
+        for picture in pictures:  # its questions are one batch
+            _, ids = generate(self.loaded, self.device, rows, [picture] * len(rows), max_new_tokens)
+            said = [self.processor.decode(line, skip_special_tokens=True).strip() for line in ids.tolist()]
+            texts.append(dict(zip(self.loaded.prompt.aspects, said, strict=True)))
+        return texts
+
     def _answers(
         self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int
     ) -> list[Answer]:
@@ -265,7 +279,8 @@ class Scorer:
         if longest is not None and length >= longest:
             raise ArtQuantError(f"picture and question take {length} positions, the network has {longest}; ask shorter")
         for batch in _batches(images, batch_size):
-            inputs, ids = generate(self.loaded, self.device, row, self._prepared(batch), max_new_tokens)
+            rows = [row] * len(batch)
+            inputs, ids = generate(self.loaded, self.device, rows, self._prepared(batch), max_new_tokens)
             places = score_places(self.loaded, ids)
             scores: dict[int, list[Score]] = defaultdict(list)
             if len(places):

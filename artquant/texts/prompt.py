@@ -45,6 +45,7 @@ SCORE_QUESTIONS = (
 
 _LATER = frozenset(
     {"whole", "several_question", "comment_question", "answer_end", "adjoining", "own_system"}
+    | {"aspects", "aspect_question"}
 )  # that cards of the first versions do not say
 _CLAUSE = r"(?:the |its )?(.+?) is"  # what a score is said of, in any other words
 
@@ -77,11 +78,13 @@ class Prompt:
     # The same of an attribute. The question is the total's, so that picture and question are read once for all of them.
     attribute_prefix: str = "The {attribute} of the {subject} is"
     answer_end: str = "."  # what stands behind the rating word
-    adjoining: bool = False  # the question follows the picture without a line break
+    adjoining: bool = False  # the scoring question follows the picture without a line break
     own_system: bool = False  # with published models: the system sentences that the model's folder says
     whole: str = "quality"  # the noun for the total where attributes stand beside it
     several_question: str = "How would you rate the {attributes} of this {subject}?"  # all in one answer
     comment_question: str = "How would you rate the quality of this {subject}, and what do you say of it?"
+    aspects: tuple[str, ...] = ()  # what an analysis is about, text by text
+    aspect_question: str = ""  # of one of them
     description_questions: tuple[str, ...] = (  # the questions when describing: levels 1, 2 and 3
         "Describe what you perceive in this {subject}.",
         "Describe this {subject} and what it says.",
@@ -89,7 +92,8 @@ class Prompt:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "description_questions", tuple(self.description_questions))
+        for name in ("description_questions", "aspects"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in fields(self):
             value = getattr(self, field.name)
             if IMAGE_TOKEN in str(value):
@@ -99,7 +103,13 @@ class Prompt:
         self, question: str, answer: str = "", complete: bool = False, earlier: Sequence[tuple[str, str]] = ()
     ) -> Exchange:
         """A question put as this prompt puts it, with its answer or the answer's beginning."""
-        return Exchange(question, answer, complete, self.system, self.image_first, self.adjoining, tuple(earlier))
+        adjoining = self.adjoining and question == self.scored_question
+        return Exchange(question, answer, complete, self.system, self.image_first, adjoining, tuple(earlier))
+
+    @property
+    def scored_question(self) -> str:
+        """The question when scoring, about this subject."""
+        return self.score_question.replace(SUBJECT, self.subject)
 
     def rating_prefix(self, attribute: str | None = None) -> str:
         """The answer up to the rating word, about the whole or about an attribute (by the data set's name for it)."""
@@ -117,7 +127,7 @@ class Prompt:
 
     def scoring(self, attribute: str | None = None) -> Exchange:
         """The scoring prompt: what comes next is what stands for the score."""
-        return self.exchange(self.score_question.replace(SUBJECT, self.subject), self.rating_prefix(attribute))
+        return self.exchange(self.scored_question, self.rating_prefix(attribute))
 
     def several_rating_answer(self, word: str, attributes: Sequence[str]) -> str:
         """One answer about the whole, then each attribute (ROC4MLLM, figure 3)."""
@@ -149,9 +159,18 @@ class Prompt:
             )
         return self.exchange(self.description_questions[level - 1].replace(SUBJECT, self.subject))
 
+    def analysing(self) -> dict[str, Exchange]:
+        """The question about each aspect, by its name. Raises ArtQuantError: it has none."""
+        if not self.aspects:
+            raise ArtQuantError(
+                f"prompt {self.name!r} has no aspects to write about; analyse with another model or prompt"
+            )
+        asked = self.aspect_question.replace(SUBJECT, self.subject)
+        return {name: self.exchange(asked.replace(ATTRIBUTE, name)) for name in self.aspects}
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Prompt:
@@ -183,6 +202,14 @@ _UNIPERCEPT = (
     "The answer only outputs 2 corresponding letters."
 )
 
+_ASPECT = "Please evaluate the aesthetic quality of this {subject} from the aspect of {attribute}."
+_ASPECTS = (
+    *("Composition & Design", "Visual Elements & Structure", "Technical Execution", "Originality & Creativity"),
+    *("Theme & Communication", "Emotion & Viewer Response", "Overall Gestalt"),
+)
+
+UNIPERCEPT_TASKS = {"iaa": "aesthetics", "iqa": "quality", "ista": "structure and texture richness"}
+
 # `artquant` is ours; the published code trains with the second and scores with the third. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
@@ -198,9 +225,9 @@ PROMPTS = {
         answer_end="",
         own_system=True,
         whole="aesthetics",
-        description_questions=(
-            "Please evaluate the aesthetic quality of this {subject} from the aspect of Comprehensive Evaluation.",
-        ),
+        aspects=(*_ASPECTS, "Comprehensive Evaluation"),
+        aspect_question=_ASPECT,
+        description_questions=(_ASPECT.replace(ATTRIBUTE, "Comprehensive Evaluation"),),
     ),
     **{
         f"unipercept-{task}": Prompt(
@@ -214,12 +241,10 @@ PROMPTS = {
             adjoining=True,
             own_system=True,
             whole=description,
+            aspects=_ASPECTS if task == "iaa" else (),
+            aspect_question=_ASPECT.replace("aspect", "attribute"),
         )
-        for task, description in (
-            ("iaa", "aesthetics"),
-            ("iqa", "quality"),
-            ("ista", "structure and texture richness"),
-        )
+        for task, description in UNIPERCEPT_TASKS.items()
     },
     "roc4mllm": Prompt(
         "roc4mllm",

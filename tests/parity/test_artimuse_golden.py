@@ -112,7 +112,7 @@ def test_scores(scorer, arrays, pictures, batch_size):
     [
         ("artimuse-tiny", (), "score/score"),
         ("artimuse-tiny-lora", (), "lora/score"),
-        *(("artimuse-tiny", ("--prompt", f"unipercept-{task}"), f"unipercept/{task}/score") for task in TASKS),
+        *(("artimuse-tiny", ("--task", task), f"unipercept/{task}/score") for task in TASKS),
     ],
 )
 def test_picture_files_to_scores(folder, arrays, pictures, capsys, model, options, name):
@@ -150,11 +150,64 @@ def test_attribute_texts(folder, scorer, arrays, pictures):
     for number, name in enumerate(prompts["attributes"]):
         question = f"Please evaluate the aesthetic quality of this image from the aspect of {name}."
         row = encode_row(scorer.processor, scorer.loaded.prompt.exchange(question))
-        inputs, ids = generate(scorer.loaded, scorer.device, row, prepared, 20)
+        inputs, ids = generate(scorer.loaded, scorer.device, [row] * 2, prepared, 20)
         assert inputs["input_ids"][0].tolist() == arrays[f"attribute_input_ids/{number}"].ravel().tolist()
         for found, wanted in zip(ids.tolist(), arrays["attribute_tokens"][:, number].tolist(), strict=True):
             wanted = [token for token in wanted if token != -1]
             assert found[: len(wanted)] == wanted, name
+
+
+class TestAnalyse:
+    def test_pictures(self, folder, expected, pictures, tmp_path, capsys):
+        """Scores and eight texts of each; in a file of the published form too."""
+        options = ["--model", str(folder / "artimuse-tiny"), "--max-new-tokens", "20"]
+        names = [str(path) for path in pictures[:2]]
+        assert main(["analyse", *names, *options, "--json"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for line, name in zip(lines, expected["pictures"], strict=False):
+            assert line["score"] == pytest.approx(expected["score"][name], abs=1e-3)
+            assert line["texts"] == expected["attribute_texts"][name]
+        assert main(["analyse", *names, *options, "--published", str(tmp_path / "results")]) == 0
+        written = tmp_path / "results" / "golden_gate_artimuse-tiny_eval.json"
+        text = written.read_text(encoding="utf-8")
+        published = (folder / "published_outputs" / "shipwreck_ArtiMuse_eval.json").read_text(encoding="utf-8")
+        assert list(json.loads(text)) == list(json.loads(published)) == ["Aesthetic Score", "Aesthetic Attributes"]
+        assert json.loads(text)["Aesthetic Attributes"] == lines[0]["texts"] and "\\u" not in text
+        assert text.splitlines()[0] == "{" and text.splitlines()[1].startswith('  "Aesthetic Score"')
+
+    def test_a_list_goes_on_where_it_stopped(self, folder, pictures, tmp_path, capsys):
+        records = tmp_path / "records.json"
+        rows = [{"id": path.stem, "image": str(path), "gt_score": 1.0} for path in pictures[:3]]
+        records.write_text(json.dumps(rows[:2]), encoding="utf-8")
+        options = ["--model", str(folder / "artimuse-tiny"), "--max-new-tokens", "3", "--workers", "0"]
+        out = tmp_path / "out.jsonl"
+        command = ["--quiet", "analyse", "--records", str(records), "--out", str(out), *options]
+        assert main(command) == 0
+        before = out.read_text(encoding="utf-8")
+        records.write_text(json.dumps(rows), encoding="utf-8")
+        assert main(command) == 0
+        assert "1 pictures scored, 2 were there" in capsys.readouterr().out
+        text = out.read_text(encoding="utf-8")
+        assert text.startswith(before) and len(text.splitlines()) == 3
+        assert all(len(json.loads(line)["texts"]) == 8 for line in text.splitlines())
+        command[command.index("3")] = "4"
+        assert main(command) == 2
+        assert "or made with other settings" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (["a.png", "--task", "iqa"], "prompt 'unipercept-iqa' has no aspects to write about"),
+            (["a.png", "--task", "iaa", "--prompt", "artimuse"], "leave out --prompt"),
+            ([], "name pictures, or a list of them with --records and --out"),
+            (["a.png", "--out", "x"], "--records and --out go together"),
+            (["--records", "x", "--out", "y", "--published", "z"], "leave it out with --records"),
+            (["a.png", "--max-new-tokens", "0"], "the longest text must be 1 token or more"),
+        ],
+    )
+    def test_wrong_use(self, folder, capsys, given, message):
+        assert main(["analyse", *given, "--model", str(folder / "artimuse-tiny")]) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def published_names(own):

@@ -26,7 +26,7 @@ COMMANDS = [
     "train",
     "infer",
     "score",
-    "describe",
+    "describe", "analyse",
     "descriptions",
     "export",
     "eval",

@@ -23,11 +23,12 @@ _TEXT = (
 )
 
 
-def native_config(values: Mapping[str, Any], image_token_id: int) -> InternVLConfig:
+def native_config(values: Mapping[str, Any], image_token_id: int, eos_token_id: int) -> InternVLConfig:
     """Transformers' configuration of the same network.
 
     Args:
-        values: of the published `config.json`. image_token_id: of `<IMG_CONTEXT>`, by the tokenizer.
+        values: of the published `config.json`. image_token_id, eos_token_id: of `<IMG_CONTEXT>` and of what ends a
+            turn, by the tokenizer; the file says neither.
 
     Raises:
         ArtQuantError: it asks for what transformers' classes do not compute, or does not say something.
@@ -61,7 +62,7 @@ def native_config(values: Mapping[str, Any], image_token_id: int) -> InternVLCon
             "rope_scaling": None,  # the published dynamic scaling changes nothing below the longest sequence
             "use_sliding_window": False,
             "bos_token_id": text.get("bos_token_id"),
-            "eos_token_id": text.get("eos_token_id"),
+            "eos_token_id": eos_token_id,
         },
         tie_word_embeddings=bool(values.get("tie_word_embeddings")),
         image_token_id=image_token_id,

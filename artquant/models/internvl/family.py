@@ -19,7 +19,7 @@ from artquant.models.auto.processing import AutoChatProcessor
 from artquant.models.family import CheckpointError, Processor
 from artquant.models.internvl.configuration import MODEL_TYPE, native_config, system_text
 from artquant.models.internvl.naming import own_names, without_lora
-from artquant.models.internvl.processing import IMAGE_TOKEN, published_processor, published_tokenizer
+from artquant.models.internvl.processing import END, IMAGE_TOKEN, published_processor, published_tokenizer
 from artquant.models.whole import load_whole, read_shards
 from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import Prompt, get_prompt
@@ -35,9 +35,11 @@ class InternVLChatFamily(AutoFamily):
     def config(self, folder: Path, untested: bool = False) -> InternVLConfig:
         """Transformers' configuration of the published network; raises CheckpointError if it cannot be used."""
         file = folder / "config.json"
-        image = _tokenizer_of(folder).convert_tokens_to_ids(IMAGE_TOKEN)
+        tokenizer = _tokenizer_of(folder)
         try:
-            return native_config(read_json(file), image)
+            return native_config(
+                read_json(file), tokenizer.convert_tokens_to_ids(IMAGE_TOKEN), tokenizer.convert_tokens_to_ids(END)
+            )
         except ArtQuantError as error:
             raise CheckpointError(f"{file}: {error}") from error
 

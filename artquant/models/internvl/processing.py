@@ -11,6 +11,7 @@ from artquant.models.auto.processing import AutoChatProcessor, assembled
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 IMAGE_TOKEN = "<IMG_CONTEXT>"
+END = "<|im_end|>"  # of a turn
 # What transformers' processor asks for by name; published folders do not say it. Videos are not read.
 _NAMED = {
     "start_image_token": "<img>",

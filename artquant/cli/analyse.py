@@ -1,0 +1,100 @@
+"""`artquant analyse`: scores with a text on each aspect, of a few pictures or a list."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artquant.cli.arguments import given_loading, named_prompt, range_of
+from artquant.cli.infer import origin_of, report
+from artquant.data.images import ImageError, load_image
+from artquant.data.records import read_image_records
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import write_text
+
+if TYPE_CHECKING:
+    from artquant.infer.scorer import Scorer
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse every picture that can be read; status 2 (of a list 1) if one cannot."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from artquant.infer.score_files import run_inference
+    from artquant.infer.scorer import Scorer
+    from artquant.models.model_folder import ModelFolder
+
+    _check(arguments)
+    records = None if arguments.records is None else read_image_records(arguments.records, arguments.images)
+    disable_progress_bar()  # of loading
+    folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
+    scorer = Scorer.from_pretrained(
+        folder,
+        device=arguments.device or "auto",
+        prompt=named_prompt(arguments),
+        weights=arguments.weights,
+        score_range=range_of(arguments.range, "--range"),
+        **given_loading(arguments),
+    )
+    scorer.loaded.prompt.analysing()  # says so if there is nothing to write about
+    if records is None:
+        return _pictures(scorer, arguments)
+    summary = run_inference(
+        scorer,
+        records,
+        arguments.out,
+        origin=origin_of(folder),
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        skip_unreadable=arguments.skip_unreadable,
+        progress=not arguments.quiet,
+        analyse=arguments.max_new_tokens,
+    )
+    return report(summary, arguments.out)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if (arguments.records is None) == (not arguments.pictures):
+        raise ArtQuantError("name pictures, or a list of them with --records and --out")
+    if (arguments.records is None) != (arguments.out is None):
+        raise ArtQuantError("--records and --out go together: the list, and the file that is written")
+    if arguments.records is not None and arguments.published is not None:
+        raise ArtQuantError("--published writes a file for each picture that is named; leave it out with --records")
+    if arguments.max_new_tokens < 1:
+        raise ArtQuantError(f"the longest text must be 1 token or more, got {arguments.max_new_tokens}")
+
+
+def _pictures(scorer: Scorer, arguments: argparse.Namespace) -> int:
+    failures = 0
+    for path in arguments.pictures:
+        try:
+            picture = scorer.processor.picture(load_image(path))
+        except ImageError as error:
+            print(f"artquant analyse: error: {error}", file=sys.stderr)
+            failures += 1
+            continue
+        [score], [texts] = (
+            scorer.score_pictures([picture]),
+            scorer.analyse_pictures([picture], arguments.max_new_tokens),
+        )
+        if arguments.published is not None:
+            out = _published(arguments, path, {"Aesthetic Score": score.score, "Aesthetic Attributes": texts})
+            print(out, flush=True)
+        elif arguments.json:
+            values = {"image": str(path), "score": score.score, "std": score.std, "texts": texts}
+            print(json.dumps(values, ensure_ascii=False), flush=True)
+        else:
+            print(f"{score.score:6.3f} +- {score.std or 0:.3f}  {path}")
+            print("\n".join(f"  {aspect}: {text}" for aspect, text in texts.items()), flush=True)
+    return 2 if failures else 0
+
+
+def _published(arguments: argparse.Namespace, picture: Path, values: dict[str, Any]) -> Path:
+    """The file that the published script writes about a picture."""
+    out = arguments.published / f"{picture.stem}_{arguments.model.resolve().name}_eval.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, json.dumps(values, ensure_ascii=False, indent=2))
+    return out

@@ -13,7 +13,7 @@ from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
 from artquant.models.model_card import Base, Card
-from artquant.readouts import published_readout
+from artquant.readouts import published_words
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -121,10 +121,9 @@ class ModelFolder:
             return self.card.readout.new_words
         file = self.path / "config.json"
         try:
-            readout = published_readout(read_json(file), str)
+            return published_words(read_json(file))
         except ArtQuantError as error:
             raise CheckpointError(f"{file}: {error}") from error
-        return () if readout is None else readout.new_words
 
     def chain(self) -> tuple[ModelFolder, ...]:
         """The folders that the weights are put together from: this one, what it lies over, ..., a whole model."""

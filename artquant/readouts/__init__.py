@@ -15,7 +15,17 @@ from artquant.readouts.readout import Known, Readout, Scores, Seen
 from artquant.readouts.score_tokens import ScoreTokens
 from artquant.readouts.value_tokens import ValueTokens
 
-__all__ = ["READOUTS", "Known", "Readout", "Scores", "Seen", "published_readout", "readout_of", "stored_readout"]
+__all__ = [
+    "READOUTS",
+    "Known",
+    "Readout",
+    "Scores",
+    "Seen",
+    "published_readout",
+    "published_words",
+    "readout_of",
+    "stored_readout",
+]
 
 READOUTS: Mapping[str, type[Readout]] = {
     "rating_levels": RatingLevels,
@@ -55,6 +65,11 @@ def stored_readout(values: dict[str, Any]) -> Readout:
     if values["kind"] not in READOUTS:
         raise ArtQuantError(f"readout {values['kind']!r} is not known; known are {', '.join(READOUTS)}")
     return READOUTS[values["kind"]].from_dict(values)
+
+
+def published_words(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Words that were added to the vocabulary of a published model, by its `config.json`."""
+    return tuple(word for readout in READOUTS.values() for word in readout.published_words(values))
 
 
 def published_readout(

@@ -205,6 +205,11 @@ class RatingLevels:
             raise ArtQuantError("has no score_weight; give the rating words' scores (--weights 5,4,3,2,1)")
         return cls(tuple(decode(token) for token in values["level_ids"]), tuple(map(float, weights)))
 
+    @classmethod
+    def published_words(cls, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """None: the rating words are ordinary ones."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return {"kind": self.kind} | {

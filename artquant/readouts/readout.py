@@ -143,6 +143,10 @@ class Readout(Protocol):
             decode: the text of a token. scores: of its words, instead of those that the file names.
         """
 
+    @classmethod
+    def published_words(cls, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """`new_words` of what a published `config.json` is about; empty if that is another readout."""
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a model's card; `kind` among them."""
 
@@ -172,6 +176,11 @@ class Unpublished:
         cls, values: Mapping[str, Any], decode: Callable[[int], str], scores: Sequence[float] | None
     ) -> Any:
         """None: no published folder is about it."""
+
+    @classmethod
+    def published_words(cls, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a model's card."""

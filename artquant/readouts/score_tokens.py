@@ -138,6 +138,12 @@ class ScoreTokens(Unpublished):
         ids = tuple(range(first, last + 1))
         return cls(count, float(low), float(high), (high - low) / 9, position_id=place, token_ids=ids)
 
+    @classmethod
+    def published_words(cls, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of ROC4MLLM's `config.json`. Raises ArtQuantError: as `from_published`."""
+        readout = cls.from_published(values, str, None)
+        return () if readout is None else readout.new_words
+
     def published(self) -> dict[str, Any]:
         """ROC4MLLM's keys of `config.json`; its code stops without the weights of the losses (here the paper's)."""
         low, high = (int(value) if value.is_integer() else value for value in (self.low, self.high))

@@ -270,7 +270,7 @@ def test_one_call(golden, answers, shared_folder):
     _, ids = generate(
         scorer.loaded,
         scorer.device,
-        encode_row(scorer.processor, scorer.loaded.prompt.exchange(QUESTION)),
+        [encode_row(scorer.processor, scorer.loaded.prompt.exchange(QUESTION))] * len(images),
         [scorer.processor.picture(image) for image in images],
         64,
     )

@@ -65,10 +65,14 @@ class TestOneScore:
         encoded = encode_rating(tiny_processor, prompt, readout, QUESTION, word)
         ids, [place] = encoded.row.token_ids, encoded.places
         context = tiny_processor.conversation(prompt.exchange(QUESTION))
-        answer = "The aesthetic rate of the image is" if name == "roc4mllm" else "The quality of the painting is"
-        assert list(ids) == tiny_processor.tokenize(f"{context} {answer} {word}.</s>")
+        answer = f"The quality of the painting is {word}."
+        if name == "roc4mllm":
+            answer = f"The aesthetic rate of the image is {word}."
+        elif name == "artimuse" or name.startswith("unipercept"):
+            answer = word
+        assert list(ids) == tiny_processor.tokenize(f"{context} {answer}</s>")
         learned = tiny_processor.decode(ids[encoded.answers[0][0] :])
-        assert learned.strip() == f"{answer} {word}.</s>"
+        assert learned.strip() == f"{answer}</s>"
         assert ids[place] == readout.token_ids[WORDS.index(word)]
         # Training and scoring see the same ids before the rating word.
         question = prompt.scoring().question

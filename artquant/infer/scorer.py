@@ -26,7 +26,7 @@ from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
 from artquant.readouts import Scores
 from artquant.texts.attributes import attribute_phrase
-from artquant.texts.prompt import IMAGE_TOKEN, Exchange
+from artquant.texts.prompt import IMAGE_TOKEN, Exchange, other_prompt
 
 _STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 
@@ -144,6 +144,13 @@ class Scorer:
                 found.append(self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1))
         each = [[score for part in found for score in part[row]] for row in range(len(pictures))]
         return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in each]
+
+    def score_by(self, prompt: str, pictures: Sequence[Any]) -> list[Score]:
+        """Scores of prepared pictures by the question of another prompt, by its name."""
+        row = encode_row(self.processor, other_prompt(prompt, self.loaded.prompt).scoring())
+        inputs = self.processor.inputs([row] * len(pictures), pictures)
+        found = self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1)
+        return [score for [score] in found]
 
     def _conversation(self, attributes: tuple[str, ...]) -> Conversation:
         """The answer that holds the scores of the whole and of attributes."""

@@ -7,7 +7,7 @@ is an error that names it. Adapters themselves are read in `artquant.models.adap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words, token_rows
 from artquant.readouts import Readout
-from artquant.texts.prompt import Prompt, get_prompt
+from artquant.texts.prompt import Prompt, other_prompt
 
 READOUT_HEAD = "readout_head.safetensors"
 
@@ -115,9 +115,7 @@ def load_model(
             f"the network {rows}; copy the model's own files"
         )
     readout = card.readout if values is None else card.readout.with_values(values)
-    chosen = card.prompt if prompt is None else get_prompt(prompt, card.prompt.subject)
-    if chosen.own_system:
-        chosen = replace(chosen, system=card.prompt.system)
+    chosen = card.prompt if prompt is None else other_prompt(prompt, card.prompt)
     parts = loaded.family.parts(loaded.model)
     head = stored_head(folder.path, readout, loaded.model)
     if head is not None and any(True for _ in head.parameters()) and not (folder.path / READOUT_HEAD).is_file():

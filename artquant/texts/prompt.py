@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from artquant.data.turns import IMAGE_TOKEN
@@ -260,6 +260,12 @@ PROMPTS = {
     ),
 }
 SMALL_PROMPTS = ("artquant", "published-train", "published-score")  # whose words small drawn tokenizers know
+
+
+def other_prompt(name: str, than: Prompt) -> Prompt:
+    """The prompt of that name about another's subject, with its system sentences if it leaves them to the model."""
+    prompt = get_prompt(name, than.subject)
+    return replace(prompt, system=than.system) if prompt.own_system else prompt
 
 
 def get_prompt(name: str, subject: str = "painting") -> Prompt:

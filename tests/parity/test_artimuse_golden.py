@@ -17,6 +17,7 @@ from artquant.config.schema import Loading, LossConfig
 from artquant.data.images import load_image
 from artquant.data.record_file import RecordFile
 from artquant.infer.answers import generate
+from artquant.infer.rewards import rewards
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import RatingScale
 from artquant.models.internvl import naming
@@ -155,6 +156,20 @@ def test_attribute_texts(folder, scorer, arrays, pictures):
         for found, wanted in zip(ids.tolist(), arrays["attribute_tokens"][:, number].tolist(), strict=True):
             wanted = [token for token in wanted if token != -1]
             assert found[: len(wanted)] == wanted, name
+
+
+def test_rewards(folder, scorer, arrays, pictures, tmp_path):
+    """Three scores of each picture, from files and opened ones; a broken one is none, with the reason."""
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(pictures[0].read_bytes()[:2000])
+    given = [pictures[0], broken, load_image(pictures[1]), str(tmp_path / "gone.png")]
+    found = rewards(scorer, given, batch_size=3)
+    for place, index in ((0, 0), (2, 1)):
+        wanted = {task: float(arrays[f"unipercept/{task}/score"].ravel()[index]) for task in TASKS}
+        assert found[place].scores == pytest.approx(wanted, abs=1e-3) and found[place].error is None
+    assert found[1].scores is None and str(broken) in found[1].error
+    assert found[3].scores is None and "gone.png" in found[3].error
+    assert list(rewards(scorer, pictures[:1], tasks=["iqa"])[0].scores) == ["iqa"]
 
 
 class TestAnalyse:

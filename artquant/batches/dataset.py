@@ -156,7 +156,9 @@ class ArtDataset(Dataset):
             shares = np.array(record.targets, dtype=np.float64)
             known = replace(known, shares=shares, values=np.linspace(readout.low, readout.high, shares.shape[1]))
         targets = readout.targets(known)
-        stds = readout.moments(targets)[:, 1] if record.std is None else np.full(len(means), record.std)
+        stds = readout.moments(targets)[:, 1]
+        if record.std is not None and not record.scores:  # of several it is not said whose it would be
+            stds = np.full(len(means), record.std)
         return targets, np.stack([means, stds], axis=1)
 
     @property

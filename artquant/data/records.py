@@ -237,8 +237,6 @@ def _score(fields: Fields, score_range: tuple[float, float] | None) -> float | N
 def _scores(fields: Fields, score_range: tuple[float, float] | None) -> tuple[float, ...]:
     """Several scores of one answer."""
     scores = fields.numbers("gt_score") or ()
-    if fields.item.get("std") is not None:
-        fields.fault("std", '"std" is one score\'s, the answer holds several; take it out', "std")
     if fields.item.get("gt_score") == []:
         fields.fault("gt_score", '"gt_score" is an empty list; give a score for each place in the answer')
     if fields.item.get("level_probs") is not None:

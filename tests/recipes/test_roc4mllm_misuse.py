@@ -57,7 +57,6 @@ WRONG = {
         {"conversations": turns("Rate it.", RATE) + turns("And it?", "Calm.")},
         "only the first human turn may hold <|image|>, got 1",
     ),
-    "a std for several": ({"gt_score": [3.0], "std": 0.5, "target": REMOVE}, '"std" is one score\'s'),
     "a name twice": ({"gt_score": [3.0, 4.0], "target": REMOVE, "attribute": ["a", "a"]}, "list of 2 different names"),
     "a score token in the text": (
         {"conversations": turns("Rate it.", RATE + " or [IMG3].")},

@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -154,6 +156,21 @@ def test_deepspeed_is_not_installed(launched, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert launched() == (2, [])
     assert "stage second: DeepSpeed is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--version"], 0, "artquant "),
+        (["--no-such"], 2, "error: "),
+        (["train", "--config", "none.yaml"], 2, "error: "),
+    ],
+)
+def test_a_rank_ends_with_its_status(arguments, status, said):
+    """Whatever the libraries' threads do then; everything it has said arrives."""
+    command = [sys.executable, "-m", "artquant", *arguments]
+    done = subprocess.run(command, env=os.environ | {"RANK": "0"}, capture_output=True, text=True)
+    assert done.returncode == status and said in done.stdout + done.stderr
 
 
 def test_ranks_take_leave(tmp_path):

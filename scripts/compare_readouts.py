@@ -52,18 +52,8 @@ def one_text(meta: Path) -> Path:
     out = meta.parent / "score_tokens"
     if not out.exists():
         command = [sys.executable, "-m", "artquant", "prepare", "generic", "--train", str(meta / "score.json")]
-        command += [
-            "--range",
-            "1,10",
-            "--out",
-            str(out),
-            "--readout",
-            "score_tokens",
-            "--prompt",
-            "artquant",
-            "--subject",
-            "painting",
-        ]
+        command += ["--out", str(out), "--range", "1,10", "--readout", "score_tokens"]
+        command += ["--prompt", "artquant", "--subject", "painting"]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return out / "attributes.json"
 

@@ -76,10 +76,8 @@ def _pictures(scorer: Scorer, arguments: argparse.Namespace) -> int:
             print(f"artquant analyse: error: {error}", file=sys.stderr)
             failures += 1
             continue
-        [score], [texts] = (
-            scorer.score_pictures([picture]),
-            scorer.analyse_pictures([picture], arguments.max_new_tokens),
-        )
+        [score] = scorer.score_pictures([picture])
+        [texts] = scorer.analyse_pictures([picture], arguments.max_new_tokens)
         if arguments.published is not None:
             out = _published(arguments, path, {"Aesthetic Score": score.score, "Aesthetic Attributes": texts})
             print(out, flush=True)

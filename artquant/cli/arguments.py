@@ -200,7 +200,7 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     _loading(command)
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument(
-        "--task", choices=UNIPERCEPT_TASKS, help="of UniPercept: aesthetics, quality, structure and texture"
+        "--task", choices=UNIPERCEPT_TASKS, help="UniPercept's question: aesthetics, quality, or structure and texture"
     )
     command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
     command.add_argument(

@@ -35,14 +35,12 @@ def rewards(
     for start in range(0, len(pictures), batch_size):
         read = [_prepared(scorer, picture) for picture in pictures[start : start + batch_size]]
         good = [picture for picture, error in read if error is None]
-        by_task = (
-            {task: scorer.score_by(f"unipercept-{task}", good) for task in tasks or UNIPERCEPT_TASKS} if good else {}
+        names = tuple(tasks or UNIPERCEPT_TASKS)
+        by_task = [scorer.score_by(f"unipercept-{name}", good) for name in names] if good else []
+        scored = iter(
+            [{name: one.score for name, one in zip(names, row, strict=True)} for row in zip(*by_task, strict=True)]
         )
-        places = iter(range(len(good)))
-        for _, error in read:
-            place = None if error is not None else next(places)
-            scores = None if place is None else {task: scores[place].score for task, scores in by_task.items()}
-            found.append(Reward(scores, error))
+        found += [Reward(next(scored)) if error is None else Reward(None, error) for _, error in read]
     return found
 
 

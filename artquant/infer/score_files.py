@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +87,11 @@ def run_inference(
             if good:
                 pictures = [picture for _, picture in good]
                 scores = scorer.score_pictures(pictures, attributes)
-                texts = [{"texts": said} for said in scorer.analyse_pictures(pictures, analyse)] if analyse else None
+                texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
                 lines = [
-                    prediction_line(record.id, record.image.name, record.gt_score, score) | more
-                    for (record, _), score, more in zip(good, scores, texts or repeat({}), strict=False)
+                    prediction_line(record.id, record.image.name, record.gt_score, score)
+                    | ({} if said is None else {"texts": said})
+                    for (record, _), score, said in zip(good, scores, texts, strict=True)
                 ]
                 append_json_lines(out, lines)
                 scored += len(lines)

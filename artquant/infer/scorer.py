@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Scorer:
         chosen = choose_device(device)
         if not isinstance(folder, ModelFolder):
             folder = ModelFolder.open(folder, base, allow_other_base=allow_other_base)
-        if score_range is not None and not score_range[0] < score_range[1]:
+        if score_range is not None and not -inf < score_range[0] < score_range[1] < inf:
             raise ArtQuantError(f"a range needs a lowest and a higher score, got {score_range[0]:g},{score_range[1]:g}")
         scorer = cls(load_model(folder, convert(Loading, loading, ""), prompt, weights), chosen, score_range)
         scorer.network.precise()

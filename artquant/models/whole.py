@@ -70,14 +70,16 @@ def read_shards(folder: Path) -> dict[str, torch.Tensor]:
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index, single = folder / f"{stem}.{suffix}.index.json", folder / f"{stem}.{suffix}"
         if index.is_file():
-            names = sorted(set(read_json(index).get("weight_map", {}).values()))
-            stems = [folder / name for name in names]
+            try:
+                files = [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise CheckpointError(f"{index}: does not say which file holds which tensor; copy it again") from error
         elif single.is_file():
-            stems = [single]
+            files = [single]
         else:
             continue
         tensors: dict[str, torch.Tensor] = {}
-        for file in stems:
+        for file in files:
             tensors |= read_tensors(file.parent, file.name.removesuffix(f".{suffix}"))[1]
         return tensors
     raise CheckpointError(f"{folder}: holds no weights (model.safetensors, pytorch_model.bin or their indexes)")

@@ -18,7 +18,7 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.labels.truth import Truths
 from artquant.readouts.losses import distribution_divergence, outside_mass
-from artquant.readouts.readout import Encoder, Known, Scores, Seen, tokens_after
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, moments_over, scores_over, tokens_after
 from artquant.texts.prompt import Prompt
 
 
@@ -137,10 +137,7 @@ class RatingLevels:
 
     def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
-        weights = np.array(self.weights)
-        mean = targets @ weights
-        variance = (targets * (weights - mean[:, None]) ** 2).sum(axis=1)
-        return np.stack([mean, np.sqrt(variance)], axis=1)
+        return moments_over(np.array(self.weights), targets)
 
     def targets(self, truths: Truths) -> np.ndarray:
         """Distributions over the words [M, K]: known shares, else soft labels of the mean (ArtQuant, section 3.2)."""
@@ -173,10 +170,7 @@ class RatingLevels:
             probs = level_logits.softmax(-1)
         else:
             probs = (level_logits - seen.logits.float().logsumexp(-1, keepdim=True)).exp()
-        weights = torch.tensor(self.weights, dtype=torch.float32, device=probs.device)
-        score = (probs * weights).sum(-1)
-        variance = (probs * (weights - score.unsqueeze(-1)) ** 2).sum(-1)
-        return Scores(score, variance.sqrt(), {"probs": probs, "logits": level_logits}, self.words)
+        return scores_over(self.weights, probs, level_logits, self.words)
 
     def with_values(self, values: Sequence[float]) -> RatingLevels:
         """With other scores for the words, best first."""

@@ -192,6 +192,23 @@ class Unpublished:
         return convert(cls, {name: value for name, value in values.items() if name != "kind"}, "readout")
 
 
+def moments_over(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation [M, 2] of values [K] with shares [M, K]."""
+    mean = targets @ values
+    variance = (targets * (values - mean[:, None]) ** 2).sum(axis=1)
+    return np.stack([mean, np.sqrt(variance)], axis=1)
+
+
+def scores_over(
+    values: Sequence[float] | np.ndarray, probs: torch.Tensor, logits: torch.Tensor, labels: tuple[str, ...]
+) -> Scores:
+    """Expectation and standard deviation over values [K], by their probabilities [M, K] of logits [M, K]."""
+    of = torch.tensor(values, dtype=torch.float32, device=probs.device)
+    score = (probs * of).sum(-1)
+    variance = (probs * (of - score.unsqueeze(-1)) ** 2).sum(-1)
+    return Scores(score, variance.sqrt(), {"probs": probs, "logits": logits}, labels)
+
+
 def tokens_after(encoder: Encoder, prompt: Prompt, word: str) -> list[int]:
     """Token ids that a word adds to the beginning of the answer.
 

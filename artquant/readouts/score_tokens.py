@@ -22,7 +22,7 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.labels.truth import Truths
-from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished, tokens_after
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished, moments_over, scores_over, tokens_after
 from artquant.texts.prompt import Prompt
 
 _LARGEST = 1000  # score tokens
@@ -197,9 +197,7 @@ class ScoreTokens(Unpublished):
 
     def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, N] stand for: [M, 2]."""
-        mean = targets @ self.values
-        variance = (targets * (self.values - mean[:, None]) ** 2).sum(axis=1)
-        return np.stack([mean, np.sqrt(variance)], axis=1)
+        return moments_over(self.values, targets)
 
     def losses(self, seen: Seen, known: Known, terms: Sequence[str]) -> dict[str, torch.Tensor]:
         """Each [M], over the score tokens alone (ROC4MLLM, equation 6).
@@ -211,28 +209,23 @@ class ScoreTokens(Unpublished):
         log_probs = self._logits(seen).log_softmax(-1)
         targets, found = known.targets.float(), {}
         if "score_l1" in terms:
-            score = (log_probs.exp() * self._values(seen)).sum(-1)
+            values = torch.tensor(self.values, dtype=torch.float32, device=log_probs.device)
+            score = (log_probs.exp() * values).sum(-1)
             found["score_l1"] = F.smooth_l1_loss(score, known.truth[:, 0].float(), reduction="none")
         if "score_ce" in terms:
             found["score_ce"] = -(targets * log_probs).sum(-1)
-        apart = (log_probs.exp() - targets).cumsum(-1)
         if "score_emd" in terms:
+            apart = (log_probs.exp() - targets).cumsum(-1)
             found["score_emd"] = torch.linalg.vector_norm(apart, dim=-1) / self.tokens**0.5
         if "score_emd_batch" in terms:
+            apart = (log_probs.exp() - targets).cumsum(-1)
             found["score_emd_batch"] = (torch.linalg.vector_norm(apart) / apart.numel() ** 0.5).expand(len(apart))
         return found
 
     def read(self, seen: Seen) -> Scores:
         """Expectation and standard deviation over the tokens' values."""
-        logits, values = self._logits(seen), self._values(seen)
-        probs = logits.softmax(-1)
-        score = (probs * values).sum(-1)
-        variance = (probs * (values - score.unsqueeze(-1)) ** 2).sum(-1)
-        labels = tuple(f"{value:g}" for value in self.values)
-        return Scores(score, variance.sqrt(), {"probs": probs, "logits": logits}, labels)
+        logits = self._logits(seen)
+        return scores_over(self.values, logits.softmax(-1), logits, tuple(f"{value:g}" for value in self.values))
 
     def _logits(self, seen: Seen) -> torch.Tensor:
         return seen.logits.index_select(-1, torch.tensor(self.token_ids, device=seen.logits.device)).float()
-
-    def _values(self, seen: Seen) -> torch.Tensor:
-        return torch.tensor(self.values, dtype=torch.float32, device=seen.logits.device)

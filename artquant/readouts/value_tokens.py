@@ -18,7 +18,7 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.labels.truth import Truths
 from artquant.readouts.losses import distribution_divergence
-from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished, tokens_after
+from artquant.readouts.readout import Encoder, Known, Scores, Seen, Unpublished, moments_over, scores_over, tokens_after
 from artquant.texts.prompt import Prompt
 
 # aa ... az are 0 to 25, ca ... cy 26 to 50, da ... dy 51 to 75, ea ... ey 76 to 100: the letter b is left out.
@@ -142,9 +142,7 @@ class ValueTokens(Unpublished):
 
     def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""
-        mean = targets @ self.values
-        variance = (targets * (self.values - mean[:, None]) ** 2).sum(axis=1)
-        return np.stack([mean, np.sqrt(variance)], axis=1)
+        return moments_over(self.values, targets)
 
     def losses(self, seen: Seen, known: Known, terms: Sequence[str]) -> dict[str, torch.Tensor]:
         """KL(target || predicted) by either softmax; each [M]."""
@@ -155,8 +153,4 @@ class ValueTokens(Unpublished):
     def read(self, seen: Seen) -> Scores:
         """Expectation and standard deviation over the words' values, by the softmax over these alone."""
         logits = seen.logits.index_select(-1, torch.tensor(self.token_ids, device=seen.logits.device)).float()
-        values = torch.tensor(self.values, dtype=torch.float32, device=logits.device)
-        probs = logits.softmax(-1)
-        score = (probs * values).sum(-1)
-        variance = (probs * (values - score.unsqueeze(-1)) ** 2).sum(-1)
-        return Scores(score, variance.sqrt(), {"probs": probs, "logits": logits}, WORDS)
+        return scores_over(self.values, logits.softmax(-1), logits, WORDS)

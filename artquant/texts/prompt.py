@@ -263,8 +263,14 @@ SMALL_PROMPTS = ("artquant", "published-train", "published-score")  # whose word
 
 
 def other_prompt(name: str, than: Prompt) -> Prompt:
-    """The prompt of that name about another's subject, with its system sentences if it leaves them to the model."""
+    """The prompt of that name about another's subject, with its system sentences if it leaves them to the model.
+
+    Raises:
+        ArtQuantError: there is none of that name, or it leaves them to a model that has none of its own.
+    """
     prompt = get_prompt(name, than.subject)
+    if prompt.own_system and not than.own_system:
+        raise ArtQuantError(f"prompt {name!r} is for models of its kind, this one is asked with {than.name!r}")
     return replace(prompt, system=than.system) if prompt.own_system else prompt
 
 

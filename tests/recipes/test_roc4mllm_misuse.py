@@ -245,6 +245,7 @@ class TestQuestions:
         [
             (("--question", "Rate it."), "--question is asked with --generate only"),
             (("--generate", "--attribute", "light"), "the question says what is scored"),
+            (("--task", "iqa"), "is for models of its kind, this one is asked with 'roc4mllm'"),
         ],
     )
     def test_flags_that_do_not_go_together(self, folder, score, options, message):

@@ -74,11 +74,11 @@ def read_scale(folder: Path, processor: MPLUGOwl2Processor, scores: Sequence[flo
 
 def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: Prompt, readout: Readout) -> None:
     """Note in the network's configuration what the published code reads scores by, where it knows the readout."""
+    for name in _READ_BY:  # a base may have been read otherwise
+        config.__dict__.pop(name, None)
     known = readout.published()
     if known is None:
         return
-    for name in _READ_BY:  # a base may have been read otherwise
-        config.__dict__.pop(name, None)
     for name, value in known.items():
         setattr(config, name, value)
     if not readout.new_words:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artquant.models.family import LoraForm, WholeForm
+    from artquant.models.model_card import Card
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,9 +30,27 @@ def run(arguments: argparse.Namespace) -> int:
     for file in written:
         print(f"{file.name.ljust(width)}  {_size(file.size):>10}")
     print(f"{arguments.out}: {arguments.to} form, {_size(sum(file.size for file in written))}")
-    if arguments.to != "merged":
-        print("the published code asks with its own prompts: scores may differ from those of the model's own")
+    form = folder.family.forms.get(arguments.to)
+    for note in () if form is None else _notes(form, folder.card):
+        print(note)
     return 0
+
+
+def _notes(form: WholeForm | LoraForm, card: Card | None) -> Iterator[str]:
+    """What the published code will do otherwise than we. card: None of a published folder."""
+    from artquant.models.family import WholeForm
+
+    if not isinstance(form, WholeForm) or not form.prompts:
+        yield "the published code asks with its own prompts: scores may differ from those of the model's own"
+        return
+    if card is None:
+        return
+    own = (card.readout.low, card.readout.high)
+    if form.scale not in (None, own):
+        said, ours = (f"{low:g} to {high:g}" for low, high in (form.scale, own))
+        yield f"the published code says the same scores on {said}; the model's own are on {ours}"
+    if card.prompt.name != form.prompts[0].name:
+        yield f"the folder does not say how it is asked: score it with --prompt {card.prompt.name}"
 
 
 def _size(size: float) -> str:

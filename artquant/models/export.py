@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import load_file
@@ -13,13 +12,14 @@ from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_folder import whole_folder
-from artquant.models.family import LoraForm, WholeForm
+from artquant.models.family import LoraForm, WeightsFormat, WholeForm
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import load_model, save_model
+from artquant.texts.prompt import Prompt
 
-WeightsFormat = Literal["safetensors", "bin"]
-MERGED = "merged"  # our own form
+MERGED = "merged"
+OWN_FORM = (MERGED, "native")  # the names of our own form
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ def export_model(
 
     Args:
         source: a model folder; for a LoRA form what lies below need not be there.
-        form: "merged": one self-describing model of ours, adapters merged into their base in float32, which
+        form: "merged" or "native": one self-describing model of ours, adapters merged into their base in float32, which
             transformers' own classes read. Or one of the family's published forms (`Family.forms`).
         out: folder to make.
         dtype: of the weights; default is float32 for whole models, and what is stored for LoRA.
-        weights_format: default is what the form is published in: safetensors for merged, bin for the others.
+        weights_format: default is what the form is published in; safetensors for ours.
 
     Raises:
         ArtQuantError: `out` is there already, the model cannot be read, or the form cannot hold it.
     """
     forms = source.family.forms
-    if form != MERGED and form not in forms:
-        known = ", ".join((MERGED, *forms))
+    if form not in (*OWN_FORM, *forms):
+        known = ", ".join((*OWN_FORM, *forms))
         raise ArtQuantError(f"{source.path}: has no published form {form!r}; export it as {known}")
     writer = forms.get(form)
     if writer is not None and source.card is not None:
@@ -62,7 +62,7 @@ def export_model(
         _require_lora(source)
     with whole_folder(out) as partial:
         if isinstance(writer, LoraForm):
-            writer.write(source.path, partial, dtype, weights_format or "bin")
+            writer.write(source.path, partial, dtype, weights_format or writer.weights_format)
         else:
             # Merged in float32, whatever is written: rounding comes last.
             loaded = load_model(source, Loading(untested=untested))
@@ -79,7 +79,11 @@ def export_model(
             else:
                 _require_readable(source, form, writer, Card(loaded.prompt, loaded.readout))
                 source.family.note_readout(model.config, loaded.processor, loaded.prompt, loaded.readout)
-                writer.write(model, loaded.processor, partial, dtype or torch.float32, weights_format or "bin")
+                kept = weights_format or writer.weights_format
+                try:
+                    writer.write(model, loaded.processor, loaded.prompt, partial, dtype or torch.float32, kept)
+                except ArtQuantError as error:
+                    raise ArtQuantError(f"{source.path}: {error}; export it as merged") from error
     files = sorted(file for file in out.rglob("*") if file.is_file())
     return [WrittenFile(str(file.relative_to(out)), file.stat().st_size) for file in files]
 
@@ -108,12 +112,19 @@ def _require_readable(source: ModelFolder, form: str, writer: WholeForm | LoraFo
             f"{source.path}: reads scores by {card.readout.kind}, which the published form {form} cannot say; "
             f"export it as {' or '.join(('merged', *fitting))}"
         )
-    asked = writer.prompt if isinstance(writer, WholeForm) else None
-    if asked is not None and (asked.scoring(), asked.image_first) != (card.prompt.scoring(), card.prompt.image_first):
+    asked = writer.prompts if isinstance(writer, WholeForm) else ()
+    if asked and not any(_asks_alike(prompt, card.prompt) for prompt in asked):
+        known = ", ".join(f"{prompt.name!r} about a {prompt.subject}" for prompt in asked)
         raise ArtQuantError(
             f"{source.path}: was trained with the prompt {card.prompt.name!r} about a {card.prompt.subject}, but code "
-            f"for the form {form} always asks {asked.scoring().question!r}; export it as merged"
+            f"for the form {form} always asks with {known}; export it as merged"
         )
+
+
+def _asks_alike(published: Prompt, own: Prompt) -> bool:
+    """Whether both ask for the score in the same words; system sentences that a folder says go along with it."""
+    system = own.system if published.own_system else published.system
+    return replace(published, system=system).scoring() == own.scoring()
 
 
 def _require_lora(source: ModelFolder) -> None:

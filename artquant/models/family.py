@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Part = Literal["vision", "projector", "decoder", "head", "adapters", "new_rows", "readout"]
 PARTS: tuple[Part, ...] = get_args(Part)
+WeightsFormat = Literal["safetensors", "bin"]
 
 
 class CheckpointError(ArtQuantError):
@@ -192,24 +193,28 @@ class Processor(Protocol):
 class WholeForm:
     """A published form with all weights.
 
-    write: (network, processor, folder, number format, "safetensors" or "bin") -> its files. says: the key of
-    `Readout.published` by which its code reads scores. prompt: the one that its code always asks with, if it does.
+    write: (network, processor, prompt, folder, number format, weights format) -> its files. says: the key of
+    `Readout.published` by which its code reads scores. prompts: those that its code asks with; empty: it has its own.
+    scale: between what its code's scores lie, whatever the model's; None: the model's. weights_format: as published.
     """
 
-    write: Callable[[PreTrainedModel, Any, Path, torch.dtype, str], None]
+    write: Callable[[PreTrainedModel, Any, Prompt, Path, torch.dtype, WeightsFormat], None]
     says: str
-    prompt: Prompt | None = None
+    prompts: tuple[Prompt, ...] = ()
+    scale: tuple[float, float] | None = None
+    weights_format: WeightsFormat = "bin"
 
 
 @dataclass(frozen=True)
 class LoraForm:
     """A published form of LoRA runs.
 
-    write: (run's folder, folder, number format or None: as stored, "safetensors" or "bin"). says: as of `WholeForm`.
+    write: (run's folder, folder, number format or None: as stored, weights format). says: as of `WholeForm`.
     """
 
-    write: Callable[[Path, Path, torch.dtype | None, str], None]
+    write: Callable[[Path, Path, torch.dtype | None, WeightsFormat], None]
     says: str
+    weights_format: WeightsFormat = "bin"
 
 
 class Unpublished:

@@ -1,4 +1,4 @@
-"""Reading the weights of a folder that holds all of them, with transformers' own loader and errors by name."""
+"""Weights of a folder that holds all of them: read by transformers' own loader, errors by name; written in shards."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
-from artquant.files.json_files import read_json
+from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import complain, read_tensors
-from artquant.models.family import CheckpointError
+from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.quantize import quantization_config
 
+SHARD = "5GB"  # largest weights file
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -83,3 +86,20 @@ def read_shards(folder: Path) -> dict[str, torch.Tensor]:
             tensors |= read_tensors(file.parent, file.name.removesuffix(f".{suffix}"))[1]
         return tensors
     raise CheckpointError(f"{folder}: holds no weights (model.safetensors, pytorch_model.bin or their indexes)")
+
+
+def write_shards(tensors: Mapping[str, torch.Tensor], folder: Path, weights_format: WeightsFormat) -> None:
+    """Weights as `read_shards` finds them: one file, or shards with an index. No two may share their memory."""
+    safe = weights_format == "safetensors"
+    pattern = "model{suffix}.safetensors" if safe else "pytorch_model{suffix}.bin"
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    split = split_torch_state_dict_into_shards(whole, filename_pattern=pattern, max_shard_size=SHARD)
+    for name, keys in split.filename_to_tensors.items():
+        shard = {key: whole[key] for key in keys}
+        if safe:
+            save_file(shard, folder / name, metadata={"format": "pt"})  # older releases of transformers ask for it
+        else:
+            torch.save(shard, folder / name)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        write_json(folder / f"{pattern.format(suffix='')}.index.json", index)

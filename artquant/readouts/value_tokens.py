@@ -28,7 +28,9 @@ WORDS = tuple(
     for place in range(count)
 )
 
-_OF_ITS_CLASS = {"llm_config", "vision_config", "downsample_ratio", "ps_version"}  # keys of `config.json`
+# Keys of `config.json` by which its class is known, and what one of them says where scores are read so.
+_OF_ITS_CLASS = {"llm_config", "vision_config", "downsample_ratio", "ps_version"}
+_PUBLISHED = {"ps_version": "v2"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class ValueTokens(Unpublished):
         if scores is not None:
             raise ArtQuantError("has no rating words whose scores could be changed; leave out --weights")
         return cls()
+
+    def published(self) -> Mapping[str, Any]:
+        """No key says so: of its class's own keys the one that is always the same. Its code reads 0 to 100."""
+        return _PUBLISHED
 
     @property
     def values(self) -> np.ndarray:

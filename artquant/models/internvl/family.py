@@ -1,8 +1,8 @@
-"""Published InternVL folders (`internvl_chat`), read into transformers' own classes; nothing in them is executed."""
+"""InternVL of transformers, and its authors' folders (`internvl_chat`) read into it; nothing in them is executed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,34 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.auto.family import AutoFamily
 from artquant.models.auto.processing import AutoChatProcessor
-from artquant.models.family import CheckpointError, Processor
+from artquant.models.family import CheckpointError, LoraForm, Processor, WholeForm
 from artquant.models.internvl.configuration import MODEL_TYPE, native_config, system_text
 from artquant.models.internvl.naming import own_names, without_lora
 from artquant.models.internvl.processing import END, IMAGE_TOKEN, published_processor, published_tokenizer
+from artquant.models.internvl.published import write_published
 from artquant.models.whole import load_whole, read_shards
 from artquant.readouts import Readout, published_readout
-from artquant.texts.prompt import Prompt, get_prompt
+from artquant.texts.prompt import PROMPTS, UNIPERCEPT_TASKS, Prompt, get_prompt
 
 _TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 
 
-class InternVLChatFamily(AutoFamily):
+class InternVLFamily(AutoFamily):
+    """Transformers' own InternVL, which can be written for ArtiMuse's and UniPercept's code too."""
+
+    model_types: tuple[str, ...] = ("internvl",)
+    forms: Mapping[str, WholeForm | LoraForm] = {
+        MODEL_TYPE: WholeForm(
+            write_published,
+            says="ps_version",
+            prompts=tuple(PROMPTS[name] for name in ("artimuse", *(f"unipercept-{task}" for task in UNIPERCEPT_TASKS))),
+            scale=(0.0, 100.0),
+            weights_format="safetensors",
+        )
+    }
+
+
+class InternVLChatFamily(InternVLFamily):
     """The network of ArtiMuse and UniPercept. What is trained here is saved in transformers' own form."""
 
     model_types: tuple[str, ...] = (MODEL_TYPE,)

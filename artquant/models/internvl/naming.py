@@ -1,4 +1,4 @@
-"""Tensors of the published InternVL class by the names of transformers' own; fused projections, LoRA that was left in.
+"""Tensors of the published InternVL class by transformers' own names, and back; fused projections, LoRA left inside.
 
 The published vision encoder holds queries, keys and values in one matrix [3D, D], in this order; transformers' own has
 three. A folder may have been saved with the class's own LoRA still inside.
@@ -13,7 +13,7 @@ import torch
 
 from artquant.models.family import CheckpointError
 
-# Published prefix or part -> own, the longest that fits first.
+# Published prefix or part and own, read in both directions.
 _NAMES = (
     ("vision_model.embeddings.class_embedding", "model.vision_tower.embeddings.cls_token"),
     ("vision_model.embeddings.position_embedding", "model.vision_tower.embeddings.position_embeddings"),
@@ -62,6 +62,30 @@ def own_names(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
+def published_names(own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The reverse of `own_names`: queries, keys and values of the encoder in one new tensor again, all others as given.
+
+    Raises:
+        CheckpointError: a name that the published class does not have, or a part of a fused tensor alone.
+    """
+    found: dict[str, torch.Tensor] = {}
+    fused: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in own.items():
+        published = _replaced(name, _NAMES, back=True)
+        if published == name:
+            raise CheckpointError(f"tensor {name} has no place in the published InternVL class")
+        split = next((part for part in _SPLIT if part in name), None) if name.startswith(_ENCODER) else None
+        if split is not None:
+            fused.setdefault(published.replace(split, _FUSED), {})[split] = value
+        else:
+            found[_replaced(published, _IN_LAYER, back=True) if name.startswith(_ENCODER) else published] = value
+    for name, parts in fused.items():
+        if parts.keys() != set(_SPLIT):
+            raise CheckpointError(f"tensor {name} cannot be put together: only {', '.join(parts)} are there")
+        found[name] = torch.cat([parts[split] for split in _SPLIT])
+    return found
+
+
 def without_lora(published: Mapping[str, torch.Tensor], scale: float = 2.0) -> dict[str, torch.Tensor]:
     """Tensors by a plain network's names, the LoRA matrices among them merged into their layers (in float32).
 
@@ -87,9 +111,10 @@ def without_lora(published: Mapping[str, torch.Tensor], scale: float = 2.0) -> d
     return plain
 
 
-def _replaced(name: str, names: tuple[tuple[str, str], ...]) -> str:
-    """A name with the first prefix or part that fits replaced."""
-    before, after = next(((old, new) for old, new in names if _fits(name, old)), ("", ""))
+def _replaced(name: str, names: tuple[tuple[str, str], ...], back: bool = False) -> str:
+    """A name with the first prefix or part that fits replaced. back: own to published."""
+    pairs = ((new, old) for old, new in names) if back else names
+    before, after = next(((old, new) for old, new in pairs if _fits(name, old)), ("", ""))
     return name.replace(before, after, 1) if before else name
 
 

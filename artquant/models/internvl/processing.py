@@ -1,4 +1,4 @@
-"""A published InternVL folder's tokenizer as a processor of transformers: one tile of a picture, its chat form."""
+"""A published InternVL folder's tokenizer as a processor of transformers, and back: one tile, its chat form."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import GotOcr2ImageProcessorPil, InternVLConfig, InternVLProcessor, Qwen2Tokenizer
 
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import write_json
 from artquant.models.auto.processing import AutoChatProcessor, assembled
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -33,6 +35,50 @@ CHAT_TEMPLATE = (
 def published_tokenizer(folder: Path) -> Qwen2Tokenizer:
     """The folder's tokenizer; its own code is not asked for. Raises whatever transformers' reader raises."""
     return Qwen2Tokenizer.from_pretrained(folder, local_files_only=True, extra_special_tokens=_NAMED)
+
+
+def write_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """A tokenizer's files as published, for the release of transformers that the published class runs with.
+
+    Raises:
+        ArtQuantError: it is of another kind than Qwen2's.
+    """
+    if not isinstance(tokenizer, Qwen2Tokenizer):
+        raise ArtQuantError(f"its tokenizer is a {type(tokenizer).__name__}, but the published form has Qwen2's")
+    tokenizer.backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt
+    added = tokenizer.added_tokens_decoder
+    write_json(folder / "added_tokens.json", {token.content: place for place, token in added.items()})
+    special = {
+        "additional_special_tokens": list(tokenizer.extra_special_tokens),
+        "eos_token": tokenizer.eos_token,
+        "pad_token": tokenizer.pad_token,
+    }
+    write_json(folder / "special_tokens_map.json", special)
+    write_json(
+        folder / "tokenizer_config.json",
+        special
+        | {
+            "add_prefix_space": False,
+            "added_tokens_decoder": {
+                str(place): {
+                    "content": token.content,
+                    "lstrip": token.lstrip,
+                    "normalized": token.normalized,
+                    "rstrip": token.rstrip,
+                    "single_word": token.single_word,
+                    "special": token.special,
+                }
+                for place, token in added.items()
+            },
+            "bos_token": None,
+            "clean_up_tokenization_spaces": False,
+            "errors": "replace",
+            "model_max_length": tokenizer.model_max_length,
+            "split_special_tokens": False,
+            "tokenizer_class": "Qwen2Tokenizer",
+            "unk_token": None,
+        },
+    )
 
 
 def published_processor(folder: Path, config: InternVLConfig) -> AutoChatProcessor:

@@ -50,7 +50,7 @@ class MPLUGOwl2Family:
     forms: Mapping[str, WholeForm | LoraForm] = {
         "full": WholeForm(published.write_full, says="level_ids"),
         "lora": LoraForm(published.write_lora, says="level_ids"),
-        "roc4mllm": WholeForm(published.write_roc4mllm, says="score_id", prompt=published.ROC4MLLM),
+        "roc4mllm": WholeForm(published.write_roc4mllm, says="score_id", prompts=(published.ROC4MLLM,)),
     }
     packs = True
     idle_parameters = False

@@ -7,21 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.models.adapters import read_tensors
-from artquant.models.family import CheckpointError
+from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
+from artquant.models.whole import write_shards
 from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import SUBJECT, Prompt, get_prompt
 
-_SHARD = "5GB"  # largest weights file
 # What the published adapter configurations hold; current releases of peft write more, which older ones need not know.
 _ADAPTER_KEYS = (
     *("auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights"),
@@ -76,8 +75,8 @@ def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: P
     """Note in the network's configuration what the published code reads scores by, where it knows the readout."""
     for name in _READ_BY:  # a base may have been read otherwise
         config.__dict__.pop(name, None)
-    known = readout.published()
-    if known is None:
+    known = {name: value for name, value in (readout.published() or {}).items() if name in _READ_BY}
+    if not known:
         return
     for name, value in known.items():
         setattr(config, name, value)
@@ -86,7 +85,12 @@ def note_scale(config: MPLUGOwl2Config, processor: MPLUGOwl2Processor, prompt: P
 
 
 def write_full(
-    model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
+    model: PreTrainedModel,
+    processor: MPLUGOwl2Processor,
+    prompt: Prompt,
+    out: Path,
+    dtype: torch.dtype,
+    weights_format: WeightsFormat,
 ) -> None:
     """The published full form: weights, configuration, tokenizer, preprocessor; no card of ours."""
     model.config.dtype = dtype
@@ -94,7 +98,7 @@ def write_full(
         model.save_pretrained(out)
     else:
         model.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
-        _write_pickles(model.state_dict(), out)
+        write_shards(model.state_dict(), out, weights_format)
         model.config.architectures = [type(model).__name__]
         model.generation_config.save_pretrained(out)
         model.config.save_pretrained(out)
@@ -103,15 +107,20 @@ def write_full(
 
 
 def write_roc4mllm(
-    model: PreTrainedModel, processor: MPLUGOwl2Processor, out: Path, dtype: torch.dtype, weights_format: str
+    model: PreTrainedModel,
+    processor: MPLUGOwl2Processor,
+    prompt: Prompt,
+    out: Path,
+    dtype: torch.dtype,
+    weights_format: WeightsFormat,
 ) -> None:
     """ROC4MLLM's form: the full one with added words, whose code takes the last rows of the vocabulary for scores."""
     model.resize_token_embeddings(processor.vocabulary_size)
-    write_full(model, processor, out, dtype, weights_format)
+    write_full(model, processor, prompt, out, dtype, weights_format)
     write_json(out / "added_tokens.json", processor.tokenizer.added_words)
 
 
-def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: str) -> None:
+def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: WeightsFormat) -> None:
     """The published LoRA form of a LoRA run. dtype: of the tensors; None: as they are stored."""
     for stem in ("adapter_model", "non_lora_trainables"):
         if stem == "non_lora_trainables" and not any(source.glob(f"{stem}.*")):
@@ -175,17 +184,3 @@ def _write_processor(processor: MPLUGOwl2Processor, out: Path) -> None:
             **views,
         },
     )
-
-
-def _write_pickles(tensors: dict[str, torch.Tensor], out: Path) -> None:
-    """Weights as the base model is published: pickled shards with an index."""
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    split = split_torch_state_dict_into_shards(
-        tensors, filename_pattern="pytorch_model{suffix}.bin", max_shard_size=_SHARD
-    )
-    for name, keys in split.filename_to_tensors.items():
-        torch.save({key: tensors[key] for key in keys}, out / name)
-    if split.is_sharded:
-        write_json(
-            out / "pytorch_model.bin.index.json", {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        )

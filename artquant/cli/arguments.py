@@ -336,8 +336,7 @@ def _export(commands: Commands) -> None:
         "--to",
         metavar="FORM",
         required=True,
-        help="merged or native (the same): one model of ours; or a published form of its family (lora, full, roc4mllm; "
-        "internvl_chat)",
+        help="merged or native (the same): one model of ours; or a published form (a wrong name lists them)",
     )
     add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")

@@ -114,7 +114,7 @@ def _require_readable(source: ModelFolder, form: str, writer: WholeForm | LoraFo
         )
     asked = writer.prompts if isinstance(writer, WholeForm) else ()
     if asked and not any(_asks_alike(prompt, card.prompt) for prompt in asked):
-        known = ", ".join(f"{prompt.name!r} about a {prompt.subject}" for prompt in asked)
+        known = ", ".join(f"{prompt.name!r} ({prompt.subject})" for prompt in asked)
         raise ArtQuantError(
             f"{source.path}: was trained with the prompt {card.prompt.name!r} about a {card.prompt.subject}, but code "
             f"for the form {form} always asks with {known}; export it as merged"

@@ -19,8 +19,7 @@ from artquant.infer.answers import generate
 from artquant.infer.rewards import rewards
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import RatingScale
-from artquant.models.internvl import naming
-from artquant.models.internvl.naming import own_names, without_lora
+from artquant.models.internvl.naming import own_names, published_names, without_lora
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import load_model
 from artquant.models.whole import read_shards
@@ -59,8 +58,12 @@ def scorer(folder, one_thread):
     return Scorer.from_pretrained(folder / "artimuse-tiny", device="cpu")
 
 
-def test_prompts(folder, scorer):
-    """Texts and ids of every published question, behind both system texts."""
+@pytest.mark.parametrize("form", ["published", "internvl_chat", "native"])
+def test_prompts(folder, scorer, tmp_path, form):
+    """Texts and ids of every published question, behind both system texts; exported too."""
+    if form != "published":
+        assert main(["export", str(folder / "artimuse-tiny"), "--to", form, "--out", str(tmp_path / form)]) == 0
+        scorer = Scorer.from_pretrained(tmp_path / form, device="cpu")
     prompts = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     questions = {"artimuse_score": get_prompt("artimuse", "image")}
     questions |= {f"unipercept_score_{task}": get_prompt(f"unipercept-{task}", "image") for task in TASKS}
@@ -223,22 +226,6 @@ class TestAnalyse:
     def test_wrong_use(self, folder, capsys, given, message):
         assert main(["analyse", *given, "--model", str(folder / "artimuse-tiny")]) == 2
         assert message in capsys.readouterr().err.splitlines()[-1]
-
-
-def published_names(own):
-    """The reverse of `own_names`: queries, keys and values of the encoder in one matrix again."""
-    found: dict[str, torch.Tensor] = {}
-    for name, value in own.items():
-        if name.startswith(naming._ENCODER):
-            first, others = naming._SPLIT[0], naming._SPLIT[1:]
-            if any(part in name for part in others):
-                continue
-            if first in name:
-                value = torch.cat([own[name.replace(first, part)] for part in naming._SPLIT])
-                name = name.replace(first, naming._FUSED)
-            name = naming._replaced(name, [(there, here) for here, there in naming._IN_LAYER])
-        found[naming._replaced(name, [(there, here) for here, there in naming._NAMES])] = value
-    return found
 
 
 @pytest.mark.parametrize("name", ["artimuse-tiny", "artimuse-tiny-lora"])

@@ -76,7 +76,7 @@ def test_published_full_form(lab, model, pictures, tmp_path):
 
 
 def test_shards_with_an_index(lab, model, tmp_path, monkeypatch, pictures):
-    monkeypatch.setattr("artquant.models.mplug_owl2.published._SHARD", "200KB")
+    monkeypatch.setattr("artquant.models.whole.SHARD", "200KB")
     out = tmp_path / "full"
     assert lab.artquant("export", model, "--to", "full", "--out", out) == 0
     index = json.loads((out / "pytorch_model.bin.index.json").read_text())

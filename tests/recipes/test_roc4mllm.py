@@ -131,7 +131,7 @@ class TestPublishedForm:
         stage = lab.stage("scores", {"score": 1}, max_steps=1)
         for name, settings, message in (
             ("words", {}, "reads scores by rating_levels, which the published form roc4mllm cannot say"),
-            ("asked", {"readout": {"kind": "score_tokens"}}, "code for the form roc4mllm always asks 'Please rate the"),
+            ("asked", {"readout": {"kind": "score_tokens"}}, "code for the form roc4mllm always asks with 'roc4mllm'"),
         ):
             model = lab.train(tmp_path / name, stage, **settings) / "scores" / "model"
             assert lab.artquant("export", model, "--to", "roc4mllm", "--out", tmp_path / "out") == 2

@@ -100,7 +100,7 @@ def test_pickles_and_safetensors_hold_the_same(ours, tmp_path, form, dtype):
 
 def test_a_shard_holds_its_tensors_and_no_more(ours, tmp_path, monkeypatch):
     """A pickled part of a larger tensor would bring all of it."""
-    monkeypatch.setattr("artquant.models.mplug_owl2.published._SHARD", "60KB")
+    monkeypatch.setattr("artquant.models.whole.SHARD", "60KB")
     export(ours, "full", tmp_path / "full")
     shards = sorted((tmp_path / "full").glob("pytorch_model-*.bin"))
     assert len(shards) > 2
@@ -153,7 +153,7 @@ def test_nothing_is_left_of_an_export_that_fails(ours, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("artquant.models.mplug_owl2.published.torch.save", fail)
+    monkeypatch.setattr("artquant.models.whole.torch.save", fail)
     with pytest.raises(OSError, match="No space left"):
         export(ours, "full", tmp_path / "full")
     assert not list(tmp_path.iterdir())

@@ -10,8 +10,11 @@ from artquant.config.schema import ConfigError
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.truth import Truths
+from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant.models.mplug_owl2.published import note_scale
 from artquant.readouts import Known, Seen, readout_of, stored_readout
 from artquant.readouts.value_tokens import WORDS, ValueTokens
+from artquant.texts.prompt import get_prompt
 
 IDS = tuple(range(5, 106))
 HUNDRED = ValueTokens(token_ids=IDS)
@@ -24,6 +27,14 @@ def seen(logits):
 def known(readout, means):
     targets = torch.from_numpy(readout.targets(Truths.of_means(np.array(means)))).float()
     return Known(targets, torch.tensor([[mean, 1.0] for mean in means]))
+
+
+def test_no_other_published_form_is_told_of_them(tiny_processor):
+    """Their class has no key for them, and mPLUG-Owl2's code does not know them."""
+    config = MPLUGOwl2Config()
+    before = config.to_dict()
+    note_scale(config, tiny_processor, get_prompt("artimuse", "image"), HUNDRED)
+    assert HUNDRED.published() and config.to_dict() == before
 
 
 def test_words():

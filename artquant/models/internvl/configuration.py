@@ -136,7 +136,7 @@ def _computing(config: InternVLConfig) -> dict[str, Any]:
     parts = {f"{part}.": own.pop(part) for part in ("vision_config", "text_config")}
     return {
         f"{prefix}{name}": value
-        for prefix, values in {"": own, **parts}.items()
+        for prefix, values in {**parts, "": own}.items()
         for name, value in values.items()
         if name not in of_all and f"{prefix}{name}" not in _IDLE
     }

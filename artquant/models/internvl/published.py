@@ -53,12 +53,11 @@ def _require_same(folder: Path, config: InternVLConfig, processor: AutoChatProce
         again = published_processor(folder, config)
     except Exception as error:  # every reader has errors of its own; all mean that it was another kind
         raise ArtQuantError(f"its tokenizer has no published form: {one_line(error)}") from error
-    if again.tokenizer.get_vocab() != processor.tokenizer.get_vocab():
-        raise ArtQuantError("its tokenizer has other tokens than its vocabulary, merges and added tokens make")
     scoring = prompt.scoring()
-    for exchange in (scoring, prompt.describing(), *(prompt.analysing().values() if prompt.aspects else ())):
-        if _row(again, exchange) != _row(processor, exchange):
-            raise ArtQuantError(f"the published form writes {exchange.question[:40]!r} ... in other tokens")
+    asked = (scoring, prompt.describing(), *(prompt.analysing().values() if prompt.aspects else ()))
+    words = again.tokenizer.get_vocab()
+    if words != processor.tokenizer.get_vocab() or any(_row(again, one) != _row(processor, one) for one in asked):
+        raise ArtQuantError("the published code would write its questions in other tokens than it was trained with")
     # Wider than high, so that tiles would show; noise, so that another filter would.
     noise = np.random.default_rng(0).integers(0, 256, (200, 400, 3), dtype=np.uint8)
     wanted, found = (one.inputs([_row(one, scoring)], [Image.fromarray(noise)]) for one in (processor, again))

@@ -325,4 +325,9 @@ def test_trained_and_saved_in_transformers_own_form(folder, pictures, tmp_path, 
     before = Scorer.from_pretrained(folder / "artimuse-tiny", device="cpu", prompt="artimuse")
     row, other = (encode_row(one.processor, scorer.loaded.prompt.scoring()) for one in (scorer, before))
     assert row == other
-    assert all(0 <= score.score <= 100 for score in scorer([load_image(path) for path in pictures[:2]]))
+    opened = [load_image(path) for path in pictures[:2]]
+    found = scorer(opened)
+    assert all(0 <= score.score <= 100 for score in found)
+    assert main(["export", str(model), "--to", "internvl_chat", "--out", str(tmp_path / "published")]) == 0
+    again = Scorer.from_pretrained(tmp_path / "published", device="cpu")(opened)
+    assert [score.logits for score in again] == [score.logits for score in found]

@@ -81,6 +81,13 @@ def readouts(config: Path, run: str, meta: Path, few: bool) -> dict[str, Path]:
     }
 
 
+def figures(predictions: Path, truth: Path) -> tuple[Metrics, float | None]:
+    """Of the total, and the mean SRCC over the attributes."""
+    joined = join_files(predictions, truth)
+    each = [evaluate_scores(*pair, bootstrap=0).SRCC.value for pair in joined.attributes.values()]
+    return evaluate_scores(joined.predicted, joined.truth), float(np.mean(each)) if each else None
+
+
 def main(few: bool, seeds: list[int]) -> None:
     """Run what is missing and print the table."""
     rows: dict[str, list[tuple[Metrics, float | None]]] = {}
@@ -91,10 +98,12 @@ def main(few: bool, seeds: list[int]) -> None:
         run = name + ("-internvl" if few else "")
         config, meta = Path("runs") / run / CONFIG_FILE, Path("dataset") / name / "meta"
         for readout, predictions in readouts(config, run, meta, few).items():
-            joined = join_files(predictions, meta / "test.json")
-            each = [evaluate_scores(*pair, bootstrap=0).SRCC.value for pair in joined.attributes.values()]
-            figures = evaluate_scores(joined.predicted, joined.truth), float(np.mean(each)) if each else None
-            rows.setdefault(readout, []).append(figures)
+            rows.setdefault(readout, []).append(figures(predictions, meta / "test.json"))
+    print_table(rows, seeds)
+
+
+def print_table(rows: dict[str, list[tuple[Metrics, float | None]]], seeds: list[int]) -> None:
+    """Figures of each readout, seed by seed, as a Markdown table."""
     print(f"| readout | {' | '.join(f'seed {seed}' for seed in seeds)} | mean SRCC | mean PLCC | attributes |")
     print("| --- |" + " --- |" * (len(seeds) + 3))
     for readout, found in rows.items():

@@ -3,6 +3,7 @@
     OUT/images/NNNNN.png
     OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
     OUT/meta/attributes.json                               training pictures: a score record per attribute
+    OUT/meta/aspects.json                                  training pictures: a sentence on each attribute
     OUT/meta/test.json                                     held-out pictures
     OUT/meta/annotations.json                              every picture: split, plan, attributes
     OUT/meta/demo_data.json                                what the set was made from; written first
@@ -27,7 +28,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
-from artquant.demo.descriptions import describe, draw_questions
+from artquant.demo.descriptions import Described, describe, draw_questions
 from artquant.demo.drawing import draw
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
@@ -35,8 +36,9 @@ from artquant.files.json_files import read_json, write_json
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.prepare.annotation import Annotation
 from artquant.prepare.records import Labelling, attribute_records, image_records, score_records
+from artquant.texts.attributes import attribute_phrase
 from artquant.texts.descriptions import description_record
-from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT
+from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, SUBJECT, get_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Picture:
     plan: Plan
     values: np.ndarray  # [10] true attributes, 0 to 1
     ratings: Ratings
-    texts: tuple[str, str, str]
+    said: Described
     questions: tuple[str, str, str]
     score_question: str
 
@@ -88,9 +90,9 @@ def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np
     rng = np.random.default_rng([seed, index])
     plan, values = draw_plan(rng), draw_values(rng)
     ratings = rate(values, biases, rng)
-    texts, questions = describe(plan, values, rng), draw_questions(rng)
+    said, questions = describe(plan, values, rng), draw_questions(rng)
     score_question = str(rng.choice(SCORE_QUESTIONS)).replace(SUBJECT, "painting")
-    return Picture(index, plan, values, ratings, texts, questions, score_question), rng
+    return Picture(index, plan, values, ratings, said, questions, score_question), rng
 
 
 def write_demo_data(
@@ -219,6 +221,7 @@ def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict[str, 
     files = {"score.json": score_records(rated, labelling), "attributes.json": attribute_records(rated, labelling)}
     for level in (1, 2, 3):
         files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
+    files["aspects.json"] = [record for p in training for record in _aspect_records(p)]
     files["test.json"] = image_records([replace(_rated(p), kept={}) for p in pictures if p.index in test])
     files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
     return files
@@ -245,8 +248,17 @@ def _head(picture: Picture) -> dict[str, Any]:
 def _description_record(picture: Picture, level: int) -> dict[str, Any]:
     head = _head(picture)
     extra = {key: head[key] for key in ("gt_score", "std", "attributes")}
-    question, text = picture.questions[level - 1], picture.texts[level - 1]
+    question, text = picture.questions[level - 1], picture.said.levels[level - 1]
     return description_record(f"{picture.name}#level-{level}", picture.name, question, text, extra)
+
+
+def _aspect_records(picture: Picture) -> list[dict[str, Any]]:
+    """Question and sentence on each attribute, as `artquant analyse` asks about it with this prompt."""
+    asked = get_prompt("artquant-aspects").analysing()
+    return [
+        description_record(f"{picture.name}#{phrase}", picture.name, asked[phrase].question, picture.said.attributes[name])
+        for name, phrase in ((name, attribute_phrase(name)) for name in ATTRIBUTES)
+    ]
 
 
 def _annotation(picture: Picture, split: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ Level 1 tells what is perceived, level 2 adds cognition, level 3 adds emotion; e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from artquant.demo.attributes import ATTRIBUTES
@@ -19,15 +21,17 @@ def grade(value: float) -> int:
     return min(GRADES - 1, int(value * GRADES))
 
 
-def describe(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> tuple[str, str, str]:
-    """Composes the three descriptions of one picture.
+@dataclass(frozen=True)
+class Described:
+    """What is said of one picture: texts of level 1, 2 and 3, and the sentence about each attribute."""
 
-    Args:
-        plan: what the picture shows.
-        values: [10] true attributes on the 0-1 scale, in the order of `ATTRIBUTES`.
-        rng: chooses among the wordings.
-    """
-    words = {
+    levels: tuple[str, str, str]
+    attributes: dict[str, str]
+
+
+def facts(plan: Plan) -> dict[str, str]:
+    """What phrases name, by the name of its place in them."""
+    return {
         "form": MAIN_FORMS[plan.composition],
         "side": "left" if plan.side > 0 else "right",
         "light": "right" if plan.side > 0 else "left",
@@ -36,16 +40,28 @@ def describe(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> tuple[
         "feature": FEATURES[plan.feature],
         "mood": plan.mood,
     }
+
+
+def describe(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> Described:
+    """Composes the three descriptions of one picture.
+
+    Args:
+        plan: what the picture shows.
+        values: [10] true attributes on the 0-1 scale, in the order of `ATTRIBUTES`.
+        rng: chooses among the wordings.
+    """
+    words = facts(plan)
     by_name = dict(zip(ATTRIBUTES, values, strict=True))
     sentences = [str(rng.choice(SUBJECTS[plan.composition]))]
-    texts = []
+    texts, said = [], {}
     for level in LEVELS:
         for name in level:
             wording = str(rng.choice(PHRASES[name][grade(by_name[name])]))
-            sentences.append(wording.format(**words))
+            said[name] = wording.format(**words)
+            sentences.append(said[name])
         texts.append(" ".join(sentences))
     ending = str(rng.choice(ENDINGS[grade((by_name["Mood"] + by_name["The overall"]) / 2)]))
-    return texts[0], texts[1], f"{texts[2]} {ending}"
+    return Described((texts[0], texts[1], f"{texts[2]} {ending}"), said)
 
 
 def draw_questions(rng: np.random.Generator) -> tuple[str, str, str]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.functional import pad
 
 from artquant.data.predictions import Prediction
+from artquant.infer.packed import shared_length
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.weights import LoadedModel
 
@@ -56,6 +57,50 @@ def generate(
         pad_token_id=loaded.processor.pad_token_id,
     )
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
+
+
+@torch.inference_mode()
+def generate_each(
+    loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
+) -> list[list[list[int]]]:
+    """The likeliest answers to N prompts about each of B prepared pictures: ids of each, N by picture."""
+    return [generate(loaded, device, rows, [one] * len(rows), max_new_tokens)[1].tolist() for one in pictures]
+
+
+@torch.inference_mode()
+def generate_together(
+    loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
+) -> list[list[list[int]]]:
+    """The same for families that pack: what all prompts begin with, the picture in it, is read once."""
+    shared = shared_length([row.token_ids for row in rows])
+    own, network = len(rows[0].token_ids) - shared, cast(Any, loaded.network.plain)
+    inputs = loaded.processor.inputs([rows[0]] * len(pictures), pictures, padding_side="left")
+    shape = inputs["input_ids"].shape
+    if any(tuple(line[-own:]) != rows[0].token_ids[shared:] for line in inputs["input_ids"].tolist()):
+        return generate_each(loaded, device, rows, pictures, max_new_tokens)  # the picture is in none of what they share
+    begun = {name: value[:, :-own] if value.shape == shape else value for name, value in inputs.items()}
+    begun["position_ids"] = (begun["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    moved = NetworkInputs(begun).to(device, network.dtype)
+    cache = network.base_model(**moved, use_cache=True).past_key_values
+    cache.batch_repeat_interleave(len(rows))
+    endings = [row.token_ids[shared:] for row in rows]
+    width = max(map(len, endings))
+    # Filled up between beginning and ending: positions are counted over what the mask leaves.
+    filled = torch.tensor([[loaded.processor.pad_token_id] * (width - len(one)) + list(one) for one in endings])
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in endings])
+    ids = torch.cat([begun["input_ids"].repeat_interleave(len(rows), 0), filled.repeat(len(pictures), 1)], dim=1)
+    seen = torch.cat([begun["attention_mask"].repeat_interleave(len(rows), 0), mask.repeat(len(pictures), 1)], dim=1)
+    generated = network.generate(
+        input_ids=ids.to(device),
+        attention_mask=seen.to(device),
+        past_key_values=cache,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        use_cache=True,
+        pad_token_id=loaded.processor.pad_token_id,
+    )
+    said = generated[:, ids.shape[1] :].tolist()
+    return [said[start : start + len(rows)] for start in range(0, len(said), len(rows))]
 
 
 def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,12 @@ from artquant.errors import ArtQuantError
 MASKING_ATTENTIONS = ("eager", "sdpa")  # the kernels that take a mask of every pair of positions
 
 
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; of a single one all but the last."""
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False)))
+    return max(0, shared - 1) if len(prompts) == 1 else shared
+
+
 @dataclass(frozen=True)
 class PackedPrompts:
     """N prompts as one sequence."""
@@ -38,11 +44,9 @@ class PackedPrompts:
         """
         if len({tuple(prompt) for prompt in prompts}) < len(prompts):
             raise ArtQuantError("two prompts that are read together are equal; name each once")
-        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False)))
-        if len(prompts) == 1:
-            shared -= 1  # as if the last token were all that it has of its own
+        shared = shared_length(prompts)
         endings = [list(prompt[shared:]) for prompt in prompts]
-        if shared < 0 or not all(endings):
+        if not all(endings):
             raise ArtQuantError("prompts that are read together must each have an ending of their own")
         owner = torch.tensor([-1] * shared + [index for index, ending in enumerate(endings) for _ in ending])
         position_ids = list(range(shared)) + [shared + place for ending in endings for place in range(len(ending))]

@@ -36,10 +36,8 @@ def rewards(
         read = [_prepared(scorer, picture) for picture in pictures[start : start + batch_size]]
         good = [picture for picture, error in read if error is None]
         names = tuple(tasks or UNIPERCEPT_TASKS)
-        by_task = [scorer.score_by(f"unipercept-{name}", good) for name in names] if good else []
-        scored = iter(
-            [{name: one.score for name, one in zip(names, row, strict=True)} for row in zip(*by_task, strict=True)]
-        )
+        by_picture = scorer.score_by([f"unipercept-{name}" for name in names], good) if good else []
+        scored = iter([{name: one.score for name, one in zip(names, row, strict=True)} for row in by_picture])
         found += [Reward(next(scored)) if error is None else Reward(None, error) for _, error in read]
     return found
 

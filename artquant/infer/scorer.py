@@ -20,8 +20,17 @@ from artquant.config.schema import Loading
 from artquant.data.images import as_rgb
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
-from artquant.infer.answers import DECIMALS, Answer, generate, score_places, with_answers, worded
-from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts
+from artquant.infer.answers import (
+    DECIMALS,
+    Answer,
+    generate,
+    generate_each,
+    generate_together,
+    score_places,
+    with_answers,
+    worded,
+)
+from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts, shared_length
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
@@ -72,7 +81,8 @@ class Scorer:
         self.processor = loaded.processor
         # The prompts are the same for every picture: tokenised once.
         self._rows: dict[str | None, Row] = {}
-        self._packed: dict[tuple[str, ...], PackedPrompts] = {}
+        self._packed: dict[tuple[tuple[Row, ...], int], PackedPrompts] = {}
+        self._asked: dict[str, Row] = {}
         self._told: dict[tuple[str, ...], Conversation] = {}
 
     @classmethod
@@ -120,38 +130,44 @@ class Scorer:
     def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score]:
         """Scores of prepared pictures (`Processor.picture`); of the whole and of each attribute.
 
-        Where the family of networks allows it, all are read in one pass; of a model that was trained on answers with
+        Where family and attention allow it, all are read in one pass; of a model that was trained on answers with
         several scores, from one such answer.
 
         Args:
             attributes: names, as `LoadedModel.attributes` lists those that the model was trained on.
 
         Raises:
-            ArtQuantError: attributes cannot be packed with flash_attention_2, two have the same words, or one has none.
+            ArtQuantError: two attributes have the same words, or one has none.
         """
         _check_attributes(attributes)
         if attributes and self.loaded.one_text:
             told = self._conversation(tuple(attributes))
             inputs = self.processor.inputs([told.row] * len(pictures), pictures)
             starts = inputs.ends()[:, None] - len(told.row.token_ids) - 1
-            found = [self._scores(inputs.to(self.device), starts + torch.tensor([told.places]))]
-        elif attributes and self.loaded.family.packs:
-            inputs, ends = self._packed_inputs(pictures, tuple(attributes))
-            found = [self._scores(inputs, ends)]
+            each = self._scores(inputs.to(self.device), starts + torch.tensor([told.places]))
         else:
-            found = []
-            for attribute in (None, *attributes):
-                inputs = self.processor.inputs([self._row(attribute)] * len(pictures), pictures)
-                found.append(self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1))
-        each = [[score for part in found for score in part[row]] for row in range(len(pictures))]
+            each = self._score_rows([self._row(attribute) for attribute in (None, *attributes)], pictures)
         return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in each]
 
-    def score_by(self, prompt: str, pictures: Sequence[Any]) -> list[Score]:
-        """Scores of prepared pictures by the question of another prompt, by its name."""
-        row = encode_row(self.processor, other_prompt(prompt, self.loaded.prompt).scoring())
-        inputs = self.processor.inputs([row] * len(pictures), pictures)
-        found = self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1)
-        return [score for [score] in found]
+    def score_by(self, prompts: Sequence[str], pictures: Sequence[Any]) -> list[list[Score]]:
+        """Scores of prepared pictures by the questions of other prompts, by their names: of each picture a list."""
+        for prompt in prompts:
+            if prompt not in self._asked:
+                asked = other_prompt(prompt, self.loaded.prompt).scoring()
+                self._asked[prompt] = encode_row(self.processor, asked)
+        return self._score_rows([self._asked[prompt] for prompt in prompts], pictures)
+
+    def _score_rows(self, rows: Sequence[Row], pictures: Sequence[Any]) -> list[list[Score]]:
+        """Scores of each picture by each row; in one pass where family and attention allow it."""
+        first = self.processor.inputs([rows[0]] * len(pictures), pictures)
+        packed = self._pack(rows, first) if len(rows) > 1 else None
+        if packed is not None:
+            return self._scores(self._packed_inputs(packed, first), packed.last.expand(len(pictures), -1))
+        found = [self._scores(first.to(self.device), first.ends()[:, None] - 1)]
+        for row in rows[1:]:
+            inputs = self.processor.inputs([row] * len(pictures), pictures)
+            found.append(self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1))
+        return [[score for [score] in each] for each in zip(*found, strict=True)]
 
     def _conversation(self, attributes: tuple[str, ...]) -> Conversation:
         """The answer that holds the scores of the whole and of attributes."""
@@ -179,31 +195,29 @@ class Scorer:
             return scores
         return [one.mapped((readout.low, readout.high), self.score_range) for one in scores]
 
-    def _packed_inputs(
-        self, pictures: Sequence[Any], attributes: tuple[str, ...]
-    ) -> tuple[NetworkInputs, torch.Tensor]:
-        """One row a picture that holds the endings of all prompts, and where they end [B, N]."""
-        attention = self.network.config._attn_implementation
-        if attention not in MASKING_ATTENTIONS:
-            raise ArtQuantError(
-                f"attributes are scored together with attention {' or '.join(MASKING_ATTENTIONS)}, not {attention}; "
-                "set infer.attention or --attention"
-            )
-        first = self.processor.inputs([self._row(None)] * len(pictures), pictures)
-        if attributes not in self._packed:
-            rows = [self._row(attribute) for attribute in (None, *attributes)]
-            one = self.processor.inputs(rows, list(pictures[:1]) * len(rows))
-            prompts = [ids[:end].tolist() for ids, end in zip(one["input_ids"], one.ends().tolist(), strict=True)]
-            self._packed[attributes] = PackedPrompts.from_prompts(prompts)
-        packed = self._packed[attributes]
-        dtype = self.network.plain.dtype
+    def _pack(self, rows: Sequence[Row], first: NetworkInputs) -> PackedPrompts | None:
+        """Rows as one, given the inputs of the first; None: they must be read one by one."""
+        plain = self.network.plain
+        alike = bool(first["attention_mask"].all())  # the pictures take as many positions each
+        if not (self.loaded.family.packs and alike and plain.config._attn_implementation in MASKING_ATTENTIONS):
+            return None
+        key = tuple(rows), first["input_ids"].shape[1]
+        if key not in self._packed:
+            shared = shared_length([row.token_ids for row in rows])
+            own, ids = len(rows[0].token_ids) - shared, first["input_ids"][0].tolist()
+            if tuple(ids[-own:]) != rows[0].token_ids[shared:]:
+                return None  # the picture is not in what they share
+            self._packed[key] = PackedPrompts.from_prompts([[*ids[:-own], *row.token_ids[shared:]] for row in rows])
+        return self._packed[key]
+
+    def _packed_inputs(self, packed: PackedPrompts, first: NetworkInputs) -> NetworkInputs:
+        """One row a picture that holds the endings of all prompts."""
+        rows, width = first["input_ids"].shape
         # What is said of positions is said of what all prompts share.
-        more = len(packed.input_ids) - first["input_ids"].shape[1]
-        places = {
-            name: pad(value, (0, more)) for name, value in first.items() if value.shape == first["input_ids"].shape
-        }
-        inputs = NetworkInputs(first.tensors | places | packed.inputs(len(pictures), dtype, self.device))
-        return inputs.to(self.device), packed.last.expand(len(pictures), -1)
+        more = len(packed.input_ids) - width
+        places = {name: pad(value, (0, more)) for name, value in first.items() if value.shape == (rows, width)}
+        inputs = packed.inputs(rows, self.network.plain.dtype, self.device)
+        return NetworkInputs(first.tensors | places | inputs).to(self.device)
 
     def __call__(
         self, images: Sequence[Image.Image], batch_size: int = 16, attributes: Sequence[str] = ()
@@ -268,12 +282,10 @@ class Scorer:
             ArtQuantError: the prompt names none.
         """
         rows = [encode_row(self.processor, asked) for asked in self.loaded.prompt.analysing().values()]
-        texts = []
-        for picture in pictures:  # its questions are one batch
-            _, ids = generate(self.loaded, self.device, rows, [picture] * len(rows), max_new_tokens)
-            said = [self.processor.decode(line, skip_special_tokens=True).strip() for line in ids.tolist()]
-            texts.append(dict(zip(self.loaded.prompt.aspects, said, strict=True)))
-        return texts
+        together = generate_together if self.loaded.family.packs else generate_each
+        ids = together(self.loaded, self.device, rows, pictures, max_new_tokens)
+        said = [[self.processor.decode(line, skip_special_tokens=True).strip() for line in each] for each in ids]
+        return [dict(zip(self.loaded.prompt.aspects, texts, strict=True)) for texts in said]
 
     def _answers(
         self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int

@@ -13,7 +13,7 @@ from typing import Any
 
 from artquant.data.turns import IMAGE_TOKEN
 from artquant.errors import ArtQuantError
-from artquant.texts.attributes import attribute_phrase
+from artquant.texts.attributes import APDD_ATTRIBUTES, attribute_phrase
 
 SUBJECT = "{subject}"
 ATTRIBUTE = "{attribute}"
@@ -210,9 +210,14 @@ _ASPECTS = (
 
 UNIPERCEPT_TASKS = {"iaa": "aesthetics", "iqa": "quality", "ista": "structure and texture richness"}
 
-# `artquant` is ours; the published code trains with the second and scores with the third. ROC4MLLM's does both alike.
+# `artquant` is ours, with a text on each of APDD's attributes the next; the published code trains with the third and scores with the fourth. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
+    "artquant-aspects": Prompt(
+        "artquant-aspects",
+        aspects=tuple(attribute.phrase for attribute in APDD_ATTRIBUTES),
+        aspect_question="What do you say of the {attribute} of this {subject}?",
+    ),
     "published-train": Prompt("published-train", system=PUBLISHED_SYSTEM),
     "published-score": Prompt("published-score", image_first=False),
     "artimuse": Prompt(

@@ -179,15 +179,15 @@ def test_annotations(demo):
 
 def test_no_text_names_a_rating(pictures):
     for picture in pictures:
-        for text in (*picture.texts, *picture.questions):
+        for text in (*picture.said.levels, *picture.questions):
             assert not re.search(r"\d|[{}]", text)
             assert not any(word in text.lower() for word in APDD_SCALE.words)
 
 
 def test_texts_are_short_and_few_words_suffice(pictures):
-    lengths = np.array([[len(text.split()) for text in picture.texts] for picture in pictures])
+    lengths = np.array([[len(text.split()) for text in picture.said.levels] for picture in pictures])
     assert lengths[:, 0].min() >= 35 and lengths[:, 0].max() <= 60 and lengths[:, 2].max() <= 110
-    words = {word for p in pictures for text in (*p.texts, *p.questions) for word in re.findall(r"\w+", text)}
+    words = {word for p in pictures for text in (*p.said.levels, *p.questions) for word in re.findall(r"\w+", text)}
     assert len(words) < 600
 
 
@@ -196,7 +196,7 @@ def test_texts_follow_the_attributes(pictures):
     assert sorted(name for level in LEVELS for name in level) == sorted(ATTRIBUTES)
     plan = pictures[0].plan
     for grade in range(GRADES):
-        text = describe(plan, np.full(10, (grade + 0.5) / GRADES), np.random.default_rng(0))[2]
+        text = describe(plan, np.full(10, (grade + 0.5) / GRADES), np.random.default_rng(0)).levels[2]
         for name in ATTRIBUTES:
             found = {
                 g

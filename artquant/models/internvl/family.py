@@ -32,6 +32,7 @@ class InternVLFamily(AutoFamily):
     """Transformers' own InternVL, which can be written for ArtiMuse's and UniPercept's code too."""
 
     model_types: tuple[str, ...] = ("internvl",)
+    packs: bool = True
     forms: Mapping[str, WholeForm | LoraForm] = {
         MODEL_TYPE: WholeForm(
             write_published,

@@ -81,6 +81,7 @@ def answer_questions(
     with only_writer(out):
         texts = _texts_done(journal, questions)
         check_origin(journal, scorer, made, empty=not texts)
+        before = len(texts)
         first: dict[tuple[str, str], ChoiceQuestion] = {}
         for one in questions:
             first.setdefault(one.asked, one)
@@ -88,19 +89,11 @@ def answer_questions(
         pictures = [ImageRecord(one.image, images / one.image, None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
-        before, rows = len(texts), [_row(scorer, one) for one in todo]
         loader = DataLoader(
             Pictures(pictures, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
         )
-        skipped: list[str] = []
-        with tqdm(total=before + len(todo), initial=before, unit="question", disable=not progress) as bar:
-            for number, batch in enumerate(loader):
-                part = slice(number * batch_size, (number + 1) * batch_size)
-                errors = _ask(scorer, todo[part], rows[part], batch, journal, texts)
-                if errors and not skip_unreadable:
-                    raise ArtQuantError(errors[0])
-                skipped += errors
-                bar.update(len(batch))
+        with tqdm(total=len(first), initial=before, unit="question", disable=not progress) as bar:
+            skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
         if not texts:
             raise ArtQuantError(f"{images}: no picture of {len(questions)} can be read; check the folder: {skipped[0]}")
         said = tuple(texts.get(one.asked, FAILED) for one in questions)
@@ -108,33 +101,39 @@ def answer_questions(
     return Answered(said, len(texts) - before, before, tuple(skipped))
 
 
+def _ask_all(
+    scorer: Scorer,
+    todo: Sequence[ChoiceQuestion],
+    loader: DataLoader,
+    skip_unreadable: bool,
+    journal: Path,
+    texts: Texts,
+    bar: tqdm,
+) -> list[str]:
+    """Ask about batches of pictures, in the questions' order; why some cannot be read."""
+    waiting = iter([(one.asked, _row(scorer, one)) for one in todo])  # all are looked at before the first is asked
+    skipped: list[str] = []
+    for batch in loader:
+        asked = [(*next(waiting), picture, error) for _, picture, error in batch]
+        good = [(key, row, picture) for key, row, picture, error in asked if error is None]
+        if good:
+            keys, rows, pictures = zip(*good, strict=True)
+            new = dict(zip(keys, _first_words(scorer, rows, pictures), strict=True))
+            append_json_lines(journal, [{"image": key[0], "question": key[1], "text": new[key]} for key in keys])
+            texts |= new
+        errors = [error for _, _, error in batch if error is not None]
+        if errors and not skip_unreadable:
+            raise ArtQuantError(errors[0])
+        skipped += errors
+        bar.update(len(batch))
+    return skipped
+
+
 def _row(scorer: Scorer, one: ChoiceQuestion) -> Row:
     try:
         return scorer.row(scorer.loaded.prompt.choosing(one.question))
     except ArtQuantError as error:
         raise ArtQuantError(f"{one.source}: {error}") from error
-
-
-def _ask(
-    scorer: Scorer,
-    questions: Sequence[ChoiceQuestion],
-    rows: Sequence[Row],
-    batch: Sequence[tuple[ImageRecord, Any, str | None]],
-    journal: Path,
-    texts: Texts,
-) -> list[str]:
-    """Ask what can be asked of a batch and keep the texts; why the other pictures cannot be read."""
-    good = [
-        (one.asked, row, picture)
-        for one, row, (_, picture, error) in zip(questions, rows, batch, strict=True)
-        if error is None
-    ]
-    if good:
-        found = _first_words(scorer, [row for _, row, _ in good], [picture for _, _, picture in good])
-        new = {asked: text for (asked, _, _), text in zip(good, found, strict=True)}
-        append_json_lines(journal, [{"image": asked[0], "question": asked[1], "text": new[asked]} for asked in new])
-        texts |= new
-    return [error for _, _, error in batch if error is not None]
 
 
 def _first_words(scorer: Scorer, rows: Sequence[Row], pictures: Sequence[Any]) -> list[str]:

@@ -152,6 +152,21 @@ def test_pictures_that_cannot_be_read(ask, questions, tmp_path):
     assert status == 2 and "no picture of 6 can be read; check the folder" in errors.splitlines()[-1]
 
 
+def test_a_damaged_picture_stops_behind_its_batch(ask, questions, shared_folder, tmp_path):
+    """What else its batch holds is kept; the picture is tried again, and asked about once it is whole."""
+    whole, picture = (shared_folder / "images" / "shipwreck.jpg").read_bytes(), tmp_path / "damaged.jpg"
+    picture.write_bytes(whole[:2000])
+    rows = json.loads(questions.read_text(encoding="utf-8"))
+    questions.write_text(json.dumps([rows[1] | {"image": str(picture)}, *rows]), encoding="utf-8")
+    status, _, errors = ask()
+    assert status == 2 and f"cannot read picture {picture} (record {questions} record 1" in errors
+    picture.write_bytes(whole)
+    status, _, errors = ask()
+    assert status == 0 and "1 questions asked, 4 were there" in errors
+    letters = [row[NAME] for row in json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))]
+    assert letters[0] == letters[2]  # the same picture and question
+
+
 def test_other_outputs_are_left_alone(ask, folder, questions, tmp_path):
     status, _, errors = ask(out=questions)
     assert status == 2 and "is there already and was not written by this command" in errors

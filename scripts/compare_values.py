@@ -87,7 +87,9 @@ def main(seeds: list[int]) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for seed, one in zip((*seeds, "mean"), (*judged, None), strict=True):
         each = judged if one is None else [one]
-        shares = [np.mean([getattr(each_one, name) for each_one in each]) for name in ("readable", "right", "near", "named")]
+        shares = [
+            np.mean([getattr(each_one, name) for each_one in each]) for name in ("readable", "right", "near", "named")
+        ]
         count = sum(each_one.sentences for each_one in each)
         print(f"| {seed} | {count} | {' | '.join(f'{share:.3f}' for share in shares)} |", flush=True)
 

@@ -15,6 +15,7 @@ from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import UNIPERCEPT_TASKS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Arguments: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"
 
 
 def named_scale(words: Sequence[str], weights: Sequence[float]) -> RatingScale:
@@ -36,6 +37,15 @@ def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] |
     if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
         raise ArtQuantError(f"{flag} takes two rising numbers LO,HI, got {','.join(f'{value:g}' for value in values)}")
     return values[0], values[1]
+
+
+def refuse_given(arguments: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuse settings that do not belong together. Raises ArtQuantError: one of those names is given."""
+    for name in names:
+        value = vars(arguments)[name]
+        if value is not None and value is not False and value != []:
+            flag = "key=value" if name == "overrides" else f"--{name.replace('_', '-')}"
+            raise ArtQuantError(f"{flag} {why}")
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:
@@ -190,14 +200,17 @@ def _train(commands: Commands) -> None:
     )
 
 
-def _model(command: argparse.ArgumentParser, required: bool) -> None:
-    command.add_argument("--model", type=Path, required=required, metavar="DIR", help="model folder")
-    command.add_argument(
-        "--base", type=Path, metavar="DIR", help="base model folder: of a LoRA run, or with a missing tokenizer"
-    )
-    command.add_argument("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
-    command.add_argument("--device", help="auto, cpu, cuda, cuda:N (default auto)")
+def _folder(command: Arguments, required: bool) -> None:
+    add = command.add_argument
+    add("--model", type=Path, required=required, metavar="DIR", help="model folder")
+    add("--base", type=Path, metavar="DIR", help="base model folder: of a LoRA run, or with a missing tokenizer")
+    add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
+    add("--device", help="auto, cpu, cuda, cuda:N (default auto)")
     _loading(command)
+
+
+def _model(command: argparse.ArgumentParser, required: bool) -> None:
+    _folder(command, required)
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument(
         "--task", choices=UNIPERCEPT_TASKS, help="UniPercept's question: aesthetics, quality, or structure and texture"
@@ -208,7 +221,7 @@ def _model(command: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _loading(command: argparse.ArgumentParser) -> None:
+def _loading(command: Arguments) -> None:
     """A flag for each setting of `Loading`; None or false where it is not given."""
     for field in fields(Loading):
         flag, hint = f"--{field.name.replace('_', '-')}", get_type_hints(Loading)[field.name]
@@ -351,14 +364,23 @@ def _eval(commands: Commands) -> None:
     _config(command, required=False)
     add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
     add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
-    add("--out", type=Path, help="folder for metrics.json and plots")
+    add("--out", type=Path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
     add("--weights", type=_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
     add("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores (default: of the configuration)")
     add("--predicted-range", type=_numbers, metavar="LO,HI", help="of the predictions, to be mapped onto --score-range")
-    add("--bootstrap", type=int, help="resamples for the intervals (default 1000)")
+    add("--bootstrap", type=int, help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
     add("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
     add("--logistic", action="store_true", help="also after the four-parameter logistic fit")
     add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
     add("--allow-extra", action="store_true", help="predictions without a truth are left out")
     add("--no-plot", action="store_true", help="no scatter plots")
     add("--json", action="store_true", help="print JSON instead of a table")
+    group = command.add_argument_group("questions with choices A to D, instead of scores")
+    add = group.add_argument
+    add("--choices", type=Path, metavar="JSON", help="list of image, question, answer and answer_NAME, one for a model")
+    add("--by", action="append", default=[], metavar="FIELD", help="also by this field of the records (repeatable)")
+    _folder(group, required=False)
+    add("--images", type=Path, metavar="DIR", help="with --model: folder of the pictures")
+    add("--batch-size", type=int, help="with --model: questions at a time (default 8)")
+    add("--workers", type=int, help="with --model: processes that read pictures (default 2)")
+    add("--skip-unreadable", action="store_true", help="with --model: go on after a picture that cannot be read")

@@ -7,14 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artquant.cli.arguments import named_scale, range_of
+from artquant.cli import choices
+from artquant.cli.arguments import named_scale, range_of, refuse_given
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate pairs of predictions and truth, given or those of a run's configuration."""
+    """Evaluate pairs of predictions and truth, given or those of a run's configuration; or questions with choices."""
+    if arguments.choices is not None:
+        return choices.run(arguments)
+    refuse_given(arguments, choices.ONLY_HERE, "goes with --choices, the file of questions")
     from artquant.evaluate.report import as_record, format_table, run_evaluation
 
     settings = _settings(arguments)

@@ -255,10 +255,13 @@ def _description_record(picture: Picture, level: int) -> dict[str, Any]:
 def _aspect_records(picture: Picture) -> list[dict[str, Any]]:
     """Question and sentence on each attribute, as `artquant analyse` asks about it with this prompt."""
     asked = get_prompt("artquant-aspects").analysing()
-    return [
-        description_record(f"{picture.name}#{phrase}", picture.name, asked[phrase].question, picture.said.attributes[name])
-        for name, phrase in ((name, attribute_phrase(name)) for name in ATTRIBUTES)
-    ]
+    records = []
+    for name, text in picture.said.attributes.items():
+        phrase = attribute_phrase(name)
+        records.append(
+            description_record(f"{picture.name}#{phrase}", picture.name, asked[phrase].question, text, extra={})
+        )
+    return records
 
 
 def _annotation(picture: Picture, split: str) -> dict[str, Any]:

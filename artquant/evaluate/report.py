@@ -164,12 +164,7 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
         if item.attributes:
             means = item.mean_over_attributes()
             rows.append([f"  mean of {len(item.attributes)} attributes", "", *(f"{means[name]:.4f}" for name in names)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    aligned = [
-        [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows
-    ]
-    lines = ["  ".join(cells).rstrip() for cells in aligned]
-    lines.insert(1, "-" * max(len(line) for line in lines))
+    lines = aligned(rows)
     if any(name.endswith("_after_logistic4") for name in names):
         lines.append("* after the four-parameter logistic fit")
     for item in evaluations:
@@ -183,14 +178,23 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
     return "\n".join(lines)
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with its header first, the first column left-aligned, the others right-aligned."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cells = [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows]
+    lines = ["  ".join(line).rstrip() for line in cells]
+    return [lines[0], "-" * max(len(line) for line in lines), *lines[1:]]
+
+
 def _rows(label: str, metrics: Metrics, names: Sequence[str]) -> list[list[str]]:
     """Figures and, where there are any, their intervals below."""
     estimates = metrics.estimates()
     rows = [[label, str(metrics.n), *(f"{estimates[name].value:.4f}" for name in names)]]
     if any(estimate.low is not None for estimate in estimates.values()):
-        rows.append(["", "", *(_interval(estimates[name].low, estimates[name].high) for name in names)])
+        rows.append(["", "", *(interval_text(estimates[name].low, estimates[name].high) for name in names)])
     return rows
 
 
-def _interval(low: float | None, high: float | None) -> str:
+def interval_text(low: float | None, high: float | None) -> str:
+    """The ends of an interval, "-" where there is none."""
     return "-" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"

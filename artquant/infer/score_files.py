@@ -76,7 +76,7 @@ def run_inference(
     """
     done = _ids_done(out, records)
     written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-    _check_origin(out, scorer, origin | written, empty=not done)
+    check_origin(out, scorer, origin | written, empty=not done)
     todo = [record for record in records if record.id not in done]
     loader = DataLoader(Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
     skipped: list[str] = []
@@ -123,7 +123,12 @@ def _id(line: object, where: str) -> str:
     return line["id"]
 
 
-def _check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
+def check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
+    """Note beside a file of results what it is made with.
+
+    Raises:
+        ArtQuantError: it is not empty, and was made by another model or with other settings.
+    """
     file = origin_file(out)
     origin = (
         origin

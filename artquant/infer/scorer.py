@@ -284,20 +284,38 @@ class Scorer:
         rows = [encode_row(self.processor, asked) for asked in self.loaded.prompt.analysing().values()]
         together = generate_together if self.loaded.family.packs else generate_each
         ids = together(self.loaded, self.device, rows, pictures, max_new_tokens)
-        said = [[self.processor.decode(line, skip_special_tokens=True).strip() for line in each] for each in ids]
-        return [dict(zip(self.loaded.prompt.aspects, texts, strict=True)) for texts in said]
+        return [dict(zip(self.loaded.prompt.aspects, self._texts(each), strict=True)) for each in ids]
+
+    def say(self, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int) -> list[str]:
+        """Texts that answer B questions (`row`), each about its prepared picture, in one batch: the likeliest words.
+
+        Blanks around a text are left out, and special tokens in it.
+        """
+        return self._texts(generate(self.loaded, self.device, rows, pictures, max_new_tokens)[1].tolist())
+
+    def _texts(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        return [self.processor.decode(line, skip_special_tokens=True).strip() for line in ids]
+
+    def row(self, asked: Exchange) -> Row:
+        """A question that the model can be asked, in tokens.
+
+        Raises:
+            ArtQuantError: it has no words, holds a picture, or is too long for the network.
+        """
+        if not asked.question.strip() or IMAGE_TOKEN in asked.question:
+            raise ArtQuantError(f"a question needs words, and the picture is put before them; got {asked.question!r}")
+        row = encode_row(self.processor, asked)
+        length, longest = len(row.token_ids) - 1 + self.processor.picture_positions, self.processor.longest
+        if longest is not None and length >= longest:
+            raise ArtQuantError(f"picture and question take {length} positions, the network has {longest}; ask shorter")
+        return row
 
     def _answers(
         self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int
     ) -> list[Answer]:
-        if not asked.question.strip() or IMAGE_TOKEN in asked.question:
-            raise ArtQuantError(f"a question needs words, and the picture is put before them; got {asked.question!r}")
+        row, answers = self.row(asked), list[Answer]()
         if max_new_tokens < 1:
             raise ArtQuantError(f"the longest answer must be 1 token or more, got {max_new_tokens}")
-        row, answers = encode_row(self.processor, asked), list[Answer]()
-        length, longest = len(row.token_ids) - 1 + self.processor.picture_positions, self.processor.longest
-        if longest is not None and length >= longest:
-            raise ArtQuantError(f"picture and question take {length} positions, the network has {longest}; ask shorter")
         for batch in _batches(images, batch_size):
             rows = [row] * len(batch)
             inputs, ids = generate(self.loaded, self.device, rows, self._prepared(batch), max_new_tokens)

@@ -17,6 +17,7 @@ from artquant.texts.attributes import APDD_ATTRIBUTES, attribute_phrase
 
 SUBJECT = "{subject}"
 ATTRIBUTE = "{attribute}"
+QUESTION = "{question}"
 
 PUBLISHED_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -168,6 +169,10 @@ class Prompt:
         asked = self.aspect_question.replace(SUBJECT, self.subject)
         return {name: self.exchange(asked.replace(ATTRIBUTE, name)) for name in self.aspects}
 
+    def choosing(self, question: str) -> Exchange:
+        """A question with its choices A to D in it, as UniPercept's benchmark puts it: behind the picture."""
+        return replace(self.exchange(CHOICES_QUESTION.replace(QUESTION, question)), picture_first=True)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
@@ -200,6 +205,11 @@ _UNIPERCEPT = (
     "score 51 to 75: 51-da, 52-db, 53-dc, 54-dd, ..., 75-dy, \n"
     "score 76 to 100: 76-ea, 77-eb, 73-ec, 74-ed, ..., 100-ey. \n"
     "The answer only outputs 2 corresponding letters."
+)
+
+CHOICES_QUESTION = (  # of UniPercept's benchmark, verbatim
+    "Given the image and the following multiple-choice question, choose the best answer. "
+    "Only reply with the letter (A, B, C, or D).\n\nQuestion:\n\n{question}"
 )
 
 _ASPECT = "Please evaluate the aesthetic quality of this {subject} from the aspect of {attribute}."

@@ -1,9 +1,10 @@
-""".venv/bin/python scripts/compare_values.py [SEED ...] - ArtiMuse's recipe in miniature: a token as score, texts on attributes.
+""".venv/bin/python scripts/compare_values.py [SEED ...] - a token as score, texts on attributes.
 
-For every seed (default 0 1 2) a small InternVL is trained on descriptions and a sentence on each attribute, then on
-scores: by value tokens with soft and with one-hot targets, and by rating words, from the same described model on the
-same pictures. Runs that are done are not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 %
-bootstrap intervals, and what a reader of the drawn attributes finds in the described model's sentences about them.
+ArtiMuse's recipe in miniature. For every seed (default 0 1 2) a small InternVL is trained on descriptions and a
+sentence on each attribute, then on scores: by value tokens with soft and with one-hot targets, and by rating words,
+from the same described model on the same pictures. Runs that are done are not repeated. Prints a Markdown table of
+SRCC on the held-out pictures with 95 % bootstrap intervals, and what a reader of the drawn attributes finds in the
+described model's sentences about them.
 """
 
 from __future__ import annotations

@@ -271,6 +271,7 @@ def _infer(commands: Commands) -> None:
     command.add_argument("--batch-size", type=int, help="pictures per forward pass")
     command.add_argument("--workers", type=int, help="processes that read pictures")
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
+    command.add_argument("--published", type=Path, metavar="FILE", help="then write ArtiMuse's form: image and score")
 
 
 def _score(commands: Commands) -> None:

@@ -12,8 +12,10 @@ from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
 from artquant.config.schema import InferConfig, Loading
+from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
+from artquant.files.json_files import json_text, write_text
 from artquant.models.model_folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
     )
+    if arguments.published is not None:
+        found = read_predictions(out)
+        listed = [{"image": one.id, "score": found[one.id].prediction.score} for one in records if one.id in found]
+        write_text(arguments.published, json_text(arguments.published, listed, indent=2))
     return report(summary, out)
 
 

@@ -71,6 +71,8 @@ def read_predictions(
 ) -> dict[str, PredictedPicture]:
     """Read predictions, JSON lines or a JSON list, by id. A line without id is known by its image.
 
+    A score that is null says, as in UniPercept's result files, that there is no prediction.
+
     Args:
         scale: Compute score and deviation again, from the logits (or probs) of these words and with these values; None
             takes those that the lines hold.
@@ -83,6 +85,8 @@ def read_predictions(
     found: dict[str, PredictedPicture] = {}
     for source, item in iterate_records(path):
         fields = Fields(item, source)
+        if scale is None and "score" in fields.item and fields.item["score"] is None:
+            continue
         prediction = _prediction(fields, scale, score_range)
         picture = PredictedPicture(fields.id_or_image(), prediction, fields.number("gt_score"), source)
         fields.refuse()

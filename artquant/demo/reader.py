@@ -1,7 +1,7 @@
 """Reads sentences about demo paintings, and judges them by what was drawn.
 
-The vocabulary of the descriptions is closed (`phrases.PHRASES`), so a sentence says one grade of one attribute, and some
-of them name what can be seen: a form, its side, where the light comes from, colours, an element, the mood.
+The vocabulary of the descriptions is closed (`phrases.PHRASES`), so a sentence says one grade of one attribute, and
+some of them name what can be seen: a form, its side, where the light comes from, colours, an element, the mood.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Statement:
 class Judgement:
     """Shares from 0 to 1 over sentences about held-out pictures.
 
-    readable: sentences of the vocabulary about the attribute that was asked for. right, near: of all sentences, those of
-    the true grade, and those at most one off. named: of all that the readable ones name, what is there.
+    readable: sentences of the vocabulary about the attribute that was asked for. right, near: of all sentences, those
+    of the true grade, and those at most one off. named: of all that the readable ones name, what is there.
     """
 
     sentences: int
@@ -62,5 +62,7 @@ def judge(pictures: Iterable[tuple[Plan, np.ndarray, Mapping[str, str]]]) -> Jud
             offs.append(None if said is None else abs(said.grade - grade(value)))
             named += [] if said is None else [true[place] == word for place, word in said.names.items()]
     known = [off for off in offs if off is not None]
-    shares = (len(known), known.count(0), sum(off <= 1 for off in known))
-    return Judgement(len(offs), *(count / len(offs) for count in shares), named=float(np.mean(named)) if named else 0.0)
+    readable, right, near = (
+        count / len(offs) for count in (len(known), known.count(0), sum(off <= 1 for off in known))
+    )
+    return Judgement(len(offs), readable, right, near, float(np.mean(named)) if named else 0.0)

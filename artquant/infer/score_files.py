@@ -15,6 +15,7 @@ from artquant.data.predictions import origin_file, prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
+from artquant.files.only_writer import only_writer
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Processor
 
@@ -72,8 +73,24 @@ def run_inference(
 
     Raises:
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
-            model's predictions.
+            model's predictions, or another process is writing it.
     """
+    with only_writer(out):
+        return _run(scorer, records, out, origin, attributes, batch_size, workers, skip_unreadable, progress, analyse)
+
+
+def _run(
+    scorer: Scorer,
+    records: Sequence[ImageRecord],
+    out: Path,
+    origin: dict[str, object],
+    attributes: Sequence[str],
+    batch_size: int,
+    workers: int,
+    skip_unreadable: bool,
+    progress: bool,
+    analyse: int,
+) -> InferenceSummary:
     done = _ids_done(out, records)
     written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
     check_origin(out, scorer, origin | written, empty=not done)

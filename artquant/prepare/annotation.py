@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
@@ -68,6 +68,19 @@ def check_image_name(name: str, source: str) -> None:
         raise PrepareError(
             f"{source}: image name {name[:200]!r} is no file inside the folder of the pictures; give a relative name"
         )
+
+
+def without_repeats(annotations: Iterable[Annotation]) -> tuple[list[Annotation], list[str]]:
+    """The annotations without those that say of a picture what another says already (ISTA-10K), and a note."""
+    kept: list[Annotation] = []
+    first: dict[str, Annotation] = {}
+    repeats: list[Annotation] = []
+    for annotation in annotations:
+        known = first.setdefault(posixpath.normpath(annotation.image), annotation)
+        same = known is not annotation and replace(annotation, source=known.source) == known
+        (repeats if same else kept).append(annotation)
+    told = f"{repeats[0].source}: image {repeats[0].image!r} again, with the same values" if repeats else ""
+    return kept, [f"{told}; {len(repeats)} such records are left out"] if repeats else []
 
 
 def check_unique(annotations: Iterable[Annotation]) -> None:

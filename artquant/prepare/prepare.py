@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
-from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique
+from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique, without_repeats
 from artquant.prepare.chosen import chosen_prompt, chosen_readout
 from artquant.prepare.columns import Columns
 from artquant.prepare.data_card import make_card
@@ -80,8 +80,10 @@ def prepare(
     imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
     logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
     annotations = [fit.apply(annotation) for annotation in imported.annotations]
+    annotations, notes = without_repeats(annotations)
     check_unique(annotations)
-    annotations, notes = _with_pictures(annotations, settings)
+    annotations, missing = _with_pictures(annotations, settings)
+    notes += missing
     annotations = assign_splits(annotations, settings.test_fraction, settings.seed)
     if imported.vote_values is not None:
         labelling = replace(labelling, vote_values=tuple(map(fit.value, imported.vote_values)))

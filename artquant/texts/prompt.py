@@ -220,7 +220,8 @@ _ASPECTS = (
 
 UNIPERCEPT_TASKS = {"iaa": "aesthetics", "iqa": "quality", "ista": "structure and texture richness"}
 
-# `artquant` is ours, with a text on each of APDD's attributes the next; the published code trains with the third and scores with the fourth. ROC4MLLM's does both alike.
+# The first two are ours, the second with a text on each of APDD's attributes; the published code trains with the third
+# and scores with the fourth. ROC4MLLM's does both alike.
 PROMPTS = {
     "artquant": Prompt("artquant"),
     "artquant-aspects": Prompt(

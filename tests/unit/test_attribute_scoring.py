@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from auto_models import settings
 from golden import scoring_network
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from artquant.errors import ArtQuantError
 from artquant.infer.packed import PackedPrompts
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
+from artquant.models.internvl.family import InternVLFamily
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_network
 from artquant.readouts import readout_of
@@ -75,12 +77,35 @@ def test_the_picture_is_encoded_once(tiny_base):
     assert calls == [len(PICTURES)]
 
 
-def test_attention_without_masks_is_refused(tiny_base):
+def test_attention_without_masks_reads_one_by_one(tiny_base, monkeypatch):
     scorer = scorer_of(tiny_base)
-    scorer.network.config._attn_implementation_internal = "flash_attention_2"
-    with pytest.raises(ArtQuantError, match="attention eager or sdpa, not flash_attention_2"):
-        scorer(PICTURES, attributes=NAMES)
-    scorer.network.config._attn_implementation_internal = "sdpa"
+    together = scorer(PICTURES, attributes=NAMES)
+    monkeypatch.setattr("artquant.infer.scorer.MASKING_ATTENTIONS", ("another",))
+    for one, other in zip(scorer(PICTURES, attributes=NAMES), together, strict=True):
+        assert tuple(one.attributes) == NAMES
+        assert [one.attributes[name].score for name in NAMES] == pytest.approx(
+            [other.attributes[name].score for name in NAMES], abs=1e-5
+        )
+
+
+def test_pictures_of_different_lengths(tmp_path):
+    """InternVL cuts pictures into tiles: those that take as many positions go together, others one by one."""
+    words = ("excellent", "good", "fair", "poor", "bad")
+    InternVLFamily().write_tiny(settings("internvl", max_positions=512), tmp_path / "model", words)
+    scorer = scorer_of(tmp_path / "model")
+    assert scorer.loaded.family.packs
+    sizes = ((40, 40), (80, 40), (80, 40), (40, 90))
+    mixed = [Image.effect_noise(size, 80).convert("RGB") for size in sizes]
+    asked = NAMES[:3]
+    each = [scorer([picture], attributes=asked)[0] for picture in mixed]
+    apart = [one.score for name in asked for one in alone(scorer, name)(mixed, 1)]
+    assert [one.attributes[name].score for name in asked for one in each] == pytest.approx(apart, abs=1e-5)
+    for size in (2, 4):
+        for one, other in zip(scorer(mixed, size, asked), each, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+            assert [one.attributes[name].score for name in asked] == pytest.approx(
+                [other.attributes[name].score for name in asked], abs=1e-5
+            )
 
 
 def test_attributes_of_equal_words_are_refused(tiny_base):

@@ -13,13 +13,18 @@ from artquant.config.load import load_config
 from artquant.config.schema import RunConfig
 from artquant.models.auto.tiny_settings import TinySettings
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.readouts.value_tokens import WORDS
 from artquant.texts.prompt import PROMPTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"
 YAMLS = sorted(CONFIGS.rglob("*.y*ml"))
 JSONS = sorted(CONFIGS.rglob("*.json"))
-SCHEMAS = {"demo/model.yaml": DemoModelConfig, "demo/internvl_model.yaml": TinySettings}  # all others are runs
+SCHEMAS = {
+    "demo/model.yaml": DemoModelConfig,
+    "demo/internvl_model.yaml": TinySettings,
+    "demo/internvl_values_model.yaml": TinySettings,
+}  # all others are runs
 
 
 def name_of(path: Path) -> str:
@@ -36,12 +41,19 @@ def test_count():
         "apdd/apdd.yaml",
         "apdd/joint.yaml",
         "apdd/score_published.yaml",
+        "artimuse/artimuse-10k.yaml",
+        "artimuse/ava.yaml",
+        "artimuse/flickr-aes.yaml",
+        "artimuse/para.yaml",
+        "artimuse/tad66k.yaml",
         "demo/attributes.yaml",
         "demo/demo.yaml",
         "demo/internvl.yaml",
         "demo/internvl_model.yaml",
+        "demo/internvl_values_model.yaml",
         "demo/model.yaml",
         "demo/pairs.yaml",
+        "demo/values.yaml",
         "roc4mllm/llava.yaml",
         "roc4mllm/paper.yaml",
         "roc4mllm/qwen2_vl.yaml",
@@ -60,6 +72,10 @@ def test_yaml_loads(path, monkeypatch):
         monkeypatch.chdir(REPOSITORY)  # paths are relative to it
         files = [stage.deepspeed for stage in config.stages if stage.deepspeed is not None]
         assert all(file.is_file() for file in files)
+
+
+def test_words_of_the_value_readout():
+    assert load(CONFIGS / "demo" / "internvl_values_model.yaml").words == WORDS
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)

@@ -17,10 +17,11 @@ from artquant.demo.descriptions import describe
 from artquant.demo.drawing import draw, stray_count
 from artquant.demo.phrases import GRADES, LEVELS, PHRASES, QUESTIONS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
+from artquant.demo.reader import Judgement, judge, read_statement
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.texts.attributes import attribute_phrase
-from artquant.texts.prompt import SCORE_QUESTIONS, SUBJECT
+from artquant.texts.prompt import SCORE_QUESTIONS, SUBJECT, get_prompt
 
 IMAGES, SEED = 36, 3
 PLANS = tuple(
@@ -106,7 +107,7 @@ def test_other_seed_other_pictures(demo, tmp_path):
 def test_files_and_picture_sizes(demo):
     expected = {f"images/{index:05d}.png" for index in range(IMAGES)}
     names = ("annotations", "demo_data", "descriptions_level_1", "descriptions_level_2", "descriptions_level_3")
-    expected |= {f"meta/{name}.json" for name in (*names, "attributes", "score", "test")}
+    expected |= {f"meta/{name}.json" for name in (*names, "aspects", "attributes", "score", "test")}
     assert set(contents(demo)) == expected
     sizes = {Image.open(path).size for path in (demo / "images").iterdir()}
     assert all(min(size) >= 190 and 230 <= max(size) <= 256 for size in sizes)
@@ -205,6 +206,39 @@ def test_texts_follow_the_attributes(pictures):
                 if re.search(re.sub(r"\\\{\w+\\\}", ".{1,40}?", re.escape(wording)), text)
             }
             assert grade in found
+
+
+def test_aspects(demo, pictures):
+    """A question and a sentence on every attribute of every training picture, which the reader finds to be right."""
+    records = read(demo, "aspects.json")
+    training = {record["image"] for record in read(demo, "score.json")}
+    assert len(records) == len({record["id"] for record in records}) == 10 * len(training)
+    assert {record["image"] for record in records} == training
+    asked = get_prompt("artquant-aspects").analysing()
+    by_picture = {}
+    for record in records:
+        question, answer = (turn["value"] for turn in record["conversations"])
+        (phrase,) = (name for name, one in asked.items() if one.question in question)
+        by_picture.setdefault(record["image"], {})[phrase] = answer
+    known = {picture.name: picture for picture in pictures}
+    told = [(known[name].plan, known[name].values, texts) for name, texts in by_picture.items()]
+    assert judge(told) == Judgement(10 * len(training), 1.0, 1.0, 1.0, 1.0)
+
+
+def test_sentences_that_are_not_right(pictures):
+    first = pictures[0]
+    texts = {attribute_phrase(name): text for name, text in first.said.attributes.items()}
+    grade = read_statement("Color", texts["color"]).grade
+    other = describe(first.plan, np.full(10, (0.5 if grade > 1 else 4.5) / GRADES), np.random.default_rng(0))
+    changed = texts | {"color": other.attributes["Color"], "mood": "A mood of some kind."}
+    found = judge([(first.plan, first.values, changed)])
+    assert (found.sentences, found.readable, found.right, found.near) == (10, 0.9, 0.8, 0.8)
+    assert read_statement("Color", first.said.attributes["Mood"]) is None
+    form = {"landscape": "vase"}.get(first.plan.composition, "house")
+    named = read_statement("Layout and composition", f"The {form} is pushed into a tilted corner.")
+    assert named.grade == 0 and named.names == {"form": form}
+    wrong = texts | {"layout and composition": f"The {form} is pushed into a tilted corner."}
+    assert judge([(first.plan, first.values, wrong)]).named < 1.0
 
 
 def test_ratings_agree_with_the_truth_and_spread(pictures):

@@ -109,6 +109,16 @@ def test_bad_predictions_name_file_and_record(tmp_path, record, message):
     assert f"{path} record 2" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_score_that_is_null_is_no_prediction(tmp_path):
+    """As UniPercept's result files say of a picture that failed."""
+    path = write_lines(tmp_path / "p.jsonl", [prediction("ok", score=5), {"image": "gone.png", "score": None}])
+    truth = write_lines(tmp_path / "t.jsonl", [{"id": "ok", "gt_score": 4}, {"image": "gone.png", "gt_score": 3}])
+    assert list(read_predictions(path)) == ["ok"]
+    assert join_files(path, truth, allow_missing=True).missing == ("gone.png",)
+    with pytest.raises(ArtQuantError, match=r"no prediction for ids of .*'gone\.png'"):
+        join_files(path, truth)
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

@@ -30,6 +30,22 @@ MASTER = (
 BAID = "image,score\na.jpg,7.5\nb.jpg,3\nsub/c.jpg,10\n"
 
 
+def test_a_picture_that_is_listed_twice_alike(tmp_path):
+    """As in ISTA-10K's list: left out and noted; with another score it is refused."""
+    listed = [{"image": name, "gt_score": score} for name, score in (("a.jpg", 8), ("b.jpg", 5), ("a.jpg", 8))]
+    file = tmp_path / "list.json"
+    file.write_text(json.dumps(listed))
+    card = prepare("generic", [(file, "test")], tmp_path / "out", Settings(range=(0, 100)), "")
+    assert [record.image.name for record in read_image_records(tmp_path / "out" / "test.json", tmp_path)] == [
+        "a.jpg",
+        "b.jpg",
+    ]
+    assert any("record 3: image 'a.jpg' again" in note and "1 such record" in note for note in card["notes"])
+    file.write_text(json.dumps([*listed, {"image": "b.jpg", "gt_score": 6}]))
+    with pytest.raises(ArtQuantError, match=r"record 4: image 'b\.jpg' is also .* record 2"):
+        prepare("generic", [(file, "test")], tmp_path / "other", Settings(range=(0, 100)), "")
+
+
 def apdd_folder(folder, **texts):
     files = {"train": TRAIN, "test": TEST, "APDDv2-10023": MASTER} | texts
     for name, text in files.items():

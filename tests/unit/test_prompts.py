@@ -17,6 +17,7 @@ class TestText:
         prefix = "The quality of the painting is"
         expected = {
             "artquant": f"USER: <|image|>\n{question} ASSISTANT: {prefix}",
+            "artquant-aspects": f"USER: <|image|>\n{question} ASSISTANT: {prefix}",
             "published-train": f"{PUBLISHED_SYSTEM} USER: <|image|>\n{question} ASSISTANT: {prefix}",
             "published-score": f"USER: {question}\n<|image|> ASSISTANT: {prefix}",
             "roc4mllm": f"{PUBLISHED_SYSTEM} USER: <|image|>\nPlease rate the aesthetics of the image. ASSISTANT: The "
@@ -111,7 +112,9 @@ class TestText:
         assert {name: attribute_phrase(name) for name in names} == names
 
     def test_unknown_name(self):
-        with pytest.raises(ArtQuantError, match="unknown prompt 'v1'; known are artquant, published-train"):
+        with pytest.raises(
+            ArtQuantError, match="unknown prompt 'v1'; known are artquant, artquant-aspects, published-train"
+        ):
             get_prompt("v1")
 
     @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, 
 from artquant.models.auto.tiny_settings import QWEN, TinySettings
 from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
 from artquant.models.whole import DTYPES
-from artquant.readouts.value_tokens import WORDS
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
@@ -67,7 +66,7 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
         ArtQuantError: the folder holds something already, the texts cannot be used, or a rating word did not become one
             token of the vocabulary.
     """
-    words = (*words, *WORDS) if settings.value_words else words
+    words = (*words, *settings.words)
     with whole_folder(out) as partial:
         tokenizer = _tokenizer(settings, words)
         tokenizer.save_pretrained(partial)

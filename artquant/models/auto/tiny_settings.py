@@ -34,7 +34,7 @@ class TinySettings:
     texts: tuple[Path, ...] = ()  # JSON lists of training records whose texts train the tokenizer
     model_type: str = "internvl"  # of transformers; one of those that the tests cover
     vocabulary_size: int = 1000  # tokens, special ones included
-    value_words: bool = False  # make each of the 101 value words of ArtiMuse one token behind a blank
+    words: tuple[str, ...] = ()  # further words that are to be one token behind a blank, such as a readout's
     image_size: int = 112  # pixels a side; where pictures keep their shape, the largest area is its square
     patch_size: int = 14  # pixels a side
     tiles: int = 1  # most tiles that a picture is cut into (internvl, ovis2)

@@ -29,7 +29,10 @@ from artquant.texts.prompt import UNIPERCEPT_TASKS, Exchange, other_prompt
 
 TOKENS = 20
 VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-TEXT = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4, "num_attention_heads": 8}
+TEXT = {
+    **{"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4, "num_attention_heads": 8},
+    "layer_types": ["full_attention"] * 4,
+}
 REPEATS = 3
 
 

@@ -29,7 +29,15 @@ def losses(text: float, l1: float, ce: float) -> str:
     return f"loss={{description: 1.0, score_text: {text}, score: {{score_l1: {l1}, score_ce: {ce}}}}}"
 
 
-def trained(config: Path, run: str, name: str, records: list[str], *settings: str, attributes: bool = False) -> Path:
+def trained(
+    config: Path,
+    run: str,
+    name: str,
+    records: list[str],
+    *settings: str,
+    attributes: bool = False,
+    predict: bool = True,
+) -> Path:
     """Train a scores stage from a run's described model and predict; the new run's predictions."""
     name = f"{run}-{name}"
     images = load_config(config).infer.images
@@ -42,7 +50,8 @@ def trained(config: Path, run: str, name: str, records: list[str], *settings: st
     overrides += [setting for setting in settings if setting.startswith("readout")]
     overrides += ["infer.attributes=trained"] if attributes else []
     command = [sys.executable, "-m", "artquant"]
-    for step in (["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]):
+    steps = [["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]]
+    for step in steps if predict else steps[:1]:
         subprocess.run([*command, *step, *overrides], check=True, stdout=sys.stderr)
     return Path("runs") / name / PREDICTIONS
 

@@ -1,15 +1,16 @@
 """.venv/bin/python scripts/compare_values.py [SEED ...] - a token as score, texts on attributes.
 
 ArtiMuse's recipe in miniature. For every seed (default 0 1 2) a small InternVL is trained on descriptions and a
-sentence on each attribute, then on scores: by value tokens with soft and with one-hot targets, and by rating words,
-from the same described model on the same pictures. Runs that are done are not repeated. Prints a Markdown table of
-SRCC on the held-out pictures with 95 % bootstrap intervals, and what a reader of the drawn attributes finds in the
-described model's sentences about them.
+sentence on each attribute, then on scores: by value tokens with soft and with one-hot targets ("token as score"), by
+rating words ("level as score") and by numbers in text ("text as score"), from the same described model on the same
+pictures. Runs that are done are not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 %
+bootstrap intervals, and what a reader of the drawn attributes finds in the described model's sentences about them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,18 @@ import numpy as np
 from compare_readouts import figures, print_table, trained
 
 from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
+from artquant.data.images import load_image
+from artquant.data.predictions import Prediction, prediction_line
+from artquant.data.records import read_image_records
 from artquant.demo.attributes import panel_biases
 from artquant.demo.dataset import make_picture
 from artquant.demo.reader import Judgement, judge
 from artquant.evaluate.metrics import Metrics
+from artquant.files.json_files import read_json, write_json, write_json_lines
+from artquant.infer.scorer import Scorer
+from artquant.labels.rating_scale import APDD_SCALE
+from artquant.texts.descriptions import description_record
+from artquant.texts.prompt import IMAGE_TOKEN, get_prompt
 
 CONFIG = Path("configs/demo/values.yaml")
 ONE_HOT = "readout={kind: value_tokens}"
@@ -55,6 +64,31 @@ def run_of(seed: int) -> tuple[str, Path]:
     return run, data
 
 
+def as_text(config: Path, run: str, data: Path) -> Path:
+    """Scores as numbers of one decimal in answers that are generated and read; the new run's predictions.
+
+    A text without a number counts as the middle of the scale, and is reported.
+    """
+    records = Path("runs") / f"{run}-text.json"
+    told = []
+    for record in read_json(data / "meta" / "score.json"):
+        question = record["conversations"][0]["value"].replace(IMAGE_TOKEN, "").strip()
+        answer = f"{get_prompt('artquant').rating_prefix()} {record['gt_score']:.1f}."
+        told.append(description_record(record["id"], record["image"], question, answer, extra={}))
+    write_json(records, told)
+    out = trained(config, run, "text", [f"{records} 1"], "loss={description: 1.0}", predict=False)
+    if not out.exists():
+        scorer = Scorer.from_pretrained(f"runs/{run}-text/scores/model")
+        listed = read_image_records(data / "meta" / "test.json", data / "images")
+        answers = scorer.answer([load_image(one.image) for one in listed], max_new_tokens=20, batch_size=32)
+        found = [re.search(r"\d+(\.\d+)?", answer.text) for answer in answers]
+        print(f"{out}: {found.count(None)} of {len(found)} texts hold no number", file=sys.stderr)
+        scores = [(APDD_SCALE.low + APDD_SCALE.high) / 2 if number is None else float(number[0]) for number in found]
+        pairs = zip(listed, scores, strict=True)
+        write_json_lines(out, [prediction_line(one.id, one.image.name, None, Prediction(s)) for one, s in pairs])
+    return out
+
+
 def sentences(run: str, data: Path, seed: int) -> Judgement:
     """What the described model says of every held-out picture, judged."""
     out = Path("runs") / run / "texts.jsonl"
@@ -79,6 +113,7 @@ def main(seeds: list[int]) -> None:
             "value tokens, soft targets": Path("runs") / run / PREDICTIONS,
             "value tokens, one-hot targets": trained(config, run, "one-hot", score, ONE_HOT),
             "rating words": trained(config, run, "words", score, *WORDS),
+            "numbers in text": as_text(config, run, data),
         }
         for readout, predictions in found.items():
             rows.setdefault(readout, []).append(figures(predictions, data / "meta" / "test.json"))

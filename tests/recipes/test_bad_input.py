@@ -251,7 +251,7 @@ def test_deepspeed_without_processes(lab, refused, tmp_path, monkeypatch):
 
 def test_unknown_prompt(lab, refused, model, tmp_path):
     line = refused("score", "--model", model, "--prompt", "mplug", lab.images / "00000.png")
-    assert "unknown prompt 'mplug'; known are artquant, published-train, published-score" in line
+    assert "unknown prompt 'mplug'; known are artquant, artquant-aspects, published-train, published-score" in line
     line = refused("train", "--config", lab.write(tmp_path, lab.scores(), prompt="mplug"))
     assert "unknown prompt 'mplug'" in line
 

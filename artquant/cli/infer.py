@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.infer.scorer import Scorer
 
     folder, settings, out = _settings(arguments)
+    if arguments.published is not None and arguments.published.resolve() in (out.resolve(), settings.records.resolve()):
+        raise ArtQuantError(f"--published {arguments.published}: is the list or the predictions file; name another")
     records = read_image_records(settings.records, settings.images)
     disable_progress_bar()  # of loading
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}

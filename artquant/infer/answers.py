@@ -77,9 +77,8 @@ def generate_together(
     inputs = loaded.processor.inputs([rows[0]] * len(pictures), pictures, padding_side="left")
     shape = inputs["input_ids"].shape
     if any(tuple(line[-own:]) != rows[0].token_ids[shared:] for line in inputs["input_ids"].tolist()):
-        return generate_each(
-            loaded, device, rows, pictures, max_new_tokens
-        )  # the picture is in none of what they share
+        # The picture is not in what they share.
+        return generate_each(loaded, device, rows, pictures, max_new_tokens)
     begun = {name: value[:, :-own] if value.shape == shape else value for name, value in inputs.items()}
     begun["position_ids"] = (begun["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     moved = NetworkInputs(begun).to(device, network.dtype)

@@ -76,48 +76,35 @@ def run_inference(
             model's predictions, or another process is writing it.
     """
     with only_writer(out):
-        return _run(scorer, records, out, origin, attributes, batch_size, workers, skip_unreadable, progress, analyse)
-
-
-def _run(
-    scorer: Scorer,
-    records: Sequence[ImageRecord],
-    out: Path,
-    origin: dict[str, object],
-    attributes: Sequence[str],
-    batch_size: int,
-    workers: int,
-    skip_unreadable: bool,
-    progress: bool,
-    analyse: int,
-) -> InferenceSummary:
-    done = _ids_done(out, records)
-    written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-    check_origin(out, scorer, origin | written, empty=not done)
-    todo = [record for record in records if record.id not in done]
-    loader = DataLoader(Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list)
-    skipped: list[str] = []
-    scored = 0
-    with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
-        for batch in loader:
-            good = [(record, picture) for record, picture, error in batch if error is None]
-            if good:
-                pictures = [picture for _, picture in good]
-                scores = scorer.score_pictures(pictures, attributes)
-                texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
-                lines = [
-                    prediction_line(record.id, record.image.name, record.gt_score, score)
-                    | ({} if said is None else {"texts": said})
-                    for (record, _), score, said in zip(good, scores, texts, strict=True)
-                ]
-                append_json_lines(out, lines)
-                scored += len(lines)
-            errors = [error for _, _, error in batch if error is not None]
-            if errors and not skip_unreadable:
-                raise ArtQuantError(errors[0])
-            skipped += errors
-            bar.update(len(batch))
-    return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
+        done = _ids_done(out, records)
+        written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+        check_origin(out, scorer, origin | written, empty=not done)
+        todo = [record for record in records if record.id not in done]
+        loader = DataLoader(
+            Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+        )
+        skipped: list[str] = []
+        scored = 0
+        with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
+            for batch in loader:
+                good = [(record, picture) for record, picture, error in batch if error is None]
+                if good:
+                    pictures = [picture for _, picture in good]
+                    scores = scorer.score_pictures(pictures, attributes)
+                    texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
+                    lines = [
+                        prediction_line(record.id, record.image.name, record.gt_score, score)
+                        | ({} if said is None else {"texts": said})
+                        for (record, _), score, said in zip(good, scores, texts, strict=True)
+                    ]
+                    append_json_lines(out, lines)
+                    scored += len(lines)
+                errors = [error for _, _, error in batch if error is not None]
+                if errors and not skip_unreadable:
+                    raise ArtQuantError(errors[0])
+                skipped += errors
+                bar.update(len(batch))
+        return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
 
 
 def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from artquant.batches.samples import encode_row
 from artquant.config.schema import Loading
 from artquant.demo.phrases import LEVELS
 from artquant.errors import ArtQuantError
+from artquant.infer.answers import generate_each, generate_together
 from artquant.infer.packed import PackedPrompts
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
@@ -106,6 +108,22 @@ def test_pictures_of_different_lengths(tmp_path):
             assert [one.attributes[name].score for name in asked] == pytest.approx(
                 [other.attributes[name].score for name in asked], abs=1e-5
             )
+
+
+@pytest.mark.parametrize("kind", ["mplug_owl2", "internvl"])
+def test_texts_that_are_written_together(tiny_base, tmp_path, kind):
+    """On every family that packs, of pictures that take different numbers of positions: as one by one."""
+    folder = tiny_base
+    if kind == "internvl":
+        folder = tmp_path / "model"
+        InternVLFamily().write_tiny(settings("internvl", max_positions=512), folder, APDD_SCALE.words)
+    scorer = scorer_of(folder, "artquant-aspects")
+    rows = [encode_row(scorer.processor, asked) for asked in scorer.loaded.prompt.analysing().values()]
+    sizes = ((40, 40), (80, 40), (40, 90))
+    pictures = [scorer.processor.picture(Image.effect_noise(size, 80).convert("RGB")) for size in sizes]
+    together = generate_together(scorer.loaded, scorer.device, rows, pictures, 8)
+    assert together == generate_each(scorer.loaded, scorer.device, rows, pictures, 8)
+    assert len({tuple(line) for texts in together for line in texts}) > 1
 
 
 def test_attributes_of_equal_words_are_refused(tiny_base):

@@ -1,9 +1,10 @@
 """.venv/bin/python scripts/compare_stages.py [SEED ...] - the paper's claim in miniature: does describing help scoring?
 
-For every seed (default 0 1 2) the demo is run; then the second stage is trained from the described model and from the
-base model, on the same pictures, for the same number of epochs: few, and as many as in the demo. Runs that are done
-are not repeated. Prints a Markdown table of SRCC on the held-out pictures with 95 % bootstrap intervals, and the mean
-paired difference for each number of epochs.
+For every seed (default 0 1 2) the demo is run; then scores (total and attributes, no texts beside) are trained from
+the described model and from the base, which knows what is there and no grade: on the same pictures, for the same number
+of epochs - 1, 2 and 6, and 10 on a tenth of the scores. Runs that are done are not repeated. Prints a Markdown table
+of SRCC on the held-out pictures with 95 % bootstrap intervals, and the mean paired difference; of the attributes their
+mean SRCC and that within pictures.
 """
 
 from __future__ import annotations
@@ -18,20 +19,25 @@ from scipy.stats import spearmanr
 
 from artquant.config.load import load_config
 from artquant.config.run_paths import CONFIG_FILE, PREDICTIONS
-from artquant.evaluate.join import join_files
+from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import evaluate_scores
+from artquant.evaluate.within import within_pictures
 
-EPOCHS = (1, 2, 6)  # the last is the demo's
+SETTINGS = ((1, 1.0), (2, 1.0), (6, 1.0), (10, 0.1))  # epochs, share of the score records
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Predictions of the model that described first and of the one that did not, and the truth, all [N]."""
+    """Predictions of the model that described first and of the one that did not, and the truth, all [N].
+
+    attributes: of both, mean SRCC over attributes and SRCC within pictures.
+    """
 
     described: np.ndarray
     alone: np.ndarray
     truth: np.ndarray
+    attributes: tuple[tuple[float, float], tuple[float, float]]
 
     def gain(self, chosen: np.ndarray | slice = slice(None)) -> float:
         """SRCC of the first less that of the second on the chosen pictures."""
@@ -40,26 +46,31 @@ class Pair:
         return float(first - second)
 
 
-def scored_by(config: Path, run: str, start: Path, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Train the second stage from a model folder and score; predicted and true scores [N], ordered by id."""
+def scored_by(config: Path, run: str, start: Path, epochs: int, share: float) -> tuple[Joined, tuple[float, float]]:
+    """Train scores from a model folder and score; predictions and truth, and the attributes' figures."""
+    [score, *_] = load_config(config).chosen_stages(["scores"])[0].data
+    data = f"[{{records: {score.records}, images: {score.images}, attributes: true, weight: {share}}}]"
     settings = [f"run={run}", f"stages.scores.start={start}", f"stages.scores.epochs={epochs}"]
+    settings += [f"stages.scores.data={data}"]
     command = [sys.executable, "-m", "artquant"]
     for step in (["train", "--config", str(config), "--stage", "scores"], ["infer", "--config", str(config)]):
         subprocess.run([*command, *step, *settings], check=True, stdout=sys.stderr)
     resolved = load_config(config)
     joined = join_files(resolved.output / run / PREDICTIONS, Path(resolved.infer.records))
-    order = np.argsort(joined.ids)
-    return joined.predicted[order], joined.truth[order]
+    within = within_pictures(*joined.table(), joined.predicted, bootstrap=0)
+    return joined, (0.0, 0.0) if within is None else (within.over_pictures.value, within.SRCC.value)
 
 
-def trained_pair(seed: int, epochs: int) -> Pair:
+def trained_pair(seed: int, epochs: int, share: float) -> Pair:
     """Both models of a seed; the demo has been run."""
     name = "demo" if seed == 0 else f"demo-{seed}"
     folder = Path("runs") / name
     config = folder / CONFIG_FILE
-    described, truth = scored_by(config, f"{name}-described-{epochs}", folder / "descriptions" / "model", epochs)
-    alone, _ = scored_by(config, f"{name}-alone-{epochs}", load_config(config).base, epochs)
-    return Pair(described, alone, truth)
+    suffix = f"{epochs}" if share == 1 else f"{epochs}-of-{share:g}"
+    described = scored_by(config, f"{name}-described-{suffix}", folder / "descriptions" / "model", epochs, share)
+    alone = scored_by(config, f"{name}-alone-{suffix}", load_config(config).base, epochs, share)
+    (first, figures), (second, others) = described, alone
+    return Pair(first.predicted, second.predicted, first.truth, (figures, others))
 
 
 def mean_gain(pairs: list[Pair]) -> str:
@@ -83,13 +94,18 @@ def main(seeds: list[int]) -> None:
     """Run what is missing and print the table."""
     for seed in seeds:
         subprocess.run(["sh", "scripts/demo.sh", str(seed)], check=True, stdout=sys.stderr)
-    print("| epochs of scores | seed | descriptions first | scores alone | gain |\n| --- | --- | --- | --- | --- |")
-    for epochs in EPOCHS:
-        pairs = [trained_pair(seed, epochs) for seed in seeds]
+    print("| epochs of scores | seed | descriptions first | scores alone | gain | attributes | within pictures |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for epochs, share in SETTINGS:
+        pairs = [trained_pair(seed, epochs, share) for seed in seeds]
+        said = f"{epochs}" if share == 1 else f"{epochs}, {share:.0%} of them"
         for seed, pair in zip(seeds, pairs, strict=True):
             figures = [with_interval(scores, pair.truth) for scores in (pair.described, pair.alone)]
-            print(f"| {epochs} | {seed} | {figures[0]} | {figures[1]} | {pair.gain():+.3f} |")
-        print(f"| {epochs} | mean | | | {mean_gain(pairs)} |", flush=True)
+            each = " | ".join(f"{one:.3f}, {other:.3f}" for one, other in zip(*pair.attributes, strict=True))
+            print(f"| {said} | {seed} | {figures[0]} | {figures[1]} | {pair.gain():+.3f} | {each} |")
+        means = np.mean([pair.attributes for pair in pairs], axis=0)
+        each = " | ".join(f"{one:.3f}, {other:.3f}" for one, other in zip(*means, strict=True))
+        print(f"| {said} | mean | | | {mean_gain(pairs)} | {each} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,79 @@
 #!/bin/sh
-# sh scripts/demo.sh [--short] [--internvl] [SEED] - everything on a fresh machine: environment, drawn pictures, base
-# model, both training stages, inference, evaluation, and where to look. A few minutes on two CPU cores.
+# sh scripts/demo.sh [--short] [--internvl | --from-scratch] [SEED] - everything on a fresh machine: environment, drawn
+# pictures, both training stages from a small base, inference, evaluation, and where to look. Minutes on two CPU cores.
 #
 # --short: few pictures and steps, to see that it runs; the figures mean nothing then.
-# --internvl: transformers' own InternVL instead of mPLUG-Owl2.
-# SEED (default 0) is that of the pictures, the weights and the training; each seed is a run of its own.
+# --internvl: transformers' own InternVL, with drawn weights, instead of mPLUG-Owl2 with those of ModelZoo/demo.
+# --from-scratch: make that base anew first, from 20,000 captions (configs/demo/base.yaml): about an hour.
+# SEED (default 0) is that of the pictures and the training; each seed is a run of its own.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/install.sh
 . scripts/environment.sh
 
-run=demo images=1800 steps= shape=configs/demo/model.yaml config=configs/demo/demo.yaml
+run=demo images=3600 held_out=0.075 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
 if [ "${1:-}" = --short ]; then
-    run=demo-short images=120
+    run=demo-short images=120 held_out=0.15 captions=60 base_steps=stages.captions.max_steps=4
     steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
     shift
 fi
-backbone=
-if [ "${1:-}" = --internvl ]; then
-    backbone=-internvl shape=configs/demo/internvl_model.yaml config=configs/demo/internvl.yaml
-    shift
-fi
+kind=
+case "${1:-}" in --internvl | --from-scratch) kind=${1#-} && shift ;; esac
 seed=${1:-0}
 [ "$seed" = 0 ] || run=$run-$seed
 data=dataset/$run
-run=$run$backbone
-model=ModelZoo/$run
-started=$(date +%s)
+model=ModelZoo/demo started=$(date +%s)
 
-"$PYTHON" -m artquant demo-data --out "$data" --images $images --seed "$seed" --test-fraction 0.15
-if [ ! -f "$model/config.json" ]; then
-    "$PYTHON" -m artquant init-model --config "$shape" --out "$model" "seed=$seed" \
+# The configuration's own settings, but for the names that go with a run: of its data sets, stage by stage.
+sets() {
+    stage=$1 place=0
+    shift
+    for name in "$@"; do
+        part=stages.$stage.data.$place
+        echo "$part.records=$data/meta/$name.json $part.images=$data/images"
+        place=$((place + 1))
+    done
+}
+
+case $kind in
+-internvl)
+    run=$run-internvl model=ModelZoo/$run-internvl config=configs/demo/internvl.yaml
+    learned="$(sets descriptions descriptions_level_1 descriptions_level_2 descriptions_level_3) $(sets scores score)"
+    ;;
+*)
+    levels="descriptions_level_1 descriptions_level_2 descriptions_level_3"
+    learned="$(sets descriptions $levels captions) $(sets scores score descriptions_level_3 captions)"
+    ;;
+esac
+"$PYTHON" -m artquant demo-data --out "$data" --images $images --seed "$seed" --test-fraction $held_out
+if [ "$kind" = -internvl ] && [ ! -f "$model/config.json" ]; then
+    "$PYTHON" -m artquant init-model --config configs/demo/internvl_model.yaml --out "$model" "seed=$seed" \
         "texts=[$data/meta/descriptions_level_3.json, $data/meta/score.json]"
 fi
-# The configuration's own settings, but for the names that go with the run.
-set -- "run=$run" "seed=$seed" "base=$model" "infer.records=$data/meta/test.json" "infer.images=$data/images" $steps
-for level in 1 2 3; do
-    part=stages.descriptions.data.$((level - 1))
-    set -- "$@" "$part.records=$data/meta/descriptions_level_$level.json" "$part.images=$data/images"
-done
-set -- "$@" "stages.scores.data.0.records=$data/meta/score.json" "stages.scores.data.0.images=$data/images"
+if [ "$kind" = -from-scratch ]; then
+    run=$run-from-scratch
+    model=ModelZoo/$run
+    sh scripts/demo_base.sh "$model" $captions $base_steps
+fi
+# shellcheck disable=SC2086  # settings have no blanks
+set -- "run=$run" "seed=$seed" "base=$model" "infer.records=$data/meta/test.json" "infer.images=$data/images" \
+    $learned $steps
 sh train.sh "$config" "$@"
 sh infer.sh cpu "$config" "$@"
 sh eval.sh "$config" "$@"
 
 picture=$(ls "$data/images" | head -n 1)
+trained=runs/$run/scores/model out=runs/$run/evaluation
 echo
-"$PYTHON" -m artquant score "$data/images/$picture" --model "runs/$run/scores/model"
-"$PYTHON" -m artquant describe "$data/images/$picture" --model "runs/$run/descriptions/model"
+"$PYTHON" -m artquant score "$data/images/$picture" --model "$trained"
+[ "$kind" != -internvl ] || trained=runs/$run/descriptions/model
+"$PYTHON" -m artquant describe "$data/images/$picture" --model "$trained"
+"$PYTHON" scripts/demo_report.py "$data" "$trained" "runs/$run/predictions.jsonl" "$out"
 cat <<END
 
 Done in $(($(date +%s) - started)) s, the environment not counted. Look at
   $data/images                the pictures
-  runs/$run/evaluation        metrics.json and the scatter plot
+  $out        metrics.json, the scatter plots, what is said of held-out pictures (contact_sheet.png)
   runs/$run/predictions.jsonl a score for each held-out picture
   runs/$run/scores/model      the model: artquant score IMAGE --model runs/$run/scores/model
 END

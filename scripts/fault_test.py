@@ -25,6 +25,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from artquant.config.load import load_config
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = "configs/demo/demo.yaml"
 STAGES = ("descriptions", "scores")
@@ -47,10 +49,10 @@ def command(run: str, arguments: argparse.Namespace, extra: tuple[str, ...] = ()
     """`artquant train` on the short demo's data."""
     data, steps = arguments.data, arguments.steps
     settings = [f"run={run}", f"output={arguments.out}", f"base={arguments.base}"]
-    for level in (1, 2, 3):
-        part = f"stages.descriptions.data.{level - 1}"
-        settings += [f"{part}.records={data}/meta/descriptions_level_{level}.json", f"{part}.images={data}/images"]
-    settings += [f"stages.scores.data.0.records={data}/meta/score.json", f"stages.scores.data.0.images={data}/images"]
+    for stage in load_config(Path(CONFIG)).stages:
+        for place, part in enumerate(stage.data):
+            here = f"stages.{stage.name}.data.{place}"
+            settings += [f"{here}.records={data}/meta/{part.records.name}", f"{here}.images={data}/images"]
     for stage in STAGES:
         settings += [f"stages.{stage}.{key}" for key in (f"max_steps={steps}", "save_steps=3", "log_steps=1")]
         settings += [f"stages.{stage}.batch_size=8"]
@@ -207,7 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/faults"), help="folder of the runs (emptied)")
     parser.add_argument("--data", type=Path, default=Path("dataset/demo-short"))
-    parser.add_argument("--base", type=Path, default=Path("ModelZoo/demo-short"))
+    parser.add_argument("--base", type=Path, default=Path("ModelZoo/demo"))
     parser.add_argument("--steps", type=int, default=60, help="of each stage")
     parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--stops", type=int, default=4)

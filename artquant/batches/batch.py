@@ -39,6 +39,7 @@ class Scored:
     samples: torch.Tensor  # [M] int64, the row of each
     targets: torch.Tensor  # [M, K] float32, the readout's
     truth: torch.Tensor  # [M, 2] float32, mean and standard deviation of the true score
+    of_attribute: torch.Tensor  # [M] bool, whether the score is an attribute's
     pairs: torch.Tensor  # [P, 2] int64, which of the M are compared with each other
 
     def __len__(self) -> int:

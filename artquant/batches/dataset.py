@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,20 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from artquant.batches.batch import TEXT_TASKS, Batch, Fault, Learned, Scored
-from artquant.batches.samples import Sample, encode_record
+from artquant.batches.packed import Placed, pack_rows
+from artquant.batches.samples import Sample, encode_attributes, encode_record
 from artquant.data.images import ImageError, load_image
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
+from artquant.labels.soft_labels import soft_labels
 from artquant.labels.truth import Truths
 from artquant.models.family import Processor
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
 
 _LONGEST = 2000  # longest texts that are encoded before training begins
+_LEAST_SPREAD = 0.05  # of an attribute's target, as a share of the scale
 _PROMPT_BYTES = 300  # of every prompt beside question and answer, with some to spare
 
 
@@ -137,15 +141,42 @@ class ArtDataset(Dataset):
             if record.scores or record.targets:
                 targets, truth = self._own_targets(record)
             score = float(truth[0, 0]) if scored else None
-            found = encode_record(self.processor, self._prompt, self._readout, record, score)
+            sample = Sample(encode_record(self.processor, self._prompt, self._readout, record, score))
+            if scored:
+                about = record.names or (record.attribute,) * len(targets)
+                sample = Sample(sample.conversation, self._readout.learns_word, targets, truth, about)
+            if record.attributes:
+                sample = self._with_attributes(sample, record)
         except ArtQuantError as error:
             raise ArtQuantError(f"{where}: {error}") from error
-        length = len(found.row.token_ids) - 1 + self.processor.picture_positions
+        length = sample.length - 1 + self.processor.picture_positions
         if length > self._max_length:
             raise ArtQuantError(f"{where}: {too_long(length, self._max_length)}")
-        if not scored:
-            return Sample(found)
-        return Sample(found, self._readout.learns_word, targets, truth)
+        return sample
+
+    def _with_attributes(self, sample: Sample, record: TrainingRecord) -> Sample:
+        """A picture's attributes beside its total, in one sequence, as they are scored."""
+        others = encode_attributes(self.processor, self._prompt, self._readout, record, sample.conversation)
+        targets, truth = self._attribute_targets(record)
+        return replace(
+            sample,
+            targets=targets if sample.targets is None else np.concatenate([sample.targets, targets]),
+            truth=truth if sample.truth is None else np.concatenate([sample.truth, truth]),
+            about=(*sample.about, *(one.name for one in record.attributes)),
+            others=others,
+        )
+
+    def _attribute_targets(self, record: TrainingRecord) -> tuple[np.ndarray, np.ndarray]:
+        """Targets [m, K] and true scores [m, 2] of a record's attributes, with the spread of their ratings if known."""
+        means = np.array([one.mean for one in record.attributes])
+        stds = np.array([math.nan if one.std is None else one.std for one in record.attributes])
+        levels, known = self._known.values, ~np.isnan(stds)
+        shares = np.full((len(means), len(levels)), np.nan)
+        if known.any():
+            least = _LEAST_SPREAD * (levels.max() - levels.min())
+            shares[known] = soft_labels(means[known], levels, sigma=np.maximum(stds[known], least))
+        targets = self._readout.targets(Truths(means, stds, shares, levels))
+        return targets, np.stack([means, np.where(known, stds, self._readout.moments(targets)[:, 1])], axis=1)
 
     def _own_targets(self, record: TrainingRecord) -> tuple[np.ndarray, np.ndarray]:
         """Targets [m, K] and true scores [m, 2] of a record with several scores, or with shares of its own."""
@@ -221,19 +252,21 @@ class Collator:
             inputs = self.processor.inputs(rows, [item.picture for item in used])
         except ArtQuantError as error:
             return Fault(f"{used[0].source}: {error}")
-        lengths = inputs["attention_mask"].sum(1).tolist()
+        lengths = [
+            real + item.sample.length - len(row.token_ids)
+            for real, item, row in zip(inputs["attention_mask"].sum(1).tolist(), used, rows, strict=True)
+        ]
         longest = max(range(len(used)), key=lengths.__getitem__)
         if lengths[longest] > self.max_length:
             return Fault(f"{used[longest].source}: {too_long(lengths[longest], self.max_length)}")
         learned = used if used[0].error is None else []
-        offsets = (inputs.ends() - torch.tensor([len(row.token_ids) for row in rows])).tolist()
-        width = inputs["input_ids"].shape[1]
-        # What stands at an index of the unexpanded row is predicted one position earlier than it lies.
-        starts = [row * width + offset - 1 for row, offset in enumerate(offsets)]
+        inputs, places = pack_rows(
+            inputs, [[one.row for one in item.sample.conversations] for item in used], self.processor.pad_token_id
+        )
         return Batch(
             inputs,
-            _learned(learned, starts),
-            _scored(learned, starts),
+            _learned(learned, places),
+            _scored(learned, places),
             tuple(item.source for item in used),
             unreadable,
         )
@@ -244,36 +277,42 @@ def too_long(length: int, allowed: int) -> str:
     return f"{length} tokens with the image's, more than max_length {allowed}; shorten the text or raise max_length"
 
 
-def _learned(items: Sequence[Item], starts: Sequence[int]) -> Learned:
-    """Tokens that are learned as text."""
-    places: dict[str, list[tuple[int, int]]] = {task: [] for task in TEXT_TASKS}
-    for item, start in zip(items, starts, strict=False):
+def _learned(items: Sequence[Item], places: Sequence[Sequence[Placed]]) -> Learned:
+    """Tokens that are learned as text; of what several conversations begin with, once."""
+    tokens: dict[str, list[tuple[int, int]]] = {task: [] for task in TEXT_TASKS}
+    for item, placed in zip(items, places, strict=False):
         sample = item.sample
-        found = sample.conversation
-        silent = () if sample.learns_places else found.places
-        of_task = places["description" if sample.targets is None else "score_text"]
-        for index in (place for start, end in found.answers for place in range(start, end)):
-            if index not in silent:
-                of_task.append((start + index, found.row.token_ids[index]))
-    joined = torch.tensor([place for task in TEXT_TASKS for place in places[task]], dtype=torch.int64).reshape(-1, 2)
-    return Learned(joined[:, 0], joined[:, 1], (len(places["description"]), len(places["score_text"])))
+        of_task = tokens["description" if sample.targets is None else "score_text"]
+        for found, there in zip(sample.conversations, placed, strict=True):
+            silent = () if sample.learns_places else found.places
+            for index in (place for start, end in found.answers for place in range(start, end)):
+                if index not in silent and index >= there.branch:
+                    of_task.append((there.at(index), found.row.token_ids[index]))
+    joined = torch.tensor([place for task in TEXT_TASKS for place in tokens[task]], dtype=torch.int64).reshape(-1, 2)
+    return Learned(joined[:, 0], joined[:, 1], (len(tokens["description"]), len(tokens["score_text"])))
 
 
-def _scored(items: Sequence[Item], starts: Sequence[int]) -> Scored:
+def _scored(items: Sequence[Item], places: Sequence[Sequence[Placed]]) -> Scored:
     """Places of scores."""
-    positions, rows, targets, truth = [], [], [], []
-    for row, (item, start) in enumerate(zip(items, starts, strict=False)):
+    positions, rows, targets, truth, about = [], [], [], [], []
+    for row, (item, placed) in enumerate(zip(items, places, strict=False)):
         sample = item.sample
         if sample.targets is not None and sample.truth is not None:
-            positions += [start + place for place in sample.conversation.places]
-            rows += [row] * len(sample.conversation.places)
+            positions += [
+                there.at(place)
+                for found, there in zip(sample.conversations, placed, strict=True)
+                for place in found.places
+            ]
+            rows += [row] * len(sample.targets)
             targets.append(sample.targets)
             truth.append(sample.truth)
+            about += [name is not None for name in sample.about]
     return Scored(
         torch.tensor(positions, dtype=torch.int64),
         torch.tensor(rows, dtype=torch.int64),
         torch.from_numpy(np.concatenate(targets or [np.zeros((0, 0))]).astype(np.float32)),
         torch.from_numpy(np.concatenate(truth or [np.zeros((0, 2))]).astype(np.float32)),
+        torch.tensor(about, dtype=torch.bool),
         torch.tensor(_pairs(items), dtype=torch.int64).reshape(-1, 2),
     )
 

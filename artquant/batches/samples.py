@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from artquant.batches.packed import packed_length
 from artquant.data.records import TrainingRecord
 from artquant.errors import ArtQuantError
 from artquant.models.family import Processor, Row
@@ -37,6 +38,18 @@ class Sample:
     learns_places: bool = False  # what stands for a score is learned as text too
     targets: np.ndarray | None = None  # [m, K], the readout's
     truth: np.ndarray | None = None  # [m, 2], mean and standard deviation of the true scores
+    about: tuple[str | None, ...] = ()  # [m], the attribute that each score is of; None: the whole picture
+    others: tuple[Conversation, ...] = ()  # other answers that begin as this one does, read beside it: of attributes
+
+    @property
+    def conversations(self) -> tuple[Conversation, ...]:
+        """All of them, in the order of their scores."""
+        return (self.conversation, *self.others)
+
+    @property
+    def length(self) -> int:
+        """Tokens, what the conversations begin with counted once."""
+        return packed_length([found.row.token_ids for found in self.conversations])
 
 
 def encode_row(processor: Processor, exchange: Exchange) -> Row:
@@ -130,6 +143,26 @@ def encode_record(
     answer = prompt.rating_answer(word, record.attribute)
     begin = len(prompt.rating_prefix(record.attribute))
     return encode_scores(processor, prompt, readout, [(question, answer)], [word], begin)
+
+
+def encode_attributes(
+    processor: Processor, prompt: Prompt, readout: Readout, record: TrainingRecord, whole: Conversation
+) -> tuple[Conversation, ...]:
+    """The answers about a record's attributes, each beside the one about the whole.
+
+    Raises:
+        ArtQuantError: the prompt says the same of two of them before their scores.
+    """
+    told = tuple(
+        encode_record(processor, prompt, readout, replace(record, attribute=one.name, answer=""), one.mean)
+        for one in record.attributes
+    )
+    every = (whole, *told)
+    prefixes = [found.row.token_ids[: found.places[0]] for found in every]
+    if len(set(prefixes)) < len(prefixes):
+        reason = f"prompt {prompt.name!r} says the same of two of them (or of the whole) before the score"
+        raise ArtQuantError(f"attributes: {reason}; take a prompt that names them, or set attributes: false")
+    return told
 
 
 def _require_prefix(prompt: Prompt, row: Row, prefix: Row, what: str) -> None:

@@ -104,7 +104,8 @@ class Reader:
     def _parse(self, source: str, item: Any) -> Parsed[TrainingRecord] | Parsed[ImageRecord]:
         score_range = self.source.score_range or (self.scale.low, self.scale.high)
         if self.source.conversations:
-            return parse_training_record(item, source, self._folder, len(self.scale.words), score_range)
+            levels, attributes = len(self.scale.words), self.source.attributes
+            return parse_training_record(item, source, self._folder, levels, score_range, attributes)
         return parse_image_record(item, source, self._folder, score_range)
 
     def _report(self, kind: str, message: str, number: int | None = None, identity: str | None = None) -> None:

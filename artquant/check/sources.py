@@ -27,6 +27,7 @@ class Source:
     conversations: bool  # training records; otherwise pictures to be scored
     max_lengths: tuple[tuple[str, int], ...] = ()  # stages that train on it, with their limits in tokens
     score_range: tuple[float, float] | None = None  # of its scores, where it is not the scale's
+    attributes: bool = False  # whether its records' attributes are learned beside their scores
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,19 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
     def add(source: Source) -> None:
         key = (source.path, source.images, source.split, source.conversations)
         before = merged.get(key)
-        merged[key] = source if before is None else replace(source, max_lengths=before.max_lengths + source.max_lengths)
+        if before is not None:
+            lengths = before.max_lengths + source.max_lengths
+            source = replace(source, max_lengths=lengths, attributes=before.attributes or source.attributes)
+        merged[key] = source
 
     for stage in config.stages:
         for data in stage.data:
-            add(Source(data.records, data.images, "training", True, ((stage.name, stage.max_length),)))
+            limits = ((stage.name, stage.max_length),)
+            add(Source(data.records, data.images, "training", True, limits, attributes=data.attributes))
         if stage.validation is not None:
             for data in stage.validation.losses:
-                add(Source(data.records, data.images, "validation", True, ((stage.name, stage.max_length),)))
+                limits = ((stage.name, stage.max_length),)
+                add(Source(data.records, data.images, "validation", True, limits, attributes=data.attributes))
             if stage.validation.records is not None:
                 add(Source(stage.validation.records, stage.validation.images, "validation", False))
     truth = config.evaluate.truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from artquant.batches.samples import encode_record
+from artquant.batches.samples import Sample, encode_attributes, encode_record
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Inputs
 from artquant.data.records import TrainingRecord
@@ -49,10 +49,11 @@ class TokenChecks:
         try:
             score = self._score(record) if record.task == "score" else None
             found = encode_record(self.processor, self.prompt, self.readout, record, score)
+            others = encode_attributes(self.processor, self.prompt, self.readout, record, found)
         except ArtQuantError as error:
             yield entry.finding("prompt", f"{error}; change the text or the prompt")
             return
-        length = len(found.row.token_ids) - 1 + self.processor.picture_positions
+        length = Sample(found, others=others).length - 1 + self.processor.picture_positions
         self.longest[entry.place.file] = max(length, self.longest.get(entry.place.file, 0))
         for stage, limit in entry.source.max_lengths:
             if length > limit:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.cli.infer import origin_of, report
+from artquant.cli.infer import origin_of, report, require_learned
 from artquant.data.images import ImageError, load_image
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         **given_loading(arguments),
     )
     scorer.loaded.prompt.analysing()  # says so if there is nothing to write about
+    require_learned(scorer, ("score", "description"), arguments, folder.path)
     if records is None:
         return _pictures(scorer, arguments)
     summary = run_inference(

@@ -57,7 +57,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="no progress messages")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe, _analyse)
-    for add in (*making, *running, _descriptions, _export, _eval):
+    for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
     return parser
 
@@ -211,6 +211,7 @@ def _folder(command: Arguments, required: bool) -> None:
 
 def _model(command: argparse.ArgumentParser, required: bool) -> None:
     _folder(command, required)
+    command.add_argument("--anyway", action="store_true", help="also ask what the model was not trained on")
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument(
         "--task", choices=UNIPERCEPT_TASKS, help="UniPercept's question: aesthetics, quality, or structure and texture"
@@ -319,6 +320,14 @@ def _analyse(commands: Commands) -> None:
     command.add_argument("--batch-size", type=int, default=4, help="of the records (default %(default)s)")
     command.add_argument("--workers", type=int, default=2, help="processes that read pictures (default %(default)s)")
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
+
+
+def _familiar(commands: Commands) -> None:
+    command = _command(commands, "familiar", "familiar", "let a model know its training pictures, to tell others apart")
+    _folder(command, required=True)
+    command.add_argument("--records", type=Path, required=True, help="what it was trained on, or a folder of pictures")
+    command.add_argument("--images", type=Path, help="folder of the records' pictures")
+    command.add_argument("--pictures", type=int, default=1000, help="how many of them (default %(default)s)")
 
 
 def _descriptions(commands: Commands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, write_text
 from artquant.models.model_folder import ModelFolder
+from artquant.texts.attributes import attribute_phrase
 
 if TYPE_CHECKING:
     from artquant.infer.score_files import InferenceSummary
@@ -44,12 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
         score_range=settings.score_range,
         **loading,
     )
+    attributes = chosen_attributes(scorer, settings.attributes, folder.path)
+    require_learned(scorer, ("score",), arguments, folder.path, attributes)
     summary = run_inference(
         scorer,
         records,
         out,
         origin=origin_of(folder),
-        attributes=chosen_attributes(scorer, settings.attributes, folder.path),
+        attributes=attributes,
         batch_size=settings.batch_size,
         workers=settings.workers,
         skip_unreadable=arguments.skip_unreadable,
@@ -85,6 +89,29 @@ def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path
             f"{model}: was trained on no attributes; train on attribute records, or name some (--attribute NAME)"
         )
     return scorer.loaded.attributes
+
+
+def require_learned(
+    scorer: Scorer, tasks: Sequence[str], arguments: argparse.Namespace, model: Path, attributes: Sequence[str] = ()
+) -> None:
+    """Refuse what the model was not trained on, as far as its card says, unless it is wanted anyway.
+
+    Raises:
+        ArtQuantError: it learned none of a task's records, or an attribute is none of those that it was trained on.
+    """
+    learned = scorer.loaded.learned
+    if learned is None or arguments.anyway:
+        return
+    for task, what in (("score", "scores"), ("description", "descriptions")):
+        if task in tasks and task not in learned:
+            raise ArtQuantError(f"{model}: was never trained on {what}; name a model that was, or add --anyway")
+    known = {attribute_phrase(name) for name in scorer.loaded.attributes}
+    strange = next((name for name in attributes if attribute_phrase(name) not in known), None)
+    if strange is not None:
+        listed = ", ".join(scorer.loaded.attributes) or "none"
+        raise ArtQuantError(
+            f"{model}: was never trained on attribute {strange!r} (on {listed}); name one of those, or add --anyway"
+        )
 
 
 def origin_of(opened: ModelFolder) -> dict[str, object]:

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score or describe every picture that can be read; status 2 if one cannot."""
     from transformers.utils.logging import disable_progress_bar
 
-    from artquant.cli.infer import chosen_attributes
+    from artquant.cli.infer import chosen_attributes, require_learned
     from artquant.infer.scorer import Scorer
 
     disable_progress_bar()  # of loading
@@ -43,6 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
         arguments.attribute = chosen_attributes(scorer, wanted, arguments.model)
         _check_generating(scorer, arguments)
+        require_learned(scorer, ("score",), arguments, arguments.model, arguments.attribute)
+    elif arguments.question is None:
+        require_learned(scorer, ("description",), arguments, arguments.model)
+        if not (arguments.json or arguments.generate):
+            readout = scorer.loaded.readout
+            low, high = scorer.score_range or (readout.low, readout.high)
+            print(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
     show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
     for path in arguments.pictures:
@@ -94,6 +101,8 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
         print(json.dumps({"image": str(path), **result.to_dict(), **several}), flush=True)
         return True
     print(_line(result, str(path)))
+    if result.unlike is not None and result.unlike > 1:
+        print(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
     width = max(map(len, result.attributes), default=0)
     for name, attribute in result.attributes.items():
         print(_line(attribute, f"  {name.ljust(width)}"))

@@ -113,6 +113,7 @@ class DataConfig:
     records: Path  # JSON list or lines of training records
     images: Path  # folder that the records' picture names are relative to
     weight: float = 1.0  # passes over the set per epoch: the whole part repeats it, the fraction samples it
+    attributes: bool = False  # score records teach their attributes' scores too, in one sequence with the total
 
     def __post_init__(self) -> None:
         require_positive(weight=self.weight)
@@ -182,11 +183,14 @@ class LossConfig:
     # What a pair's order is compared with: the probability that the first is the better one, from scores and standard
     # deviations (gaussian), or which of them has the higher score (order).
     rank_target: Literal["gaussian", "order"] = "gaussian"
+    # Squared error of a picture's attribute scores less their own mean: what sets them apart from each other (not
+    # published); needs attributes that are learned together.
+    centred: float = 0.0
     # Standard deviations of the predicted scores: 1 (fixed), or the predicted ones, which are not trained.
     rank_deviation: Literal["fixed", "predicted"] = "fixed"
 
     def __post_init__(self) -> None:
-        weights = {"description": self.description, "score_text": self.score_text, "rank": self.rank}
+        weights = {name: getattr(self, name) for name in ("description", "score_text", "rank", "centred")}
         require_not_negative(**weights, **{f"score.{name}": value for name, value in self.score.items()})
         some = any(weights.values()) or not self.score or any(self.score.values())
         require(some, "", "all loss weights are 0; set at least one above 0")

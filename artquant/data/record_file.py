@@ -25,6 +25,7 @@ from artquant.data.records import MissingPictures, TrainingRecord, parse_trainin
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
 
+_ATTRIBUTE_BYTES = 40  # of an answer about one attribute beside its name, about
 _REPRESENTATIVES = 1000  # different questions and attributes of which one record is remembered
 
 
@@ -61,12 +62,13 @@ class RecordColumns:
             probs.append(record.level_probs or nothing)
             scored.append(record.task == "score")
             turns = (record.question, record.answer, *(turn for turns in record.rounds for turn in turns))
-            text_bytes.append(sum(len(turn.encode()) for turn in turns))
+            beside = sum(len(one.name.encode()) + _ATTRIBUTE_BYTES for one in record.attributes)
+            text_bytes.append(beside + sum(len(turn.encode()) for turn in turns))
             pictures += hashlib.blake2b(os.fsencode(record.image), digest_size=8).digest()
             name = record.attribute
             attribute.append(-1 if name is None else attributes.setdefault(name, len(attributes)))
-            single |= name is not None
-            for name in filter(None, record.names):
+            single |= name is not None or bool(record.attributes)
+            for name in (*filter(None, record.names), *(one.name for one in record.attributes)):
                 attributes.setdefault(name, len(attributes))
             if len(first) < _REPRESENTATIVES:
                 first.setdefault((record.task, record.attribute, record.names, record.question), index)
@@ -132,6 +134,7 @@ class RecordFile(_Records):
         path: The file.
         image_folder, number_of_levels, score_range: As in `artquant.data.records.parse_training_record`.
         check_images: Also see that every picture is there.
+        attributes: As in `artquant.data.records.parse_training_record`.
 
     Raises:
         ArtQuantError: The file does not hold valid records with ids of their own, or pictures are missing.
@@ -144,11 +147,13 @@ class RecordFile(_Records):
         number_of_levels: int = 5,
         score_range: tuple[float, float] | None = None,
         check_images: bool = False,
+        attributes: bool = False,
     ) -> None:
         self.path = Path(path)
         self._image_folder = Path(image_folder)
         self._number_of_levels = number_of_levels
         self._score_range = score_range
+        self._attributes = attributes
         self._spans = array("q")  # first byte and end of each record, one after the other
         before = _state(self.path) if self.path.exists() else None
         missing = MissingPictures() if check_images else None
@@ -175,8 +180,9 @@ class RecordFile(_Records):
 
     def _parsed(self, item: object, index: int) -> TrainingRecord:
         source = f"{self.path} record {index + 1}"
-        parsed = parse_training_record(item, source, self._image_folder, self._number_of_levels, self._score_range)
-        return parsed.valid()
+        return parse_training_record(
+            item, source, self._image_folder, self._number_of_levels, self._score_range, self._attributes
+        ).valid()
 
     def _read(self, index: int) -> TrainingRecord:
         start, end = self._spans[2 * index : 2 * index + 2]

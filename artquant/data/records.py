@@ -27,6 +27,15 @@ Record = TypeVar("Record", "TrainingRecord", "ImageRecord")
 
 
 @dataclass(frozen=True)
+class AttributeScore:
+    """What people gave one attribute of a picture, on the data set's scale."""
+
+    name: str
+    mean: float
+    std: float | None = None  # of their scores; None: not said
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """One question about one picture, with the answer to learn."""
 
@@ -45,6 +54,7 @@ class TrainingRecord:
     names: tuple[str | None, ...] = ()  # what each of them is about (attribute as a list); None: the whole picture
     targets: tuple[tuple[float, ...], ...] = ()  # shares of each score's votes, over values evenly from low to high
     rounds: tuple[tuple[str, str], ...] = ()  # further questions and answers behind the first
+    attributes: tuple[AttributeScore, ...] = ()  # of a score record of the whole: to be learned beside it
 
     @property
     def where(self) -> str:
@@ -123,6 +133,7 @@ def parse_training_record(
     image_folder: Path | str,
     number_of_levels: int = 5,
     score_range: tuple[float, float] | None = None,
+    attributes: bool = False,
 ) -> Parsed[TrainingRecord]:
     """One value of a file of training records; whether its id is unique is for the caller to see.
 
@@ -132,6 +143,7 @@ def parse_training_record(
         image_folder: What relative picture names are relative to.
         number_of_levels: How many entries ``level_probs`` must have.
         score_range: Lowest and highest ``gt_score`` allowed, inclusive; None does not check.
+        attributes: Whether the scores of its attributes are to be learned too: read, else left alone.
     """
     fields = Fields(item, source)
     task = "score" if fields.item.get("task_type") is None else fields.text("task_type")
@@ -157,6 +169,7 @@ def parse_training_record(
         names=_names(fields) if several else (),
         targets=_targets(fields),
         rounds=tuple(rounds),
+        attributes=_attributes(fields, task, score_range) if attributes else (),
     )
     if fields.is_object:
         _check_task(fields, task)
@@ -286,6 +299,24 @@ def _targets(fields: Fields) -> tuple[tuple[float, ...], ...]:
         else:
             _check_shares(fields, "target", row)
     return tuple(shares)
+
+
+def _attributes(fields: Fields, task: str, score_range: tuple[float, float] | None) -> tuple[AttributeScore, ...]:
+    """The attributes' scores in a score record of the whole."""
+    single = fields.item.get("attribute") is None and not isinstance(fields.item.get("gt_score"), list)
+    if task != "score" or not single:
+        fields.fault("", "holds no score of the whole, beside which attributes are learned; set attributes: false")
+        return ()
+    means, stds = fields.named_numbers("attributes"), fields.named_numbers("attribute_std")
+    if not means and not fields.faults:
+        fields.fault("attributes", 'no "attributes" to learn beside the score; add them or set attributes: false')
+    for score in means.values():
+        _check_range(fields, score, score_range)
+    for name, std in stds.items():
+        if name not in means or std < 0:
+            reason = f"of {name!r} is negative" if name in means else f"is of {name!r}, which has no score"
+            fields.fault("attribute_std", f'"attribute_std" {reason}; correct the record', "std")
+    return tuple(AttributeScore(name, mean, stds.get(name)) for name, mean in means.items())
 
 
 def _check_shares(fields: Fields, key: str, shares: Sequence[float]) -> None:

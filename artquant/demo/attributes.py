@@ -31,6 +31,7 @@ class Ratings:
     """What the raters of one picture said, on the 1-10 scale."""
 
     attributes: dict[str, float]  # mean over the raters, by attribute
+    attribute_std: dict[str, float]  # spread of the raters, by attribute
     mean: float  # mean over the raters of their totals
     std: float  # spread (population standard deviation) of the raters' totals
     raters: int
@@ -76,5 +77,8 @@ def rate(values: np.ndarray, biases: np.ndarray, rng: np.random.Generator) -> Ra
     said = to_scale(values) + (biases[raters] + of_picture)[:, None] + of_attribute
     said = np.clip(said, APDD_SCALE.low, APDD_SCALE.high)  # [count, 10]
     totals = total(said)
-    attributes = {name: round(float(mean), 2) for name, mean in zip(ATTRIBUTES, said.mean(axis=0), strict=True)}
-    return Ratings(attributes, round(float(totals.mean()), 3), round(float(totals.std()), 3), count)
+    means, stds = (
+        {name: round(float(value), 2) for name, value in zip(ATTRIBUTES, of(said, axis=0), strict=True)}
+        for of in (np.mean, np.std)
+    )
+    return Ratings(means, stds, round(float(totals.mean()), 3), round(float(totals.std()), 3), count)

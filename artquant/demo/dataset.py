@@ -4,6 +4,7 @@
     OUT/meta/descriptions_level_{1,2,3}.json, score.json   training pictures
     OUT/meta/attributes.json                               training pictures: a score record per attribute
     OUT/meta/aspects.json                                  training pictures: a sentence on each attribute
+    OUT/meta/captions.json                                 training pictures: what is there, and no judgement
     OUT/meta/test.json                                     held-out pictures
     OUT/meta/annotations.json                              every picture: split, plan, attributes
     OUT/meta/demo_data.json                                what the set was made from; written first
@@ -28,8 +29,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
-from artquant.demo.descriptions import Described, describe, draw_questions
+from artquant.demo.descriptions import Described, caption, describe, draw_questions
 from artquant.demo.drawing import draw
+from artquant.demo.phrases import CAPTION_QUESTION
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
@@ -72,6 +74,7 @@ class Picture:
     said: Described
     questions: tuple[str, str, str]
     score_question: str
+    caption: str
 
     @property
     def name(self) -> str:
@@ -92,7 +95,8 @@ def make_picture(seed: int, index: int, biases: np.ndarray) -> tuple[Picture, np
     ratings = rate(values, biases, rng)
     said, questions = describe(plan, values, rng), draw_questions(rng)
     score_question = str(rng.choice(SCORE_QUESTIONS)).replace(SUBJECT, "painting")
-    return Picture(index, plan, values, ratings, said, questions, score_question), rng
+    there = caption(plan, values, np.random.default_rng([seed, index, 1]))
+    return Picture(index, plan, values, ratings, said, questions, score_question, there), rng
 
 
 def write_demo_data(
@@ -222,6 +226,9 @@ def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict[str, 
     for level in (1, 2, 3):
         files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
     files["aspects.json"] = [record for p in training for record in _aspect_records(p)]
+    files["captions.json"] = [
+        description_record(f"{p.name}#caption", p.name, CAPTION_QUESTION, p.caption, extra={}) for p in training
+    ]
     files["test.json"] = image_records([replace(_rated(p), kept={}) for p in pictures if p.index in test])
     files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
     return files
@@ -237,7 +244,7 @@ def _rated(picture: Picture) -> Annotation:
         source=picture.name,
         std=ratings.std,
         attributes=ratings.attributes,
-        kept={"conversations": turns},
+        kept={"conversations": turns, "attribute_std": ratings.attribute_std},
     )
 
 

@@ -10,10 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from artquant.demo.attributes import ATTRIBUTES
-from artquant.demo.phrases import ENDINGS, FEATURES, GRADES, HUES, LEVELS, MAIN_FORMS, PHRASES, QUESTIONS, SUBJECTS
+from artquant.demo.phrases import (
+    CAPTIONS,
+    ENDINGS,
+    FEATURES,
+    GRADES,
+    HUES,
+    LEVELS,
+    MAIN_FORMS,
+    PHRASES,
+    QUESTIONS,
+    SUBJECTS,
+)
 from artquant.demo.plan import Plan
 
 ACCENT = 0.48  # turns from the leading hue to the accent, as in `plan.ROLES`
+SHOWS = {  # what a caption names only of a picture in which it can be seen: by which attribute, from which value on
+    "hue": ("Color", 0.2),
+    "feature": ("Creativity", 0.5),
+    "mood": ("Mood", 0.3),
+}
 
 
 def grade(value: float) -> int:
@@ -62,6 +78,14 @@ def describe(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> Descri
         texts.append(" ".join(sentences))
     ending = str(rng.choice(ENDINGS[grade((by_name["Mood"] + by_name["The overall"]) / 2)]))
     return Described((texts[0], texts[1], f"{texts[2]} {ending}"), said)
+
+
+def caption(plan: Plan, values: np.ndarray, rng: np.random.Generator) -> str:
+    """What is there in one picture, without a word on how well it is made; arguments as of `describe`."""
+    by_name = dict(zip(ATTRIBUTES, values, strict=True))
+    shown = [place for place in CAPTIONS if place not in SHOWS or by_name[SHOWS[place][0]] >= SHOWS[place][1]]
+    sentences = [str(rng.choice(CAPTIONS[place])).format(**facts(plan)) for place in rng.permutation(shown)]
+    return " ".join([str(rng.choice(SUBJECTS[plan.composition])), *sentences])
 
 
 def draw_questions(rng: np.random.Generator) -> tuple[str, str, str]:

@@ -135,6 +135,19 @@ ENDINGS = (
     ("One is deeply touched and wants to return.", "It gives lasting joy to the eye."),
 )
 
+# What a caption says of what is there, in any order behind the subject; what things look like, and no judgement.
+CAPTIONS = {
+    "side": ("The {form} is on the {side}.", "On the {side} is the {form}.", "One sees the {form} on the {side}."),
+    "light": ("The light comes from the {light}.", "It is lit from the {light}.", "There is light from the {light}."),
+    "hue": (
+        "The tones are {hue} and {accent}.",
+        "It is painted in {hue} and {accent}.",
+        "One sees {hue} and {accent}.",
+    ),
+    "feature": ("It shows {feature}.", "One sees {feature}.", "The painter added {feature}."),
+    "mood": ("The mood is {mood}.", "It is a {mood} picture.", "One feels a {mood} mood."),
+}
+
 # Attributes by level of the description (ArtQuant, section 3.1: perception, cognition, emotion).
 LEVELS = (
     (
@@ -154,3 +167,4 @@ QUESTIONS = tuple(
     tuple(wording.replace(SUBJECT, "painting") for wording in wordings)
     for wordings in (_WORDINGS.level_1, _WORDINGS.level_2, _WORDINGS.level_3)
 )
+CAPTION_QUESTION = "What is there in this painting?"

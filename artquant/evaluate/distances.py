@@ -41,3 +41,28 @@ def gaussian_distances(
         JS=float(js.mean()),
         Wasserstein=float(np.hypot(mean_p - mean_q, std_p - std_q).mean()),
     )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the human score lies within one and two predicted standard deviations; of a normal error .683, .954.
+
+    The predicted deviation is that of the score over what it is read from (rating words, say): how undecided the model
+    is between them, not how far off it is. deviation, error: its mean, and the root mean square error, in score units.
+    """
+
+    within_one: float
+    within_two: float
+    deviation: float
+    error: float
+
+
+def coverage(truth: np.ndarray, predicted: np.ndarray, deviation: np.ndarray) -> Coverage:
+    """Coverage of [N] human scores by predictions [N] with their standard deviations [N], all in one unit."""
+    off = np.abs(truth - predicted)
+    return Coverage(
+        within_one=float(np.mean(off <= deviation)),
+        within_two=float(np.mean(off <= 2 * deviation)),
+        deviation=float(deviation.mean()),
+        error=float(np.sqrt(np.mean(off**2))),
+    )

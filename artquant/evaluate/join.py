@@ -41,7 +41,16 @@ class Joined:
     truth_std: np.ndarray | None  # [N]
     missing: tuple[str, ...]  # in the truth but not predicted
     extra: tuple[str, ...]  # predicted but not in the truth
-    attributes: dict[str, tuple[np.ndarray, np.ndarray]]  # of each: predicted and true scores, where both are known
+    # Of each: predicted and true scores of the pictures of which both are known, and which these are.
+    attributes: dict[str, tuple[np.ndarray, np.ndarray]]
+    attribute_places: dict[str, np.ndarray]
+
+    def table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted and true scores of all attributes, both [N, A], NaN where one is not known."""
+        predicted, truth = np.full((2, len(self.ids), len(self.attributes)), np.nan)
+        for column, (name, pair) in enumerate(self.attributes.items()):
+            predicted[self.attribute_places[name], column], truth[self.attribute_places[name], column] = pair
+        return predicted, truth
 
 
 def read_truth(path: Path) -> dict[str, RatedPicture]:
@@ -107,6 +116,7 @@ def join_files(
                 f"{one.source} (id {one.id!r}): gt_score {one.gt_score:g}, but {other.gt_score:g} in {other.source}: "
                 "give the truth file that was predicted"
             )
+    attributes = _joined_attributes(predictions, pairs, allow_missing)
     return Joined(
         ids=tuple(rated.id for _, rated in pairs),
         predicted=np.array([one.prediction.score for one, _ in pairs], dtype=np.float64),
@@ -115,7 +125,8 @@ def join_files(
         truth_std=_column([rated.std for _, rated in pairs]),
         missing=missing,
         extra=extra,
-        attributes=_joined_attributes(predictions, pairs, allow_missing),
+        attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
+        attribute_places={name: places for name, (_, _, places) in attributes.items()},
     )
 
 
@@ -130,20 +141,21 @@ def _refuse_mapping(path: Path, onto: tuple[float, float] | None) -> None:
 
 def _joined_attributes(
     path: Path, pairs: list[tuple[PredictedPicture, RatedPicture]], allow_missing: bool
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predicted and true scores of every attribute that was both predicted and rated, in the truth's order of names."""
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of every attribute that was predicted and rated: both scores, and which pairs; in the truth's order of names."""
     foretold = {name for one, _ in pairs for name in one.prediction.attributes}
     rated = dict.fromkeys(name for _, other in pairs for name in other.attributes)
     found = {}
     for name in (name for name in rated if name in foretold):
-        both = [(one, other) for one, other in pairs if name in other.attributes]
-        without = [one.id for one, _ in both if name not in one.prediction.attributes]
+        both = [(place, one, other) for place, (one, other) in enumerate(pairs) if name in other.attributes]
+        without = [one.id for _, one, _ in both if name not in one.prediction.attributes]
         if not allow_missing:
             _refuse(path, f"pictures without a prediction of {name!r}", without, "predict them again or allow missing")
-        both = [pair for pair in both if name in pair[0].prediction.attributes]
+        both = [found for found in both if name in found[1].prediction.attributes]
         found[name] = (
-            np.array([one.prediction.attributes[name].score for one, _ in both]),
-            np.array([other.attributes[name] for _, other in both]),
+            np.array([one.prediction.attributes[name].score for _, one, _ in both]),
+            np.array([other.attributes[name] for _, _, other in both]),
+            np.array([place for place, _, _ in both], dtype=np.int64),
         )
     return found
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from artquant.errors import ArtQuantError
-from artquant.evaluate.distances import DistributionDistances, gaussian_distances
+from artquant.evaluate.distances import Coverage, DistributionDistances, coverage, gaussian_distances
 from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
+from artquant.evaluate.within import Within, within_pictures
 from artquant.files.json_files import write_json
 from artquant.labels.rating_scale import RatingScale
 
@@ -31,6 +32,8 @@ class Evaluation:
     plot: Path | None = None
     attributes: dict[str, Metrics] = field(default_factory=dict)  # of those that were predicted and rated
     attributes_plot: Path | None = None
+    within: Within | None = None  # of three attributes or more
+    coverage: Coverage | None = None  # where predictions have standard deviations
 
     def mean_over_attributes(self) -> dict[str, float]:
         """SRCC, PLCC, MAE, ...: the plain mean of the attributes' figures."""
@@ -79,6 +82,8 @@ def run_evaluation(
             name: _figures(f"{predictions}, attribute {name!r}", *pair, options)
             for name, pair in joined.attributes.items()
         }
+        within = within_pictures(*joined.table(), joined.predicted, bootstrap, seed) if attributes else None
+        spread = joined.predicted_std
         folder, name = out if plot else None, f"{index}_{predictions.stem}.png"
         evaluations.append(
             Evaluation(
@@ -90,6 +95,8 @@ def run_evaluation(
                 plot=folder and folder / f"scatter_{name}",
                 attributes=attributes,
                 attributes_plot=folder / f"attributes_{name}" if folder and attributes else None,
+                within=within,
+                coverage=None if spread is None else coverage(joined.truth, joined.predicted, spread),
             )
         )
     if out is not None:
@@ -150,7 +157,10 @@ def as_record(evaluation: Evaluation) -> dict[str, Any]:
             for name, metrics in evaluation.attributes.items()
         }
         record["mean_over_attributes"] = evaluation.mean_over_attributes()
-    return record if evaluation.distribution is None else {**record, "distribution": asdict(evaluation.distribution)}
+    if evaluation.within is not None:
+        record["within_pictures"] = asdict(evaluation.within)
+    beside = {"distribution": evaluation.distribution, "coverage": evaluation.coverage}
+    return record | {name: asdict(figures) for name, figures in beside.items() if figures is not None}
 
 
 def format_table(evaluations: Sequence[Evaluation]) -> str:
@@ -168,6 +178,10 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
     if any(name.endswith("_after_logistic4") for name in names):
         lines.append("* after the four-parameter logistic fit")
     for item in evaluations:
+        if item.within is not None:
+            lines += ["", *_within_lines(str(item.predictions), item.within)]
+        if item.coverage:
+            lines.append(f"{item.predictions}: {_coverage_line(item.coverage)}")
         if item.distribution:
             distances = "  ".join(f"{name} {value:.4f}" for name, value in asdict(item.distribution).items())
             lines.append(f"{item.predictions}: distance of the distributions  {distances}")
@@ -176,6 +190,30 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
                 more = ", ..." if len(ids) > 3 else ""
                 lines.append(f"{item.predictions}: left out {len(ids)} {what}: {', '.join(ids[:3])}{more}")
     return "\n".join(lines)
+
+
+def _coverage_line(found: Coverage) -> str:
+    return (
+        f"truth within one predicted deviation {found.within_one:.3f}, within two {found.within_two:.3f} (a normal "
+        f"error: 0.683, 0.954); mean deviation {found.deviation:.2f}, root mean square error {found.error:.2f}"
+    )
+
+
+def _within_lines(label: str, within: Within) -> list[str]:
+    """Whether the attributes differ as people say, in words."""
+    found = {
+        name: f"{estimate.value:.3f} {interval_text(estimate.low, estimate.high)}".removesuffix(" -")
+        for name, estimate in within.estimates().items()
+    }
+    return [
+        f"{label}: attributes within each of {within.n} pictures",
+        f"  their order, SRCC                  {found['SRCC']}   (each attribute's mean: {found['SRCC_by_averages']})",
+        f"  weakest, strongest named right     {found['weakest']}, {found['strongest']}   "
+        f"(chance: {found['by_chance']})",
+        f"  spread, predicted and rated        {found['spread']}, {found['spread_rated']}",
+        f"  over pictures, mean SRCC           {found['over_pictures']}   (by the total alone: "
+        f"{found['over_pictures_by_total']}; partial, given the total: {found['partial']})",
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,8 +15,8 @@ from typing import Any, cast
 import torch
 from torch.nn.functional import pad
 
+from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
-from artquant.infer.packed import shared_length
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.weights import LoadedModel
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import pad
 
+from artquant.batches.packed import MASKING_ATTENTIONS, PackedPrompts, shared_length
 from artquant.batches.samples import Conversation, encode_row, encode_scores
 from artquant.config.load import convert
 from artquant.config.schema import Loading
@@ -30,7 +31,7 @@ from artquant.infer.answers import (
     with_answers,
     worded,
 )
-from artquant.infer.packed import MASKING_ATTENTIONS, PackedPrompts, shared_length
+from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
@@ -45,8 +46,13 @@ _STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 class Score(Prediction):
     """One picture's score, on the scale of the model (APDD: 1 to 10)."""
 
-    std: float = 0.0  # standard deviation of the score
+    std: float = 0.0  # standard deviation of the score: how undecided the model is, not how far off
+    unlike: float | None = None  # how far the picture is from the training ones; above 1: unlike them; None: not known
     attributes: Mapping[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; what there is none of is left out."""
+        return super().to_dict() | ({} if self.unlike is None else {"unlike": round(self.unlike, 4)})
 
     @property
     def probs(self) -> Mapping[str, float]:
@@ -140,6 +146,18 @@ class Scorer:
             ArtQuantError: two attributes have the same words, or one has none.
         """
         _check_attributes(attributes)
+        if self.loaded.familiar is None:
+            return self._scored(pictures, attributes)
+        with watching(self.network) as watch:
+            scores = self._scored(pictures, attributes)
+        features = watch.features(len(pictures))
+        if features is None:  # of encoders that put pictures of different sizes behind each other
+            return scores if len(pictures) == 1 else [self.score_pictures([one], attributes)[0] for one in pictures]
+        far = self.loaded.familiar.ratio(features).tolist()
+        return [replace(score, unlike=ratio) for score, ratio in zip(scores, far, strict=True)]
+
+    def _scored(self, pictures: Sequence[Any], attributes: Sequence[str]) -> list[Score]:
+        """Scores of the whole and of each attribute."""
         if attributes and self.loaded.one_text:
             told = self._conversation(tuple(attributes))
             inputs = self.processor.inputs([told.row] * len(pictures), pictures)

@@ -71,7 +71,8 @@ def export_model(
             if writer is None:
                 model.config.dtype = dtype or torch.float32
                 history = {"exported_from": str(source.path)} | ({} if source.card is None else source.card.history)
-                card = Card(loaded.prompt, loaded.readout, loaded.attributes, history, one_text=loaded.one_text)
+                card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
+                card = replace(card, one_text=loaded.one_text, learned=loaded.learned)
                 head = loaded.network.readout_head.state_dict() if loaded.network.readout_head is not None else None
                 save_model(partial, model, loaded.processor, source.family, card, readout_head=head)
                 if weights_format == "bin":

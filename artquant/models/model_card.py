@@ -45,7 +45,8 @@ class Card:
     """How a model is asked, how its answer is read, and where it comes from.
 
     attributes: that it was trained to score; one_text: whether in one answer. history: run, stage, data, versions, as
-    plain values. base: of an adapter.
+    plain values. base: of an adapter. learned: tasks that it was trained on here, "score" and "description", in any
+    stage; None: not known.
     """
 
     prompt: Prompt
@@ -54,6 +55,7 @@ class Card:
     history: dict[str, Any] = field(default_factory=dict)
     base: Base | None = None
     one_text: bool = False
+    learned: tuple[str, ...] | None = None
 
     def write(self, folder: Path) -> None:
         """Put the card into a model folder."""
@@ -65,6 +67,8 @@ class Card:
             "one_text": self.one_text,
             "history": self.history,
         }
+        if self.learned is not None:
+            values["learned"] = list(self.learned)
         if self.base is not None:
             values["base"] = self.base.to_dict()
         write_json(folder / CARD, values)
@@ -88,6 +92,7 @@ class Card:
                 history=dict(values["history"]),
                 base=Base.from_dict(values.get("base")),
                 one_text=values.get("one_text", False),
+                learned=None if values.get("learned") is None else tuple(values["learned"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArtQuantError) as error:
             raise CheckpointError(

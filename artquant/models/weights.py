@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from artquant.config.schema import Loading
 from artquant.errors import one_line
 from artquant.models.adapters import attach_adapter, require_tables
+from artquant.models.familiar import Familiar
 from artquant.models.family import CheckpointError, Family, Processor
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
@@ -50,6 +51,8 @@ class LoadedModel:
     attributes: tuple[str, ...] = ()  # that it was trained to score
     one_text: bool = False  # whether their scores stand in one answer
     stays: bool = False  # 8-bit weights stay where the library has put them
+    learned: tuple[str, ...] | None = None  # tasks that it was trained on; None: not known
+    familiar: Familiar | None = None  # what its training pictures look like; None: not learned
 
 
 def load_network(folder: ModelFolder, loading: Loading) -> Network:
@@ -126,7 +129,16 @@ def load_model(
     network = ScoringNetwork(loaded.model, parts, head)
     stays = loading.quantize == "int8"
     return LoadedModel(
-        network.eval(), loaded.processor, loaded.family, chosen, readout, card.attributes, card.one_text, stays
+        network.eval(),
+        loaded.processor,
+        loaded.family,
+        chosen,
+        readout,
+        attributes=card.attributes,
+        one_text=card.one_text,
+        stays=stays,
+        learned=card.learned,
+        familiar=Familiar.read(folder.path),
     )
 
 

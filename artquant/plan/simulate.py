@@ -54,6 +54,7 @@ class ExampleShape:
                 _indices(scored),
                 torch.zeros(scored, self.width),
                 torch.zeros(scored, 2),
+                torch.zeros(scored, dtype=torch.bool),
                 torch.arange(scored // 2 * 2).reshape(-1, 2),
             ),
             sources=("",) * self.size,

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from artquant.batches.dataset import ArtDataset, Collator
 from artquant.batches.order import EpochSampler, weighted_indices
+from artquant.batches.packed import MASKING_ATTENTIONS
 from artquant.batches.pairs import PairSampler
 from artquant.config.run_paths import run_folder
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
 from artquant.data.record_file import RecordFile, RecordSets
 from artquant.data.records import check_images_exist, read_image_records
 from artquant.errors import ArtQuantError
+from artquant.evaluate.join import read_truth
 from artquant.models.weights import LoadedModel
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
@@ -42,7 +46,7 @@ def open_records(config: RunConfig, sets: Sequence[DataConfig]) -> RecordSets:
     scale = config.levels.scale
     limits = (scale.low, scale.high)
     return RecordSets(
-        [RecordFile(data.records, data.images, len(scale.words), limits, check_images=True) for data in sets]
+        [RecordFile(data.records, data.images, len(scale.words), limits, True, data.attributes) for data in sets]
     )
 
 
@@ -116,12 +120,15 @@ def build_trainer(
     dataset = ArtDataset(
         records, trained.processor, prompt, readout, config.levels.weights, stage.max_length, stage.cache_pictures
     )
+    _check_packing(stage, config.model.attention, trained.family.packs)
     sampler = _sampler(config, stage, records, dataset, arguments.world_size)
     try:
         objective = Objective(readout, stage.loss)
     except ArtQuantError as error:
         raise ArtQuantError(f"stage {stage.name}: {error}") from None
-    validation = _validation(config, stage, trained, prompt, objective)
+    # Those of one text are not scored each by itself.
+    attributes = () if dataset.columns.one_text else dataset.attributes
+    validation = _validation(config, stage, trained, prompt, objective, attributes)
     wanted = stage.validation
     trainer = ArtTrainer(
         model=trained.model,
@@ -139,6 +146,19 @@ def build_trainer(
     )
     _announce(stage, trainer, len(records), len(sampler))
     return trainer
+
+
+def _check_packing(stage: StageConfig, attention: str, packs: bool) -> None:
+    """Whether total and attributes can be read in one sequence, where they are to be."""
+    held_out = () if stage.validation is None else stage.validation.losses
+    together = next((data for data in (*stage.data, *held_out) if data.attributes), None)
+    reason = "this family of networks" if not packs else f"attention {attention}"
+    if together is not None and not (packs and attention in MASKING_ATTENTIONS):
+        raise ArtQuantError(
+            f"stage {stage.name}: {together.records}: {reason} cannot read several answers in one sequence; set "
+            "attributes: false and add a file of attribute records"
+            + ("" if not packs else f", or set model.attention to {' or '.join(MASKING_ATTENTIONS)}")
+        )
 
 
 def _sampler(
@@ -175,12 +195,17 @@ def _announce(stage: StageConfig, trainer: ArtTrainer, records: int, samples: in
 
 
 def _validation(
-    config: RunConfig, stage: StageConfig, trained: TrainableNetwork, prompt: Prompt, objective: Objective
+    config: RunConfig,
+    stage: StageConfig,
+    trained: TrainableNetwork,
+    prompt: Prompt,
+    objective: Objective,
+    attributes: tuple[str, ...],
 ) -> Validation | None:
     wanted = stage.validation
     if wanted is None:
         return None
-    scored, held_out = [], None
+    scored, held_out, rated = [], None, None
     if wanted.records is not None:
         scale = config.levels.scale
         scored = read_image_records(wanted.records, wanted.images, (scale.low, scale.high))
@@ -188,6 +213,11 @@ def _validation(
         if unrated is not None:
             raise ArtQuantError(f"{unrated.source} (id {unrated.id!r}): no gt_score, so it cannot validate; add it")
         check_images_exist(scored)
+        # Each takes a pass of its own where several cannot be read in one.
+        attributes = attributes if trained.family.packs and config.model.attention in MASKING_ATTENTIONS else ()
+        known = read_truth(wanted.records) if attributes else {}
+        rows = [[known[one.id].attributes.get(name, math.nan) for name in attributes] for one in scored if attributes]
+        rated = np.array(rows) if rows else None
     if wanted.losses:
         records = open_records(config, wanted.losses)
         held_out = ArtDataset(
@@ -195,7 +225,17 @@ def _validation(
         )
     stays = config.model.quantize == "int8"
     model = LoadedModel(trained.model, trained.processor, trained.family, prompt, objective.readout, stays=stays)
-    return Validation(model, scored, held_out, objective, wanted.batch_size, stage.max_length, stage.workers)
+    return Validation(
+        model,
+        scored,
+        held_out,
+        objective,
+        wanted.batch_size,
+        stage.max_length,
+        stage.workers,
+        attributes if rated is not None else (),
+        rated,
+    )
 
 
 def _reporters(arguments: TrainingArguments, history: Path) -> list[TrainerCallback]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import TrainingArguments, set_seed
@@ -132,11 +133,21 @@ def _write_result(
         columns = trainer.dataset.columns
         one_text = columns.one_text if columns.attributes else start.card is not None and start.card.one_text
         base = None if trained.over is None else trained.over.as_base()
-        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base, one_text)
+        learned = _learned(start, columns.is_scored)
+        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base, one_text, learned)
         write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])
         logger.info("stage %s: model written to %s", stage.name, target)
         _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
+
+
+def _learned(start: ModelFolder, is_scored: np.ndarray) -> tuple[str, ...] | None:
+    """The tasks that the model has been trained on, with those of the stages before; None: not known of these."""
+    before = () if start.card is None else start.card.learned
+    if before is None:
+        return None
+    now = {"description": not is_scored.all(), "score": bool(is_scored.any())}
+    return tuple(task for task, learned in now.items() if learned or task in before)
 
 
 def _report_skipped(stage: StageConfig, folder: Path) -> None:

@@ -16,6 +16,7 @@ from artquant.batches.dataset import ArtDataset, Collator
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
+from artquant.evaluate.within import within_pictures
 from artquant.infer.score_files import Pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.weights import LoadedModel
@@ -35,6 +36,7 @@ class Validation:
         objective: the training objective, whose terms are reported.
         batch_size: pictures or records per forward pass and rank. max_length: of a record, in positions.
         workers: processes that read pictures.
+        attributes: A of them, to be scored beside the whole. rated: [N, A], people's scores of them, NaN for none.
     """
 
     model: LoadedModel
@@ -44,12 +46,15 @@ class Validation:
     batch_size: int
     max_length: int
     workers: int = 0
+    attributes: tuple[str, ...] = ()
+    rated: np.ndarray | None = None
 
     def run(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
         """Figures over all ranks, the same on each; called on every rank at the same step.
 
         Returns:
-            SRCC and PLCC of the scored pictures, `loss_TERM` of the held-out records for the terms that they hold.
+            SRCC and PLCC of the scored pictures, `attributes_SRCC` (mean over attributes) and `within_SRCC` (mean over
+            pictures) of their attributes, `loss_TERM` of the held-out records for the terms that they hold.
 
         Raises:
             ArtQuantError: a picture cannot be read.
@@ -69,20 +74,27 @@ class Validation:
     def _correlations(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
         pictures = Pictures(self.scored, self.model.processor)
         scorer = Scorer(self.model, device)
-        mine: dict[int, float] = {}
+        mine: dict[int, list[float]] = {}
         for indices, batch in self._batches(pictures, list, rank, ranks):
             unreadable = next((error for _, _, error in batch if error is not None), None)
             if unreadable is not None:
                 raise ArtQuantError(unreadable)
-            found = scorer.score_pictures([picture for _, picture, _ in batch])
-            mine.update({index: score.score for index, score in zip(indices, found, strict=False)})
+            found = scorer.score_pictures([picture for _, picture, _ in batch], self.attributes)
+            each = [[one.score, *(one.attributes[name].score for name in self.attributes)] for one in found]
+            mine.update(zip(indices, each, strict=False))
         scores = {index: score for part in gather(mine) for index, score in part.items()}
-        predicted = np.array([scores[index] for index in range(len(self.scored))])
+        predicted, *others = np.array([scores[index] for index in range(len(self.scored))]).T
         truth = np.array([record.gt_score for record in self.scored], dtype=np.float64)
         if np.ptp(predicted) == 0:  # a network that has learned nothing yet
             return {"SRCC": 0.0, "PLCC": 0.0}
         metrics = evaluate_scores(predicted, truth, bootstrap=0)
-        return {"SRCC": metrics.SRCC.value, "PLCC": metrics.PLCC.value}
+        figures = {"SRCC": metrics.SRCC.value, "PLCC": metrics.PLCC.value}
+        if self.rated is None or not others:
+            return figures
+        within = within_pictures(np.stack(others, axis=1), self.rated, predicted, bootstrap=0)
+        if within is None:
+            return figures
+        return figures | {"attributes_SRCC": within.over_pictures.value, "within_SRCC": within.SRCC.value}
 
     def _losses(
         self, held_out: ArtDataset, rank: int, ranks: int, device: torch.device, gather: Gather

@@ -1,8 +1,10 @@
 """Attributes through the command line: trained beside the total, scored with it, evaluated each."""
 
 import json
+import shutil
 
 import pytest
+from PIL import Image
 
 from artquant.data.images import list_pictures
 from artquant.texts.attributes import APDD_ATTRIBUTES
@@ -48,7 +50,8 @@ def test_one_picture(lab, model, capsys):
     picture = list_pictures(lab.images)[0]
     assert lab.artquant("score", picture, "--model", model, "--attributes") == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 11 and all(any(name in line for line in shown[1:]) for name in NAMES)
+    assert shown[0].startswith("score, 1 to 10, +-") and len(shown) == 12
+    assert all(any(name in line for line in shown[2:]) for name in NAMES)
     assert lab.artquant("score", picture, "--model", model, "--attribute", "Color", "--json") == 0
     assert list(json.loads(capsys.readouterr().out)["attributes"]) == ["Color"]
     assert lab.artquant("score", picture, "--model", model, "--json") == 0
@@ -65,3 +68,117 @@ def test_a_model_without_attributes(lab, two_stages, capsys):
 def test_a_later_stage_keeps_them(lab, model, tmp_path):
     run = lab.train(tmp_path, lab.scores(start=str(model), max_steps=1))
     assert sorted(json.loads((run / "scores" / "model" / "artquant.json").read_text())["attributes"]) == sorted(NAMES)
+
+
+@pytest.fixture(scope="module")
+def together(lab, tmp_path_factory):
+    """A run whose only stage learns total and attributes in one sequence, validated on both, with texts beside them."""
+    data = [
+        {"records": str(lab.records("score")), "images": str(lab.images), "attributes": True},
+        {"records": str(lab.records("captions")), "images": str(lab.images), "weight": 0.5},
+    ]
+    scored = {"records": str(lab.records("test")), "images": str(lab.images), "steps": 3, "losses": data}
+    loss = {"score_text": 0.05, "score": {"score_distribution": 1.0}, "centred": 0.5}
+    stage = lab.scores(data=data, validation=scored, loss=loss, group_by_length=True)
+    infer = {"records": str(lab.records("test")), "images": str(lab.images), "workers": 0, "attributes": "trained"}
+    return lab.train(tmp_path_factory.mktemp("together"), stage, infer=infer)
+
+
+def test_total_and_attributes_in_one_sequence(lab, together, capsys):
+    """Trained, validated within pictures, scored and evaluated so."""
+    card = json.loads((together / "scores" / "model" / "artquant.json").read_text())
+    assert sorted(card["attributes"]) == sorted(NAMES) and card["learned"] == ["description", "score"]
+    lines = [json.loads(line) for line in (together / "scores" / "history.jsonl").read_text().splitlines()]
+    assert all(line["loss_centred"] > 0 for line in lines if "loss" in line)
+    validated = [line for line in lines if "eval_SRCC" in line]
+    assert len(validated) == 2
+    for line in validated:
+        assert all(-1 <= line[f"eval_{name}_SRCC"] <= 1 for name in ("within", "attributes"))
+        assert line["eval_loss_centred"] > 0
+    config = together.parent.parent / "run.yaml"
+    assert lab.artquant("--quiet", "check", config) == 0
+    assert lab.artquant("--quiet", "infer", "--config", config) == 0
+    assert lab.artquant("eval", "--config", config, "--bootstrap", 20) == 0
+    shown = capsys.readouterr().out
+    assert "attributes within each of 8 pictures" in shown and "truth within one predicted deviation" in shown
+    [stored] = json.loads((together / "evaluation" / "metrics.json").read_text())
+    last = {name: line for line in validated for name in line}["eval_SRCC"]
+    assert stored["metrics"]["SRCC"]["value"] == pytest.approx(max(line["eval_SRCC"] for line in validated), abs=1e-4)
+    assert last["step"] == 6 and stored["within_pictures"]["n"] == 8 and 0 <= stored["coverage"]["within_one"] <= 1
+
+
+def test_resumed_it_learns_the_same(lab, together, tmp_path):
+    stage = together.parent.parent / "run.yaml"
+    again = tmp_path / "run.yaml"
+    again.write_text(stage.read_text().replace(str(together.parent), str(tmp_path / "runs")))
+    first = ("stages.scores.max_steps=6", "stages.scores.save_steps=2")
+    assert lab.run("-c", STOPPED, again, *first).returncode == 143
+    assert lab.artquant("--quiet", "train", "--config", again, *first) == 0
+    assert lab.same_weights(together, tmp_path / "runs" / "run")
+
+
+STOPPED = """
+import sys
+from artquant.cli import main
+from artquant.train.trainer import _StepEvents
+before = _StepEvents.on_step_end
+def stop(self, args, state, control, **rest):
+    self.trainer.interrupted = state.global_step == 4
+    return before(self, args, state, control, **rest)
+_StepEvents.on_step_end = stop
+sys.exit(main(["--quiet", "train", "--config", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": {"attention": "flash_attention_2"}}, "flash"),
+        ({"data": "descriptions_level_1"}, "no score of the whole"),
+        ({"loss": {"centred": -1}}, "must be 0 or more"),
+    ],
+)
+def test_what_cannot_be_learned_so(lab, tmp_path, capsys, settings, message):
+    name = settings.pop("data", "score")
+    data = [{"records": str(lab.records(name)), "images": str(lab.images), "attributes": True}]
+    model = settings.pop("model", {})
+    config = lab.write(tmp_path, lab.scores(data=data, **settings), model=model)
+    assert lab.artquant("--quiet", "train", "--config", config) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_was_never_learned_is_refused(lab, run, two_stages, capsys):
+    """By the card: scores, descriptions, an attribute; --anyway asks all the same."""
+    picture, scores = list_pictures(lab.images)[0], run / "scores" / "model"
+    described = two_stages / "descriptions" / "model"
+    for command, message in (
+        (("score", picture, "--model", described), "never trained on scores"),
+        (("describe", picture, "--model", scores), "never trained on descriptions"),
+        (("score", picture, "--model", scores, "--attribute", "Charm"), "never trained on attribute 'Charm'"),
+    ):
+        assert lab.artquant(*command) == 2
+        assert message in capsys.readouterr().err
+        assert lab.artquant(*command, "--anyway", *(["--max-new-tokens", 3] if command[0] == "describe" else [])) == 0
+    assert lab.artquant("score", picture, "--model", scores, "--attribute", "color") == 0
+    both = two_stages / "scores" / "model"  # what was learned in an earlier stage counts
+    assert lab.artquant("score", picture, "--model", both) == 0
+    assert lab.artquant("describe", picture, "--model", both, "--max-new-tokens", 3) == 0
+
+
+def test_pictures_of_another_kind_are_told(lab, run, tmp_path, capsys):
+    model = shutil.copytree(run / "scores" / "model", tmp_path / "model")
+    few = ("familiar", "--model", model, "--records", lab.records("score"), "--images", lab.images)
+    assert lab.artquant("--quiet", *few) == 2
+    assert "32 pictures are too few" in capsys.readouterr().err
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(60):
+        Image.effect_noise((60, 60), 5 + number % 7).save(folder / f"{number}.png")
+    assert lab.artquant("--quiet", "familiar", "--model", model, "--records", folder) == 0
+    assert "knows 60 training pictures" in capsys.readouterr().out
+    picture = list_pictures(lab.images)[0]
+    assert lab.artquant("score", picture, "--model", model) == 0
+    assert "unlike the training pictures" in capsys.readouterr().out
+    assert lab.artquant("score", picture, folder / "0.png", "--model", model, "--json") == 0
+    far, near = (json.loads(line)["unlike"] for line in capsys.readouterr().out.splitlines())
+    assert far > 1 and far > near

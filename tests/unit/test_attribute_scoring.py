@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from artquant.batches.packed import PackedPrompts
 from artquant.batches.samples import encode_row
 from artquant.config.schema import Loading
 from artquant.demo.phrases import LEVELS
 from artquant.errors import ArtQuantError
 from artquant.infer.answers import generate_each, generate_together
-from artquant.infer.packed import PackedPrompts
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.internvl.family import InternVLFamily

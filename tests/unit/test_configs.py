@@ -46,7 +46,7 @@ def test_count():
         "artimuse/flickr-aes.yaml",
         "artimuse/para.yaml",
         "artimuse/tad66k.yaml",
-        "demo/attributes.yaml",
+        "demo/base.yaml",
         "demo/demo.yaml",
         "demo/internvl.yaml",
         "demo/internvl_model.yaml",

@@ -12,12 +12,13 @@ from scipy.stats import spearmanr
 
 from artquant.demo.attributes import ATTRIBUTES, WEIGHTS, panel_biases, to_scale, total
 from artquant.demo.canvas import Canvas, Style
+from artquant.demo.contact_sheet import Shown, contact_sheet, statements
 from artquant.demo.dataset import make_picture, write_demo_data
-from artquant.demo.descriptions import describe
+from artquant.demo.descriptions import describe, facts
 from artquant.demo.drawing import draw, stray_count
-from artquant.demo.phrases import GRADES, LEVELS, PHRASES, QUESTIONS
+from artquant.demo.phrases import CAPTION_QUESTION, GRADES, LEVELS, PHRASES, QUESTIONS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
-from artquant.demo.reader import Judgement, judge, read_statement
+from artquant.demo.reader import SEEN, Judgement, judge, judge_texts, read_sentence, read_statement, read_text
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.texts.attributes import attribute_phrase
@@ -107,7 +108,7 @@ def test_other_seed_other_pictures(demo, tmp_path):
 def test_files_and_picture_sizes(demo):
     expected = {f"images/{index:05d}.png" for index in range(IMAGES)}
     names = ("annotations", "demo_data", "descriptions_level_1", "descriptions_level_2", "descriptions_level_3")
-    expected |= {f"meta/{name}.json" for name in (*names, "aspects", "attributes", "score", "test")}
+    expected |= {f"meta/{name}.json" for name in (*names, "aspects", "attributes", "captions", "score", "test")}
     assert set(contents(demo)) == expected
     sizes = {Image.open(path).size for path in (demo / "images").iterdir()}
     assert all(min(size) >= 190 and 230 <= max(size) <= 256 for size in sizes)
@@ -239,6 +240,45 @@ def test_sentences_that_are_not_right(pictures):
     assert named.grade == 0 and named.names == {"form": form}
     wrong = texts | {"layout and composition": f"The {form} is pushed into a tilted corner."}
     assert judge([(first.plan, first.values, wrong)]).named < 1.0
+
+
+def test_captions_say_what_is_there_and_no_grade(demo, pictures):
+    known = {picture.name: picture for picture in pictures}
+    for record in read(demo, "captions.json"):
+        question, text = (turn["value"] for turn in record["conversations"])
+        picture = known[record["image"]]
+        assert CAPTION_QUESTION in question and text == picture.caption
+        true = facts(picture.plan) | {"subject": picture.plan.composition}
+        assert all(true[name] == value for name, value in read_text(text).items())
+        assert all(read_sentence(sentence).grade is None for sentence in re.findall(r"[^.]+\.", text))
+        assert {"subject", "side", "light"} <= read_text(text).keys()
+
+
+def test_texts_are_read_back(pictures):
+    """The true text is right in every statement; another picture's is right by chance; rubbish says nothing."""
+    true = [picture.said.levels[2] for picture in pictures]
+    found = judge_texts(list(zip(true, true, strict=True)))
+    assert all((share.right, share.of_said, share.spoken) == (1.0, 1.0, 1.0) for share in found.values())
+    assert found.keys() <= {*SEEN, *ATTRIBUTES} and found["subject"].n == len(pictures)
+    for picture, text in zip(pictures, true, strict=True):
+        assert read_text(text)["Color"] == int(min(4, picture.values[ATTRIBUTES.index("Color")] * 5))
+    others = judge_texts(list(zip(true, true[1:] + true[:1], strict=True)))
+    assert others["subject"].right < 0.6 and others["subject"].way < 0.5
+    silent = judge_texts([(text, "It is a nice picture. 5.5.") for text in true])
+    assert silent["subject"].right == silent["subject"].of_said == silent["subject"].spoken == 0.0
+
+
+def test_a_contact_sheet(pictures):
+    one, other = pictures[0], next(p for p in pictures if p.plan.composition != pictures[0].plan.composition)
+    image = Image.new("RGB", (256, 192), "teal")
+    shown = [Shown("a.png", image, 6.0, 5.5, 1.0, one.said.levels[2], text.said.levels[2]) for text in (one, other)]
+    told = [dict(statements(each)) for each in shown]
+    assert f"subject: {one.plan.composition}" in told[0] and "wrong" not in told[0].values()
+    assert told[1][f"subject: {other.plan.composition}, is {one.plan.composition}"] == "wrong"
+    assert "attributes: 10 of 10 grades right, 10 at most one off" in told[0]
+    sheet = contact_sheet(shown * 2)
+    assert sheet.size == contact_sheet(shown * 2 + shown[:0]).size and sheet.getpixel((20, 20)) == (0, 128, 128)
+    assert contact_sheet(shown * 3).height > sheet.height
 
 
 def test_ratings_agree_with_the_truth_and_spread(pictures):

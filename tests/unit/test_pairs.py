@@ -277,7 +277,8 @@ class TestObjective:
         for truth in ([[9.0, std], [2.0, std]], [[2.0, std], [9.0, std]]):
             logits = words.clone().requires_grad_()
             places, none = torch.arange(2), torch.zeros(0, dtype=torch.int64)
-            scored = Scored(places, places, torch.full((2, 3), 1 / 3), torch.tensor(truth), places[None])
+            whole = torch.zeros(2, dtype=torch.bool)
+            scored = Scored(places, places, torch.full((2, 3), 1 / 3), torch.tensor(truth), whole, places[None])
             batch = Batch(NetworkInputs({}), Learned(none, none, (0, 0)), scored, ("a", "b"))
             loss = objective(**options).term_sums(logits[:0], seen_logits(logits), batch)["rank"]
             loss.backward()

@@ -1,0 +1,36 @@
+"""`artquant familiar`."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from artquant.cli.arguments import given_loading
+from artquant.data.records import read_image_records
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Learn what a model's training pictures look like to it, and put that into the model's folder."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from artquant.infer.familiar import learn_familiar
+    from artquant.infer.scorer import Scorer
+    from artquant.models.familiar import FALSE_ALARMS
+
+    listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
+    chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
+    disable_progress_bar()  # of loading
+    scorer = Scorer.from_pretrained(
+        arguments.model,
+        arguments.base,
+        arguments.device or "auto",
+        allow_other_base=arguments.allow_other_base,
+        **given_loading(arguments),
+    )
+    learn_familiar(scorer, chosen, progress=not arguments.quiet).write(arguments.model)
+    print(
+        f"{arguments.model}: knows {len(chosen)} training pictures; of pictures like them {FALSE_ALARMS:.0%} will be "
+        "called unlike"
+    )
+    return 0

@@ -4,14 +4,14 @@
 #
 # --short: few pictures and steps, to see that it runs; the figures mean nothing then.
 # --internvl: transformers' own InternVL, with drawn weights, instead of mPLUG-Owl2 with those of ModelZoo/demo.
-# --from-scratch: make that base anew first, from 20,000 captions (configs/demo/base.yaml): about an hour.
+# --from-scratch: make that base anew first, from 20,000 captions (configs/demo/base.yaml): about half an hour.
 # SEED (default 0) is that of the pictures and the training; each seed is a run of its own.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/install.sh
 . scripts/environment.sh
 
-run=demo images=3600 held_out=0.075 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
+run=demo images=3000 held_out=0.09 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
 if [ "${1:-}" = --short ]; then
     run=demo-short images=120 held_out=0.15 captions=60 base_steps=stages.captions.max_steps=4
     steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
@@ -59,11 +59,13 @@ fi
 set -- "run=$run" "seed=$seed" "base=$model" "infer.records=$data/meta/test.json" "infer.images=$data/images" \
     $learned $steps
 sh train.sh "$config" "$@"
+trained=runs/$run/scores/model out=runs/$run/evaluation
+"$PYTHON" -m artquant --quiet familiar --model "$trained" --records "$data/meta/score.json" --images "$data/images" \
+    --pictures 500
 sh infer.sh cpu "$config" "$@"
 sh eval.sh "$config" "$@"
 
 picture=$(ls "$data/images" | head -n 1)
-trained=runs/$run/scores/model out=runs/$run/evaluation
 echo
 "$PYTHON" -m artquant score "$data/images/$picture" --model "$trained"
 [ "$kind" != -internvl ] || trained=runs/$run/descriptions/model

@@ -1,6 +1,6 @@
 #!/bin/sh
 # sh scripts/demo_base.sh OUT [CAPTIONS] [key=value ...] - make the demo's small base: a drawn network learns to say what
-# is there from CAPTIONS (default 20000) drawn pictures (configs/demo/base.yaml); about an hour on two idle cores.
+# is there from CAPTIONS (default 20000) drawn pictures (configs/demo/base.yaml); about half an hour on two idle cores.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh

@@ -55,7 +55,7 @@ class Batch:
     """Samples of one forward pass.
 
     inputs: what the network takes. text, scored: what the objective takes. sources: of each row, for messages.
-    unreadable: messages about pictures that could not be read; their samples are left out.
+    unreadable: messages about pictures that could not be read; their samples are left out. positions: that are filled.
     """
 
     inputs: NetworkInputs
@@ -63,6 +63,7 @@ class Batch:
     scored: Scored
     sources: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    positions: int = 0
 
     def to(self, device: torch.device | str | None, **options: Any) -> Batch:
         """The same on a device."""

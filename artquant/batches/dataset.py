@@ -269,6 +269,7 @@ class Collator:
             _scored(learned, places),
             tuple(item.source for item in used),
             unreadable,
+            sum(lengths),
         )
 
 

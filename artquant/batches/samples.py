@@ -157,6 +157,8 @@ def encode_attributes(
         encode_record(processor, prompt, readout, replace(record, attribute=one.name, answer=""), one.mean)
         for one in record.attributes
     )
+    if not told:
+        return ()
     every = (whole, *told)
     prefixes = [found.row.token_ids[: found.places[0]] for found in every]
     if len(set(prefixes)) < len(prefixes):

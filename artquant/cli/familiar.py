@@ -16,8 +16,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from artquant.infer.familiar import learn_familiar
     from artquant.infer.scorer import Scorer
-    from artquant.models.familiar import FALSE_ALARMS
+    from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
 
+    if (arguments.model / FAMILIAR).exists():
+        print(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
+        return 0
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
     disable_progress_bar()  # of loading

@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
         require_learned(scorer, ("score",), arguments, arguments.model, arguments.attribute)
     elif arguments.question is None:
         require_learned(scorer, ("description",), arguments, arguments.model)
-        if not (arguments.json or arguments.generate):
-            readout = scorer.loaded.readout
-            low, high = scorer.score_range or (readout.low, readout.high)
-            print(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
+    if arguments.command == "score" and not (arguments.json or arguments.generate):
+        readout = scorer.loaded.readout
+        low, high = scorer.score_range or (readout.low, readout.high)
+        print(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
     show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
     for path in arguments.pictures:

@@ -17,6 +17,7 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 
 _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
+WholePart = Literal["vision", "projector", "decoder", "head"]  # of a network, as far as it can train whole
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -157,17 +158,14 @@ class TrainableConfig:
         any_part = self.lora is not None or self.vision or self.projector or self.decoder or bool(self.head)
         require(any_part, "", "nothing is trainable; switch on lora, vision, projector, decoder or head")
 
-    def parts(self) -> tuple[Literal["vision", "projector", "decoder", "head"], ...]:
+    def parts(self) -> tuple[WholePart, ...]:
         """The parts that train whole."""
         head = self.decoder if self.head is None else self.head
-        chosen = {"vision": self.vision, "projector": self.projector, "decoder": self.decoder, "head": head}
-        names: tuple[Literal["vision", "projector", "decoder", "head"], ...] = (
-            "vision",
-            "projector",
-            "decoder",
-            "head",
-        )
-        return tuple(name for name in names if chosen[name])
+        chosen: dict[WholePart, bool] = {
+            **{"vision": self.vision, "projector": self.projector},
+            **{"decoder": self.decoder, "head": head},
+        }
+        return tuple(name for name, wanted in chosen.items() if wanted)
 
 
 @dataclass(frozen=True)
@@ -183,9 +181,7 @@ class LossConfig:
     # What a pair's order is compared with: the probability that the first is the better one, from scores and standard
     # deviations (gaussian), or which of them has the higher score (order).
     rank_target: Literal["gaussian", "order"] = "gaussian"
-    # Squared error of a picture's attribute scores less their own mean: what sets them apart from each other (not
-    # published); needs attributes that are learned together.
-    centred: float = 0.0
+    centred: float = 0.0  # squared error of a picture's attribute scores less their own mean (ours); needs attributes
     # Standard deviations of the predicted scores: 1 (fixed), or the predicted ones, which are not trained.
     rank_deviation: Literal["fixed", "predicted"] = "fixed"
 
@@ -367,7 +363,7 @@ class RunConfig:
     stages: tuple[StageConfig, ...] = ()  # in order, each from where the one before ended; none: score with the base
     output: Path = Path("runs")  # folder of all runs
     seed: int = 0  # of every random choice
-    prompt: str = "artquant"  # name of the prompt: artquant, published-train, published-score
+    prompt: str = "artquant"  # name of the prompt, of artquant.texts.prompt.PROMPTS
     subject: str = "painting"  # the noun in question and answer
     levels: LevelsConfig = field(default_factory=LevelsConfig)  # rating words and their scores
     # How a score is read: its kind and that readout's own settings.

@@ -24,7 +24,7 @@ from artquant.errors import one_line
 from artquant.models.family import CheckpointError
 from artquant.models.scoring_network import ScoringNetwork
 
-FAMILIAR = "familiar.safetensors"
+FAMILIAR = "familiar.stats"  # in safetensors' format; by its name no part of the weights, which it does not change
 FALSE_ALARMS = 0.02  # share of pictures like the training ones that are to be called unlike them
 LEAST = 50  # pictures from which it can be learned
 _MOST_COMPONENTS = 64

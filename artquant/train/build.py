@@ -121,6 +121,8 @@ def build_trainer(
         records, trained.processor, prompt, readout, config.levels.weights, stage.max_length, stage.cache_pictures
     )
     _check_packing(stage, config.model.attention, trained.family.packs)
+    if stage.loss.centred > 0 and not dataset.attributes:
+        raise ArtQuantError(f"stage {stage.name}: loss.centred has no effect without attributes; set attributes: true")
     sampler = _sampler(config, stage, records, dataset, arguments.world_size)
     try:
         objective = Objective(readout, stage.loss)

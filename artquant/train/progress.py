@@ -30,10 +30,10 @@ class Throughput:
         self.started = self.since = time.perf_counter()
         self.first_step: int | None = None
         self._images = 0
-        self._tokens: torch.Tensor | int = 0
+        self._tokens = 0
 
-    def count(self, images: int, tokens: torch.Tensor) -> None:
-        """Note a micro-batch; `tokens` stays on its device until a report."""
+    def count(self, images: int, tokens: int) -> None:
+        """Note a micro-batch."""
         self._images += images
         self._tokens = self._tokens + tokens
 
@@ -49,7 +49,7 @@ class Throughput:
         done = step - (self.first_step or 0)
         figures = {
             "images_per_second": self.ranks * self._images / elapsed,
-            "tokens_per_second": self.ranks * int(self._tokens) / elapsed,
+            "tokens_per_second": self.ranks * self._tokens / elapsed,
             "peak_memory_gib": _peak_memory() / 2**30,
             "seconds_left": (now - self.started) / done * (steps - step) if done > 0 else 0.0,
         }

@@ -168,7 +168,7 @@ class ArtTrainer(Trainer):
             if isinstance(batch, Fault):
                 self._stop(batch.message)
             self._note_unreadable(batch.unreadable)
-            self.throughput.count(len(batch.sources), batch.inputs["attention_mask"].sum())
+            self.throughput.count(len(batch.sources), batch.positions)
             batches.append(batch)
         self._step_sources = [source for batch in batches for source in batch.sources]
         self._before_step = (self._tr_loss.clone(), dict(self._term_totals), dict(self._term_steps))

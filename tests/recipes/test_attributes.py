@@ -89,14 +89,14 @@ def test_total_and_attributes_in_one_sequence(lab, together, capsys):
     card = json.loads((together / "scores" / "model" / "artquant.json").read_text())
     assert sorted(card["attributes"]) == sorted(NAMES) and card["learned"] == ["description", "score"]
     lines = [json.loads(line) for line in (together / "scores" / "history.jsonl").read_text().splitlines()]
-    assert all(line["loss_centred"] > 0 for line in lines if "loss" in line)
+    assert any(line.get("loss_centred", 0) > 0 for line in lines)  # not in batches of texts alone
     validated = [line for line in lines if "eval_SRCC" in line]
     assert len(validated) == 2
     for line in validated:
         assert all(-1 <= line[f"eval_{name}_SRCC"] <= 1 for name in ("within", "attributes"))
         assert line["eval_loss_centred"] > 0
     config = together.parent.parent / "run.yaml"
-    assert lab.artquant("--quiet", "check", config) == 0
+    assert lab.artquant("--quiet", "check", config, "stages.scores.validation=null") == 0
     assert lab.artquant("--quiet", "infer", "--config", config) == 0
     assert lab.artquant("eval", "--config", config, "--bootstrap", 20) == 0
     shown = capsys.readouterr().out
@@ -133,16 +133,16 @@ sys.exit(main(["--quiet", "train", "--config", *sys.argv[1:]]))
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": {"attention": "flash_attention_2"}}, "flash"),
         ({"data": "descriptions_level_1"}, "no score of the whole"),
         ({"loss": {"centred": -1}}, "must be 0 or more"),
+        ({"attributes": False, "loss": {"centred": 1}}, "loss.centred has no effect without attributes"),
     ],
 )
 def test_what_cannot_be_learned_so(lab, tmp_path, capsys, settings, message):
     name = settings.pop("data", "score")
-    data = [{"records": str(lab.records(name)), "images": str(lab.images), "attributes": True}]
-    model = settings.pop("model", {})
-    config = lab.write(tmp_path, lab.scores(data=data, **settings), model=model)
+    together = settings.pop("attributes", True)
+    data = [{"records": str(lab.records(name)), "images": str(lab.images), "attributes": together}]
+    config = lab.write(tmp_path, lab.scores(data=data, **settings))
     assert lab.artquant("--quiet", "train", "--config", config) == 2
     assert message in capsys.readouterr().err
 

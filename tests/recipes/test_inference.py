@@ -146,7 +146,7 @@ def test_predictions_of_another_model_are_refused(lab, infer, two_stages, tmp_pa
     assert infer(lab.records("test"), out, *options) == 0
     before = out.read_bytes()
     other = two_stages / "descriptions" / "model"
-    changes = ({"model": other}, {}), ({}, ("--prompt", "published-score")), ({}, ("--weights", "5,4,3,2,1"))
+    changes = ({"model": other}, ("--anyway",)), ({}, ("--prompt", "published-score")), ({}, ("--weights", "5,4,3,2,1"))
     for keywords, more in changes:
         capsys.readouterr()
         assert infer(lab.records("test"), out, *options, *more, **keywords) == 2

@@ -28,6 +28,7 @@ COMMANDS = [
     "score",
     "describe",
     "analyse",
+    "familiar",
     "descriptions",
     "export",
     "eval",

@@ -177,6 +177,10 @@ def test_a_file_that_changes_while_it_is_in_use(tmp_path):
 def test_what_stays_in_memory(tmp_path):
     """Numbers, not records: long descriptions cost no more than short ones."""
 
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(found, TrainingRecord) for found in gc.get_objects())
+
     def kept(length: int) -> int:
         records = [description_record(number, "calm " * length) for number in range(2000)]
         file = write(tmp_path / f"{length}.json", records)
@@ -190,11 +194,11 @@ def test_what_stays_in_memory(tmp_path):
         assert len(opened) == 2000
         return size
 
+    before = alive()  # of other tests
     kept(1)  # what is made once
     short, long = kept(1), kept(400)  # 2 kB a record
     assert long < short + 100_000 and long / 2000 < 200
-    gc.collect()
-    assert not any(isinstance(found, TrainingRecord) for found in gc.get_objects())
+    assert alive() == before
 
 
 def test_a_worker_process_reads_for_itself(tmp_path):

@@ -135,17 +135,18 @@ def network_config(config: DemoModelConfig) -> MPLUGOwl2Config:
     )
 
 
-def _tell_places_apart(network: nn.Module) -> None:
+def _tell_places_apart(network: nn.Module, spread: float) -> None:
     """Start values with which a small network finds out where things are; drawn ones hide it for hundreds of steps.
 
-    Positions stand out beside the patches from the start, and the abstractor's attention is not nearly uniform.
+    Positions stand out beside the patches from the start, and the abstractor's attention is not nearly uniform. spread:
+    standard deviation of the drawn weights; a norm follows, so what counts is positions beside patches.
     """
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, VisionEmbeddings):
                 _, tokens, channels = module.position_embedding.shape
                 table = torch.from_numpy(grid_table(math.isqrt(tokens - 1), channels))
-                module.position_embedding.copy_(table[None])
+                module.position_embedding.copy_(spread / 0.08 * table[None])
                 module.patch_embed.weight.mul_(0.3)
             elif isinstance(module, CrossAttention):
                 module.query.weight.mul_(2.0)
@@ -168,7 +169,7 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         torch.manual_seed(config.seed)
         network = network_config(config)
         model = MPLUGOwl2LlamaForCausalLM(network)
-        _tell_places_apart(model)
+        _tell_places_apart(model, config.initializer_range)
         model.to(DTYPES[config.dtype])  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
         model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)

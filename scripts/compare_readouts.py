@@ -105,7 +105,8 @@ def main(few: bool, seeds: list[int]) -> None:
         subprocess.run(["sh", "scripts/demo.sh", *options, str(seed)], check=True, stdout=sys.stderr)
         name = "demo" if seed == 0 else f"demo-{seed}"
         run = name + ("-internvl" if few else "")
-        config, meta = Path("runs") / run / CONFIG_FILE, Path("dataset") / name / "meta"
+        config = Path("runs") / run / CONFIG_FILE
+        meta = load_config(config).infer.records.parent
         for readout, predictions in readouts(config, run, meta, few).items():
             rows.setdefault(readout, []).append(figures(predictions, meta / "test.json"))
     print_table(rows, seeds)

@@ -45,7 +45,8 @@ def artquant(*arguments: object) -> None:
 def run_of(seed: int) -> tuple[str, Path]:
     """Pictures, base model, both stages and predictions of a seed; the run's name and its data's folder."""
     name = "demo" if seed == 0 else f"demo-{seed}"
-    run, data = name.replace("demo", "demo-values", 1), Path("dataset") / name
+    run = name.replace("demo", "demo-values", 1)
+    data = Path("dataset") / run
     artquant("demo-data", "--out", data, "--images", 1800, "--seed", seed, "--test-fraction", 0.15)
     base, meta = Path("ModelZoo") / run, data / "meta"
     if not base.exists():

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 sh scripts/install.sh
 . scripts/environment.sh
 
-run=demo images=3000 held_out=0.09 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
+run=demo images=3600 held_out=0.075 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
 if [ "${1:-}" = --short ]; then
     run=demo-short images=120 held_out=0.15 captions=60 base_steps=stages.captions.max_steps=4
     steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
@@ -21,6 +21,11 @@ kind=
 case "${1:-}" in --internvl | --from-scratch) kind=${1#-} && shift ;; esac
 seed=${1:-0}
 [ "$seed" = 0 ] || run=$run-$seed
+# Those of --internvl are fewer, as its figures in the README are of.
+if [ "$kind" = -internvl ]; then
+    run=$run-internvl
+    [ "$images" = 120 ] || { images=1800 held_out=0.15; }
+fi
 data=dataset/$run
 model=ModelZoo/demo started=$(date +%s)
 
@@ -37,7 +42,7 @@ sets() {
 
 case $kind in
 -internvl)
-    run=$run-internvl model=ModelZoo/$run-internvl config=configs/demo/internvl.yaml
+    model=ModelZoo/$run config=configs/demo/internvl.yaml
     learned="$(sets descriptions descriptions_level_1 descriptions_level_2 descriptions_level_3) $(sets scores score)"
     ;;
 *)

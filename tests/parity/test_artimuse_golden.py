@@ -128,7 +128,8 @@ def test_picture_files_to_scores(folder, arrays, pictures, capsys, model, option
 
 def test_the_likeliest_words_are_shown(folder, pictures, capsys):
     assert main(["score", str(pictures[0]), "--model", str(folder / "artimuse-tiny")]) == 0
-    [line] = capsys.readouterr().out.splitlines()
+    scale, line = capsys.readouterr().out.splitlines()
+    assert scale.startswith("score, 0 to 100, ")
     assert line.startswith("75.093 +- ") and line.count("  ") == 1 + 1 + 9
 
 

@@ -236,7 +236,8 @@ def test_score_as_json_in_a_process_of_its_own(lab, model):
 def test_score_for_people(lab, model, capsys):
     picture = lab.images / "00000.png"
     assert lab.artquant("score", "--model", model, picture) == 0
-    [line] = capsys.readouterr().out.splitlines()
+    scale, line = capsys.readouterr().out.splitlines()
+    assert scale.startswith("score, 1 to 10, +- how undecided")
     assert str(picture) in line and all(word in line for word in WORDS)
 
 

@@ -22,12 +22,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def damaged_records(lab, folder, *lost: int):
     """The score records, some of whose pictures cannot be read."""
     records = json.loads(lab.records("score").read_text())
-    for number in lost:
-        name = f"lost-{number}.png"
-        (lab.images / name).write_bytes((lab.images / records[number]["image"]).read_bytes()[:900])
-        records[number]["image"] = name
-    file = folder / "damaged.json"
     folder.mkdir(parents=True, exist_ok=True)
+    for number in lost:
+        picture = folder / f"lost-{number}.png"
+        picture.write_bytes((lab.images / records[number]["image"]).read_bytes()[:900])
+        records[number]["image"] = str(picture)
+    file = folder / "damaged.json"
     file.write_text(json.dumps(records))
     return file
 

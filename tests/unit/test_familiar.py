@@ -38,7 +38,7 @@ def test_alike_and_unlike(seed):
     def some(count):
         return torch.from_numpy(draw.normal(size=(count, 3)) @ plane + 0.05 * draw.normal(size=(count, 20)))
 
-    known = Familiar.of(some(400))
+    known = Familiar.of(some(2000))
     assert (known.ratio(some(1000)) > 1).double().mean() < 4 * FALSE_ALARMS
     assert (known.ratio(torch.from_numpy(draw.normal(size=(200, 20)))) > 1).all()
     assert (known.ratio(20 * some(50)) > 1).double().mean() > 0.9  # along the plane, but far out

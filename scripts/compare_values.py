@@ -44,8 +44,7 @@ def artquant(*arguments: object) -> None:
 
 def run_of(seed: int) -> tuple[str, Path]:
     """Pictures, base model, both stages and predictions of a seed; the run's name and its data's folder."""
-    name = "demo" if seed == 0 else f"demo-{seed}"
-    run = name.replace("demo", "demo-values", 1)
+    run = "demo-values" if seed == 0 else f"demo-values-{seed}"
     data = Path("dataset") / run
     artquant("demo-data", "--out", data, "--images", 1800, "--seed", seed, "--test-fraction", 0.15)
     base, meta = Path("ModelZoo") / run, data / "meta"

@@ -18,11 +18,11 @@ if [ "${1:-}" = --short ]; then
     shift
 fi
 kind=
-case "${1:-}" in --internvl | --from-scratch) kind=${1#-} && shift ;; esac
+case "${1:-}" in --internvl | --from-scratch) kind=${1#--} && shift ;; esac
 seed=${1:-0}
 [ "$seed" = 0 ] || run=$run-$seed
 # Those of --internvl are fewer, as its figures in the README are of.
-if [ "$kind" = -internvl ]; then
+if [ "$kind" = internvl ]; then
     run=$run-internvl
     [ "$images" = 120 ] || { images=1800 held_out=0.15; }
 fi
@@ -41,7 +41,7 @@ sets() {
 }
 
 case $kind in
--internvl)
+internvl)
     model=ModelZoo/$run config=configs/demo/internvl.yaml
     learned="$(sets descriptions descriptions_level_1 descriptions_level_2 descriptions_level_3) $(sets scores score)"
     ;;
@@ -51,11 +51,11 @@ case $kind in
     ;;
 esac
 "$PYTHON" -m artquant demo-data --out "$data" --images $images --seed "$seed" --test-fraction $held_out
-if [ "$kind" = -internvl ] && [ ! -f "$model/config.json" ]; then
+if [ "$kind" = internvl ] && [ ! -f "$model/config.json" ]; then
     "$PYTHON" -m artquant init-model --config configs/demo/internvl_model.yaml --out "$model" "seed=$seed" \
         "texts=[$data/meta/descriptions_level_3.json, $data/meta/score.json]"
 fi
-if [ "$kind" = -from-scratch ]; then
+if [ "$kind" = from-scratch ]; then
     run=$run-from-scratch
     model=ModelZoo/$run
     sh scripts/demo_base.sh "$model" $captions $base_steps
@@ -73,7 +73,7 @@ sh eval.sh "$config" "$@"
 picture=$(ls "$data/images" | head -n 1)
 echo
 "$PYTHON" -m artquant score "$data/images/$picture" --model "$trained"
-[ "$kind" != -internvl ] || trained=runs/$run/descriptions/model
+[ "$kind" != internvl ] || trained=runs/$run/descriptions/model
 "$PYTHON" -m artquant describe "$data/images/$picture" --model "$trained"
 "$PYTHON" scripts/demo_report.py "$data" "$trained" "runs/$run/predictions.jsonl" "$out"
 cat <<END

@@ -44,11 +44,6 @@ def described(scorer: Scorer, data: Path, pictures: Sequence[Picture]) -> list[s
     return scorer.describe(images, max_new_tokens=200, batch_size=32)
 
 
-def halfway(shares: dict[str, Share], kinds: Sequence[str]) -> float:
-    """Mean over kinds of statements of how far they are from the most frequent answer to all right."""
-    return float(np.mean([shares[kind].way for kind in kinds if kind in shares]))
-
-
 def table(held_out: dict[str, Share], training: dict[str, Share]) -> list[str]:
     """A line for each kind of statement."""
     rows = [["statement", "pictures", "right", "of said", "most frequent", "chance", "way", "training: right"]]
@@ -78,7 +73,6 @@ def main(data: Path, model: Path, predictions: Path, out: Path) -> None:
             load_image(data / "images" / one.name),
             one.ratings.mean,
             scores[ids[one.name]].prediction.score,
-            scores[ids[one.name]].prediction.std or 0.0,
             one.said.levels[2],
             text,
         )

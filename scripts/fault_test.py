@@ -1,6 +1,6 @@
 """Disturbs a run of the demo in every way that a cluster does, and compares what comes out with an undisturbed run.
 
-    sh scripts/demo.sh --short                      # data and base model
+    sh scripts/demo.sh --short                      # data
     python scripts/fault_test.py --kills 24 --out runs/faults
 
 Both stages train on the short demo's pictures with a checkpoint every few steps. The run is killed with SIGKILL at
@@ -49,9 +49,9 @@ def command(run: str, arguments: argparse.Namespace, extra: tuple[str, ...] = ()
     """`artquant train` on the short demo's data."""
     data, steps = arguments.data, arguments.steps
     settings = [f"run={run}", f"output={arguments.out}", f"base={arguments.base}"]
-    for stage in load_config(Path(CONFIG)).stages:
-        for place, part in enumerate(stage.data):
-            here = f"stages.{stage.name}.data.{place}"
+    for one in load_config(REPOSITORY / CONFIG).stages:
+        for place, part in enumerate(one.data):
+            here = f"stages.{one.name}.data.{place}"
             settings += [f"{here}.records={data}/meta/{part.records.name}", f"{here}.images={data}/images"]
     for stage in STAGES:
         settings += [f"stages.{stage}.{key}" for key in (f"max_steps={steps}", "save_steps=3", "log_steps=1")]

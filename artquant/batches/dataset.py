@@ -144,27 +144,25 @@ class ArtDataset(Dataset):
             sample = Sample(encode_record(self.processor, self._prompt, self._readout, record, score))
             if scored:
                 about = record.names or (record.attribute,) * len(targets)
-                sample = Sample(sample.conversation, self._readout.learns_word, targets, truth, about)
-            if record.attributes:
-                sample = self._with_attributes(sample, record)
+                others = encode_attributes(self.processor, self._prompt, self._readout, record, sample.conversation)
+                if others:  # in one sequence with the total, as they are scored
+                    of_them = self._attribute_targets(record)
+                    targets, truth = (np.concatenate(pair) for pair in zip((targets, truth), of_them, strict=True))
+                    about = (*about, *(one.name for one in record.attributes))
+                sample = replace(
+                    sample,
+                    learns_places=self._readout.learns_word,
+                    targets=targets,
+                    truth=truth,
+                    about=about,
+                    others=others,
+                )
         except ArtQuantError as error:
             raise ArtQuantError(f"{where}: {error}") from error
         length = sample.length - 1 + self.processor.picture_positions
         if length > self._max_length:
             raise ArtQuantError(f"{where}: {too_long(length, self._max_length)}")
         return sample
-
-    def _with_attributes(self, sample: Sample, record: TrainingRecord) -> Sample:
-        """A picture's attributes beside its total, in one sequence, as they are scored."""
-        others = encode_attributes(self.processor, self._prompt, self._readout, record, sample.conversation)
-        targets, truth = self._attribute_targets(record)
-        return replace(
-            sample,
-            targets=targets if sample.targets is None else np.concatenate([sample.targets, targets]),
-            truth=truth if sample.truth is None else np.concatenate([sample.truth, truth]),
-            about=(*sample.about, *(one.name for one in record.attributes)),
-            others=others,
-        )
 
     def _attribute_targets(self, record: TrainingRecord) -> tuple[np.ndarray, np.ndarray]:
         """Targets [m, K] and true scores [m, 2] of a record's attributes, with the spread of their ratings if known."""

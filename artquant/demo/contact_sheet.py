@@ -19,13 +19,12 @@ _COLOURS = {"right": "#1a7f37", "wrong": "#c0362c", "plain": "#1f2328", "unsaid"
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture: true and predicted score with the predicted spread, true and said text."""
+    """One picture: true and predicted score, true and said text."""
 
     name: str
     picture: Image.Image
     true_score: float
     score: float
-    std: float
     true_text: str
     said: str
 

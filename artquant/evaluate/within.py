@@ -128,9 +128,10 @@ def _named_right(predicted: np.ndarray, rated: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray, resamples: int, seed: int) -> Estimate:
     """The mean over pictures with its 95 % percentile interval."""
+    from scipy.stats import bootstrap
+
     if not resamples:
         return Estimate(float(values.mean()))
-    draw = np.random.default_rng(seed)
-    means = [values[draw.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, (2.5, 97.5)).tolist()
-    return Estimate(float(values.mean()), low, high)
+    rng = np.random.default_rng(seed)
+    found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=rng).confidence_interval
+    return Estimate(float(values.mean()), float(found.low), float(found.high))

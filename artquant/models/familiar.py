@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from artquant.errors import one_line
+from artquant.files.json_files import whole_file
 from artquant.models.family import CheckpointError
 from artquant.models.scoring_network import ScoringNetwork
 
@@ -69,7 +70,8 @@ class Familiar:
     def write(self, folder: Path) -> None:
         """Put it into a model folder."""
         tensors = {name: getattr(self, name).float().contiguous() for name in _TENSORS}
-        save_file(tensors, folder / FAMILIAR, {"pictures": str(self.pictures), "false_alarms": str(FALSE_ALARMS)})
+        with whole_file(folder / FAMILIAR) as partial:
+            save_file(tensors, partial, {"pictures": str(self.pictures), "false_alarms": str(FALSE_ALARMS)})
 
     @classmethod
     def read(cls, folder: Path) -> Familiar | None:
@@ -87,7 +89,7 @@ class Familiar:
                 return cls(**tensors, pictures=int(stored.metadata()["pictures"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{file}: cannot be read ({one_line(error)}); make it again (artquant familiar)"
+                f"{file}: cannot be read ({one_line(error)}); delete it, and make it anew with artquant familiar"
             ) from error
 
 

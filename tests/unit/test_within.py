@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from artquant.evaluate.distances import coverage
 from artquant.evaluate.report import as_record, format_table, run_evaluation
 from artquant.evaluate.within import within_pictures
 
@@ -79,6 +80,12 @@ def test_in_the_evaluation(tmp_path):
     assert found.within.n == 20 and found.within.SRCC.value == pytest.approx(1.0)
     assert as_record(found)["within_pictures"]["weakest"]["value"] == pytest.approx(1.0)
     assert "attributes within each of 20 pictures" in format_table([found])
+
+
+def test_how_often_the_truth_lies_within_the_deviation():
+    found = coverage(np.array([5.0, 5.0, 5.0, 5.0]), np.array([5.5, 6.5, 2.0, 9.0]), np.array([1.0, 1.0, 1.5, 1.0]))
+    assert (found.within_one, found.within_two, found.deviation) == (0.25, 0.75, 1.125)
+    assert found.error == pytest.approx(np.sqrt((0.25 + 2.25 + 9 + 16) / 4))
 
 
 def test_too_few_attributes_say_nothing():

@@ -4,14 +4,14 @@
 #
 # --short: few pictures and steps, to see that it runs; the figures mean nothing then.
 # --internvl: transformers' own InternVL, with drawn weights, instead of mPLUG-Owl2 with those of ModelZoo/demo.
-# --from-scratch: make that base anew first, from 20,000 captions (configs/demo/base.yaml): about half an hour.
+# --from-scratch: make that base anew first, from 40,000 captions (configs/demo/base.yaml): about 40 minutes.
 # SEED (default 0) is that of the pictures and the training; each seed is a run of its own.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/install.sh
 . scripts/environment.sh
 
-run=demo images=3600 held_out=0.075 captions=20000 steps= base_steps= config=configs/demo/demo.yaml
+run=demo images=3600 held_out=0.075 captions=40000 steps= base_steps= config=configs/demo/demo.yaml
 if [ "${1:-}" = --short ]; then
     run=demo-short images=120 held_out=0.15 captions=60 base_steps=stages.captions.max_steps=4
     steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
@@ -47,7 +47,7 @@ internvl)
     ;;
 *)
     levels="descriptions_level_1 descriptions_level_2 descriptions_level_3"
-    learned="$(sets descriptions $levels captions) $(sets scores score descriptions_level_3 captions)"
+    learned="$(sets descriptions $levels captions) $(sets scores score $levels)"
     ;;
 esac
 "$PYTHON" -m artquant demo-data --out "$data" --images $images --seed "$seed" --test-fraction $held_out

@@ -19,13 +19,15 @@ from artquant.data.predictions import read_predictions
 from artquant.demo.attributes import ATTRIBUTES, panel_biases
 from artquant.demo.contact_sheet import Shown, contact_sheet, statements
 from artquant.demo.dataset import MANIFEST, Picture, make_picture
-from artquant.demo.reader import SEEN, Share, judge_texts
+from artquant.demo.phrases import LEVELS
+from artquant.demo.reader import SEEN, Share, judge_texts, read_level
 from artquant.evaluate.report import aligned
 from artquant.files.json_files import read_json, write_json
 from artquant.infer.scorer import Scorer
 
 SHOWN = 8  # pictures on the sheet
 PRINTED = 2  # of them in the terminal
+ASKED = 60  # pictures that are described on each level
 COLUMNS = ("right", "of_said", "usual", "chance", "way")
 
 
@@ -38,10 +40,10 @@ def known_pictures(data: Path, file: str) -> list[Picture]:
     ]
 
 
-def described(scorer: Scorer, data: Path, pictures: Sequence[Picture]) -> list[str]:
-    """The model's fullest description of each picture."""
+def described(scorer: Scorer, data: Path, pictures: Sequence[Picture], level: int = len(LEVELS)) -> list[str]:
+    """The model's description of each picture on a level; the last is the fullest."""
     images = [load_image(data / "images" / picture.name) for picture in pictures]
-    return scorer.describe(images, max_new_tokens=200, batch_size=32)
+    return scorer.describe(images, level, max_new_tokens=200, batch_size=32)
 
 
 def table(held_out: dict[str, Share], training: dict[str, Share]) -> list[str]:
@@ -66,6 +68,8 @@ def main(data: Path, model: Path, predictions: Path, out: Path) -> None:
     said, said_seen = described(scorer, data, test), described(scorer, data, seen)
     found = judge_texts([(one.said.levels[2], text) for one, text in zip(test, said, strict=True)])
     learned = judge_texts([(one.said.levels[2], text) for one, text in zip(seen, said_seen, strict=True)])
+    levels = [described(scorer, data, test[:ASKED], level) for level in range(1, len(LEVELS))] + [said[:ASKED]]
+    obeyed = [float(np.mean([read_level(text) == level for text in texts])) for level, texts in enumerate(levels, 1)]
     ids = {record["image"]: record["id"] for record in read_json(data / "meta" / "test.json")}
     shown = [
         Shown(
@@ -85,10 +89,12 @@ def main(data: Path, model: Path, predictions: Path, out: Path) -> None:
         {
             "held_out": {kind: asdict(share) | {"way": share.way} for kind, share in found.items()},
             "training": {kind: asdict(share) for kind, share in learned.items()},
+            "levels": obeyed,
             "texts": {one.name: text for one, text in zip(test, said, strict=True)},
         },
     )
     print("\n".join(["", f"{len(test)} held-out pictures, described:", *table(found, learned)]))
+    print("of the level that was asked for:", *(f"{level}: {share:.2f}" for level, share in enumerate(obeyed, 1)))
     for one in shown[:PRINTED]:
         print(f"\n{one.name}: score {one.score:.1f}, true {one.true_score:.1f}")
         print("\n".join(f"  {text}" for text, _ in statements(one)))

@@ -59,7 +59,7 @@ def contact_sheet(shown: Sequence[Shown], columns: int = 2) -> Image.Image:
         lines = [(one.name, "plain"), (f"score {one.score:.1f}, true {one.true_score:.1f}", "plain"), *statements(one)]
         for line, (text, colour) in enumerate(lines):
             pen.text((left + PICTURE + _MARGIN, top + line * _LINE), text, _COLOURS[colour], font)
-        below = textwrap.wrap(one.said, _CHARACTERS)[:4]
+        below = textwrap.wrap(one.said, _CHARACTERS, max_lines=4, placeholder=" ...")
         for line, text in enumerate(below):
             pen.text((left, top + PICTURE + 4 + line * _LINE), text, _COLOURS["plain"], font)
     return sheet

@@ -17,7 +17,7 @@ import numpy as np
 
 from artquant.demo.attributes import ATTRIBUTES
 from artquant.demo.descriptions import facts, grade
-from artquant.demo.phrases import CAPTIONS, ENDINGS, PHRASES, SUBJECTS
+from artquant.demo.phrases import CAPTIONS, ENDINGS, LEVELS, PHRASES, SUBJECTS
 from artquant.demo.plan import Plan
 from artquant.texts.attributes import attribute_phrase
 
@@ -116,6 +116,13 @@ def read_text(text: str) -> dict[str, str | int]:
             if found.grade is not None and found.about != ENDING:
                 said.setdefault(found.about, found.grade)
     return said
+
+
+def read_level(text: str) -> int | None:
+    """The level of a description, 1 to 3, by the highest attribute that it speaks of; None: it speaks of none."""
+    about = {found.about for found in map(read_sentence, re.findall(r"[^.]+\.", text)) if found is not None}
+    spoken = [level for level, names in enumerate(LEVELS, 1) if about.intersection(names)]
+    return 3 if ENDING in about else max(spoken, default=None)
 
 
 def judge_texts(pairs: Sequence[tuple[str, str]]) -> dict[str, Share]:

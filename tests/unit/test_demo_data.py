@@ -18,7 +18,16 @@ from artquant.demo.descriptions import describe, facts
 from artquant.demo.drawing import draw, stray_count
 from artquant.demo.phrases import CAPTION_QUESTION, GRADES, LEVELS, PHRASES, QUESTIONS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan, draw_plan
-from artquant.demo.reader import SEEN, Judgement, judge, judge_texts, read_sentence, read_statement, read_text
+from artquant.demo.reader import (
+    SEEN,
+    Judgement,
+    judge,
+    judge_texts,
+    read_level,
+    read_sentence,
+    read_statement,
+    read_text,
+)
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.texts.attributes import attribute_phrase
@@ -264,6 +273,8 @@ def test_texts_are_read_back(pictures):
         assert read_text(text)["Color"] == int(min(4, picture.values[ATTRIBUTES.index("Color")] * 5))
     others = judge_texts(list(zip(true, true[1:] + true[:1], strict=True)))
     assert others["subject"].right < 0.6 and others["subject"].way < 0.5
+    assert all(list(map(read_level, picture.said.levels)) == [1, 2, 3] for picture in pictures)
+    assert read_level(pictures[0].caption) is None
     silent = judge_texts([(text, "It is a nice picture. 5.5.") for text in true])
     assert silent["subject"].right == silent["subject"].of_said == silent["subject"].spoken == 0.0
 

@@ -109,20 +109,23 @@ def read_text(text: str) -> dict[str, str | int]:
     Of what is said twice the first counts; sentences that are none of the vocabulary's say nothing.
     """
     said: dict[str, str | int] = {}
-    for sentence in re.findall(r"[^.]+\.", text):
-        found = read_sentence(sentence)
-        if found is not None:
-            said = {**found.names, **said}
-            if found.grade is not None and found.about != ENDING:
-                said.setdefault(found.about, found.grade)
+    for found in _read_sentences(text):
+        said = {**found.names, **said}
+        if found.grade is not None and found.about != ENDING:
+            said.setdefault(found.about, found.grade)
     return said
 
 
 def read_level(text: str) -> int | None:
     """The level of a description, 1 to 3, by the highest attribute that it speaks of; None: it speaks of none."""
-    about = {found.about for found in map(read_sentence, re.findall(r"[^.]+\.", text)) if found is not None}
+    about = {found.about for found in _read_sentences(text)}
     spoken = [level for level, names in enumerate(LEVELS, 1) if about.intersection(names)]
-    return 3 if ENDING in about else max(spoken, default=None)
+    return len(LEVELS) if ENDING in about else max(spoken, default=None)
+
+
+def _read_sentences(text: str) -> list[Statement]:
+    """What the sentences say that are of the vocabulary."""
+    return [found for sentence in re.findall(r"[^.]+\.", text) if (found := read_sentence(sentence)) is not None]
 
 
 def judge_texts(pairs: Sequence[tuple[str, str]]) -> dict[str, Share]:

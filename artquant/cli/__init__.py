@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artquant import __version__
-from artquant.cli.arguments import build_parser
+from artquant.cli.parser import build_parser
 from artquant.errors import ArtQuantError
 
 __all__ = ["main"]

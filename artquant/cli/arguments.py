@@ -1,4 +1,4 @@
-"""What the commands take."""
+"""What several commands take, and what they make of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import UNIPERCEPT_TASKS
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Arguments: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"
 
 
@@ -48,159 +47,27 @@ def refuse_given(arguments: argparse.Namespace, names: Sequence[str], why: str) 
             raise ArtQuantError(f"{flag} {why}")
 
 
-def build_parser(version: str) -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="artquant", description="Judge the aesthetics of artistic images with a multimodal language model."
-    )
-    parser.add_argument("--version", action="version", version=f"artquant {version}")
-    parser.add_argument("--quiet", action="store_true", help="no progress messages")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe, _analyse)
-    for add in (*making, *running, _familiar, _descriptions, _export, _eval):
-        add(commands)
-    return parser
+def named_prompt(arguments: argparse.Namespace) -> str | None:
+    """The prompt that the command line names, if it does. Raises ArtQuantError: it names two."""
+    if arguments.task is None:
+        return arguments.prompt
+    if arguments.prompt is not None:
+        raise ArtQuantError("--task names a prompt of UniPercept's; leave out --prompt")
+    return f"unipercept-{arguments.task}"
 
 
-def _command(commands: Commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    command.set_defaults(module=module)
-    return command
+def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `Loading` that the command line gives."""
+    named = {field.name: vars(arguments)[field.name] for field in fields(Loading)}
+    return {name: value for name, value in named.items() if value not in (None, False)}
 
 
-def _config(command: argparse.ArgumentParser, required: bool) -> None:
+def add_config(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("--config", type=Path, required=required, metavar="YAML", help="configuration file")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
 
 
-def _demo_data(commands: Commands) -> None:
-    command = _command(commands, "demo-data", "data", "draw pictures with scores and descriptions")
-    add = command.add_argument
-    add("--out", type=Path, required=True, help="folder to write")
-    add("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
-    add("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
-    add("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
-    add("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
-
-
-def _init_model(commands: Commands) -> None:
-    command = _command(commands, "init-model", "data", "write a small base model with random weights")
-    _config(command, required=True)
-    command.add_argument("--out", type=Path, required=True, help="model folder to write")
-
-
-def _prepare(commands: Commands) -> None:
-    command = _command(commands, "prepare", "prepare", "turn published annotation files into training and test files")
-    add = command.add_argument
-    add("name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md")
-    add("files", nargs="*", type=Path, metavar="FILE", help="annotation files; apdd: or their folder")
-    add("--out", type=Path, required=True, help="folder to write, normally dataset/NAME/meta")
-    for split in ("train", "validation", "test"):
-        help = f"annotation file of the {split} pictures (may be repeated)"
-        add(f"--{split}", type=Path, action="append", default=[], metavar="FILE", help=help)
-    add("--split", choices=("train", "validation", "test"), help="of the FILEs (default: as they say)")
-    add("--test-fraction", type=float, help="share of the pictures held out, where files say no split")
-    add("--seed", type=int, default=0, help="of that draw and of the questions (default %(default)s)")
-    add("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
-    add("--skip-missing", action="store_true", help="leave out pictures that are not there")
-    add("--overwrite", action="store_true", help="also replace files that this command did not write")
-    add("--encoding", help="of the files (default: UTF-8; CSV that is no UTF-8: Latin-1)")
-    _scale(command)
-    _columns(command)
-
-
-def _scale(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--range", type=_numbers, metavar="LO,HI", help="lowest and highest score of the data set")
-    add(
-        "--levels",
-        type=_numbers,
-        metavar="V,V,...",
-        help="scores of the rating words, best first (default: evenly over the range; apdd: 10,7.5,5,3.5,1)",
-    )
-    add("--words", type=_names, metavar="W,W,...", help="rating words (default excellent, ..., bad)")
-    fit = command.add_mutually_exclusive_group()
-    fit.add_argument("--rescale", action="store_true", help="map the range linearly onto that of the levels")
-    fit.add_argument("--clamp", action="store_true", help="move scores outside the levels to the nearest end")
-    add("--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ...")
-    add("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
-    add("--readout", metavar="KIND", help="how scores are to be read: kind of a configuration's readout (see there)")
-    add("--tokens", type=int, metavar="N", help="of a readout over score tokens: how many (default 10)")
-    add("--prompt", metavar="NAME", help="wording of questions and answers (default: artquant, or the readout's usual)")
-    add("--subject", help="noun in questions and answers (default: the prompt's, such as painting)")
-
-
-def _columns(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument_group("columns (CSV) or keys (JSON)").add_argument
-    for name in ("image", "score", "std", "comment", "split"):
-        add(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
-    add("--attribute-columns", type=_names, metavar="A,B,...", help="columns of attribute scores")
-    add("--category-columns", type=_names, metavar="KIND=A,...", help="columns of form, style, subject, ...")
-    add("--vote-columns", type=_names, metavar="A,B,...", help="columns that count votes, lowest first")
-    add("--vote-values", type=_numbers, metavar="V,V,...", help="their values (default: evenly over the range)")
-    add("--image-suffix", metavar="TEXT", help="added to image names (ava: .jpg)")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _check(commands: Commands) -> None:
-    command = _command(commands, "check", "check", "look for broken records and pictures before a run")
-    add = command.add_argument
-    add("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
-    add("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-    add("--records", type=Path, action="append", default=[], help="training records (repeatable)")
-    add("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
-    add("--images", type=Path, help="folder of the pictures (default: the records file's)")
-    add("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
-    add("--workers", type=int, help="processes that read pictures (default: one per core)")
-    add("--no-pictures", action="store_true", help="do not open the pictures")
-    add("--no-duplicates", action="store_true", help="do not look for copies among the pictures")
-    add(
-        "--small-side",
-        type=int,
-        metavar="PIXELS",
-        help="warn if a picture's longer side is less (default: half of what the base model sees; 0: never)",
-    )
-    add("--strict", action="store_true", help="warnings count as errors in the exit status")
-    add("--all", action="store_true", help="show every finding, not five of a kind")
-    add("--json", action="store_true", help="print everything as JSON instead of a summary")
-
-
-def _plan(commands: Commands) -> None:
-    command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
-    add = command.add_argument
-    _config(command, required=True)
-    add("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
-    add("--memory", required=True, metavar="SIZE", help="of each GPU, such as 24GiB")
-    add("--stage", action="append", default=[], help="only this stage (may be repeated)")
-    add("--length", type=int, help="positions of the longest sample (default: max_length)")
-    add("--learned", type=int, help="of its positions (default: all but picture and prompt)")
-    add("--json", action="store_true", help="as JSON, sizes in bytes")
-
-
-def _train(commands: Commands) -> None:
-    command = _command(commands, "train", "train", "train a run's stages; run again, it goes on where it stopped")
-    _config(command, required=True)
-    command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
-    command.add_argument(
-        "--launcher",
-        choices=("auto", "none", "torchrun", "deepspeed"),
-        default="auto",
-        help="how processes are started; auto: torchrun, deepspeed with --hostfile, none for one process",
-    )
-    command.add_argument("--ranks", type=int, help="processes on this machine (default: one per GPU, one without GPUs)")
-    command.add_argument("--nodes", type=int, default=1, help="machines, each started with its --node-rank (torchrun)")
-    command.add_argument("--node-rank", type=int, metavar="N", help="which of the machines this is, from 0")
-    command.add_argument("--master", metavar="HOST:PORT", help="where the first machine's first process listens")
-    command.add_argument("--hostfile", type=Path, help="machines and their GPUs, for DeepSpeed's launcher")
-    command.add_argument(
-        "--accept-changes", action="store_true", help="go on although the configuration is not the one begun with"
-    )
-
-
-def _folder(command: Arguments, required: bool) -> None:
+def add_folder(command: Arguments, required: bool) -> None:
     add = command.add_argument
     add("--model", type=Path, required=required, metavar="DIR", help="model folder")
     add("--base", type=Path, metavar="DIR", help="base model folder: of a LoRA run, or with a missing tokenizer")
@@ -209,16 +76,21 @@ def _folder(command: Arguments, required: bool) -> None:
     _loading(command)
 
 
-def _model(command: argparse.ArgumentParser, required: bool) -> None:
-    _folder(command, required)
+def add_model(command: argparse.ArgumentParser, required: bool) -> None:
+    add_folder(command, required)
     command.add_argument("--anyway", action="store_true", help="also ask what the model was not trained on")
     command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
     command.add_argument(
         "--task", choices=UNIPERCEPT_TASKS, help="UniPercept's question: aesthetics, quality, or structure and texture"
     )
-    command.add_argument("--weights", type=_numbers, metavar="W,W,...", help="scores of the rating words, best first")
     command.add_argument(
-        "--range", type=_numbers, metavar="LO,HI", help="a data set's range, onto which the model's is mapped linearly"
+        "--weights", type=comma_numbers, metavar="W,W,...", help="scores of the rating words, best first"
+    )
+    command.add_argument(
+        "--range",
+        type=comma_numbers,
+        metavar="LO,HI",
+        help="a data set's range, onto which the model's is mapped linearly",
     )
 
 
@@ -235,162 +107,21 @@ def _loading(command: Arguments) -> None:
             command.add_argument(flag, choices=choices, help=field.metadata["help"] + default)
 
 
-def named_prompt(arguments: argparse.Namespace) -> str | None:
-    """The prompt that the command line names, if it does. Raises ArtQuantError: it names two."""
-    if arguments.task is None:
-        return arguments.prompt
-    if arguments.prompt is not None:
-        raise ArtQuantError("--task names a prompt of UniPercept's; leave out --prompt")
-    return f"unipercept-{arguments.task}"
-
-
-def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `Loading` that the command line gives."""
-    named = {field.name: vars(arguments)[field.name] for field in fields(Loading)}
-    return {name: value for name, value in named.items() if value not in (None, False)}
-
-
-def _attributes(command: argparse.ArgumentParser) -> None:
+def add_attributes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--attributes", action="store_true", help="also the attributes the model was trained on")
     command.add_argument(
         "--attribute", action="append", default=[], metavar="NAME", help="also this attribute (may be repeated)"
     )
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
-
-
-def _infer(commands: Commands) -> None:
-    command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
-    _config(command, required=False)
-    _model(command, required=False)
-    _attributes(command)
-    command.add_argument("--records", type=Path, help="JSON list, JSON lines or folder of pictures")
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--out", type=Path, help="predictions file (JSON lines)")
-    command.add_argument("--batch-size", type=int, help="pictures per forward pass")
-    command.add_argument("--workers", type=int, help="processes that read pictures")
-    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
-    command.add_argument("--published", type=Path, metavar="FILE", help="then write ArtiMuse's form: image and score")
-
-
-def _score(commands: Commands) -> None:
-    command = _command(commands, "score", "pictures", "score a few pictures")
-    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
-    _model(command, required=True)
-    _attributes(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument(
-        "--generate", action="store_true", help="let the model say the text around the score (score tokens only)"
-    )
-    _question(command, "with --generate: what to ask (default: the prompt's scoring question)")
-
-
-def _question(command: argparse.ArgumentParser, help: str) -> None:
+def add_question(command: argparse.ArgumentParser, help: str) -> None:
     command.add_argument("--question", metavar="TEXT", help=help)
     command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
 
 
-def _describe(commands: Commands) -> None:
-    command = _command(commands, "describe", "pictures", "describe a few pictures")
-    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
-    _model(command, required=True)
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument(
-        "--level", type=int, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default: the fullest)"
-    )
-    _question(command, "ask this instead of for a level")
+def comma_numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
 
 
-def _analyse(commands: Commands) -> None:
-    command = _command(commands, "analyse", "analyse", "score pictures and write a text on each aspect (ArtiMuse)")
-    command.add_argument("pictures", nargs="*", type=Path, metavar="IMAGE")
-    _model(command, required=True)
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
-    command.add_argument(
-        "--published", type=Path, metavar="DIR", help="a JSON file a picture, as ArtiMuse's code writes it"
-    )
-    command.add_argument(
-        "--records", type=Path, help="instead of pictures: JSON list, JSON lines or folder of pictures"
-    )
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--out", type=Path, help="of the records: predictions file with texts; resumable")
-    command.add_argument("--batch-size", type=int, default=4, help="of the records (default %(default)s)")
-    command.add_argument("--workers", type=int, default=2, help="processes that read pictures (default %(default)s)")
-    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
-
-
-def _familiar(commands: Commands) -> None:
-    command = _command(commands, "familiar", "familiar", "let a model know its training pictures, to tell others apart")
-    _folder(command, required=True)
-    command.add_argument("--records", type=Path, required=True, help="what it was trained on, or a folder of pictures")
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--pictures", type=int, default=1000, help="how many of them (default %(default)s)")
-
-
-def _descriptions(commands: Commands) -> None:
-    command = _command(commands, "descriptions", "descriptions", "split and check descriptions")
-    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
-
-    split = actions.add_parser("split", help="structured records to descriptions_level_{1,2,3}.json")
-    split.add_argument("structured", type=Path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
-    split.add_argument("--out", type=Path, required=True, help="folder to write")
-    split.add_argument(
-        "--separator", default=" ", help='between the parts; \\n and \\t are newline and tab (default "%(default)s")'
-    )
-    split.add_argument("--seed", type=int, default=0, help="of the draw of the questions (default %(default)s)")
-    split.add_argument("--subject", default="painting", help="the noun in the questions (default %(default)s)")
-    split.add_argument("--questions", type=Path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
-
-    leaks = actions.add_parser("leaks", help="texts that give the score away; exit status 1 if there are any")
-    leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
-    leaks.add_argument("--words", metavar="W,W,...", help="rating words (default excellent,good,fair,poor,bad)")
-    leaks.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def _export(commands: Commands) -> None:
-    command = _command(commands, "export", "export", "write a trained model in another form")
-    add = command.add_argument
-    add("model", type=Path, metavar="DIR", help="model folder")
-    add("--out", type=Path, required=True, help="folder to write")
-    add(
-        "--to",
-        metavar="FORM",
-        required=True,
-        help="merged or native (the same): one model of ours; or a published form (a wrong name lists them)",
-    )
-    add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
-    add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
-    add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
-    add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
-    add("--untested", action="store_true", help="also networks that no test covers")
-
-
-def _eval(commands: Commands) -> None:
-    command = _command(commands, "eval", "evaluate", "compare predictions with human scores")
-    add = command.add_argument
-    _config(command, required=False)
-    add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
-    add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
-    add("--out", type=Path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
-    add("--weights", type=_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
-    add("--score-range", type=_numbers, metavar="LO,HI", help="range of valid scores (default: of the configuration)")
-    add("--predicted-range", type=_numbers, metavar="LO,HI", help="of the predictions, to be mapped onto --score-range")
-    add("--bootstrap", type=int, help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
-    add("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
-    add("--logistic", action="store_true", help="also after the four-parameter logistic fit")
-    add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
-    add("--allow-extra", action="store_true", help="predictions without a truth are left out")
-    add("--no-plot", action="store_true", help="no scatter plots")
-    add("--json", action="store_true", help="print JSON instead of a table")
-    group = command.add_argument_group("questions with choices A to D, instead of scores")
-    add = group.add_argument
-    add("--choices", type=Path, metavar="JSON", help="list of image, question, answer and answer_NAME, one for a model")
-    add("--by", action="append", default=[], metavar="FIELD", help="also by this field of the records (repeatable)")
-    _folder(group, required=False)
-    add("--images", type=Path, metavar="DIR", help="with --model: folder of the pictures")
-    add("--batch-size", type=int, help="with --model: questions at a time (default 8)")
-    add("--workers", type=int, help="with --model: processes that read pictures (default 2)")
-    add("--skip-unreadable", action="store_true", help="with --model: go on after a picture that cannot be read")
+def comma_names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))

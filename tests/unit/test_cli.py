@@ -13,7 +13,7 @@ import pytest
 
 from artquant import __version__
 from artquant.cli import main
-from artquant.cli.arguments import build_parser
+from artquant.cli.parser import build_parser
 from artquant.errors import ArtQuantError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

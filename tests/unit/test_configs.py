@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artquant import __version__
-from artquant.cli.arguments import build_parser
+from artquant.cli.parser import build_parser
 from artquant.config.load import load_config
 from artquant.config.schema import RunConfig
 from artquant.models.auto.tiny_settings import TinySettings

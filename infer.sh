@@ -9,6 +9,11 @@ device=auto
 case "${1:-}" in
     cpu) device=cpu; shift ;;
     [0-9] | [0-9][0-9]) device=cuda:$1; shift ;;
+    [0-9]*,*)
+        echo "infer.sh: one GPU at a time, not $1; start one for each GPU with its own part of the list: sh infer.sh 0" \
+            "CONFIG infer.records=part_0.json --out part_0.jsonl" >&2
+        exit 2
+        ;;
 esac
 case "${1:-}" in *.yaml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
 exec "$PYTHON" -m artquant infer --config "$config" --device "$device" "$@"

@@ -8,6 +8,7 @@
 # SEED (default 0) is that of the pictures and the training; each seed is a run of its own.
 set -eu
 cd "$(dirname "$0")/.."
+case "${1:-}" in -h | --help) sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p;}' scripts/demo.sh && exit ;; esac
 sh scripts/install.sh
 . scripts/environment.sh
 

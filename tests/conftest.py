@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports it: no test asks the real hub
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from artquant.check.duplicates import groups_of_copies
 from artquant.check.findings import Finding, in_order
@@ -25,6 +24,7 @@ from artquant.check.texts import DescriptionChecks
 from artquant.data.images import PictureHeader
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
+from artquant.files.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from artquant.check.tokens import TokenChecks
@@ -134,7 +134,7 @@ def _check_records(
     if tokens is not None:
         checks.append(tokens)
     readers: list[Reader] = []
-    with tqdm(desc="records", unit=" records", leave=False, disable=not options.progress) as bar:
+    with progress_bar("records", " records", options.progress, leave=False) as bar:
         for source in inputs.sources:
             reader = Reader(source, inputs.scale, findings, uses)
             for entry in reader.entries():
@@ -184,7 +184,7 @@ def _check_pictures(
     names = SimilarNames()
     usable, thumbnails = array("l"), bytearray()
     digests: list[bytes] = []
-    with tqdm(total=len(pictures), desc="pictures", unit=" pictures", leave=False, disable=not options.progress) as bar:
+    with progress_bar("pictures", " pictures", options.progress, len(pictures), leave=False) as bar:
         paths = [Path(picture) for picture in pictures]
         for index, facts in inspect_pictures(paths, options.workers):
             bar.update()

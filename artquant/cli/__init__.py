@@ -10,12 +10,14 @@ import importlib
 import logging
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from artquant import __version__
+from artquant.cli.arguments import settle_config
 from artquant.cli.parser import build_parser
 from artquant.errors import ArtQuantError
 
@@ -27,8 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     _set_up_logging(arguments)
     try:
+        if "overrides" in arguments:
+            settle_config(arguments)
         command = importlib.import_module(f"artquant.cli.{arguments.module}")
-        return command.run(arguments) or 0
+        status = command.run(arguments) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be written at the end
+        return 128 + signal.SIGPIPE
     except ArtQuantError as error:
         print(f"artquant {arguments.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -44,7 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for argument in rest:
         if not argument.startswith("-") and "files" in arguments:
             arguments.files.append(Path(argument))
-        elif not argument.startswith("-") and "=" in argument and "overrides" in arguments:
+        elif not argument.startswith("-") and "overrides" in arguments:
             arguments.overrides.append(argument)
         else:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")

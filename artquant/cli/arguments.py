@@ -63,16 +63,33 @@ def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_config(command: argparse.ArgumentParser, required: bool) -> None:
-    command.add_argument("--config", type=Path, required=required, metavar="YAML", help="configuration file")
+    """A configuration, by its option or as the first word, and settings; `settle_config` tells which is which."""
+    command.add_argument("--config", type=Path, metavar="YAML", help="configuration file (or the first word without =)")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    command.set_defaults(needs_config=required)
+
+
+def settle_config(arguments: argparse.Namespace) -> None:
+    """Take the configuration from among the settings, where it stands there.
+
+    Raises:
+        ArtQuantError: it is named twice, or not at all where it is needed.
+    """
+    for word in [word for word in arguments.overrides if "=" not in word]:
+        if arguments.config is not None:
+            raise ArtQuantError(f"{word!r} is neither a setting (key=value) nor needed: --config {arguments.config}")
+        arguments.config = Path(word)
+        arguments.overrides.remove(word)
+    if arguments.needs_config and arguments.config is None:
+        raise ArtQuantError("name a configuration: --config YAML; the repository has some in configs/")
 
 
 def add_folder(command: Arguments, required: bool) -> None:
     add = command.add_argument
-    add("--model", type=Path, required=required, metavar="DIR", help="model folder")
-    add("--base", type=Path, metavar="DIR", help="base model folder: of a LoRA run, or with a missing tokenizer")
+    add("--model", type=Path, required=required, metavar="MODEL", help="folder, owner/name[@revision] or short name")
+    add("--base", type=Path, metavar="MODEL", help="base model: of a LoRA run, or with a missing tokenizer")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
-    add("--device", help="auto, cpu, cuda, cuda:N (default auto)")
+    add("--device", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     _loading(command)
 
 

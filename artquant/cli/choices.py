@@ -59,15 +59,12 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
     if arguments.images is None or arguments.out is None:
         raise ArtQuantError("--model needs --images, the folder of the pictures, and --out, the file to write")
 
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.cli.infer import origin_of
     from artquant.evaluate.choices import ANSWER
     from artquant.infer.choices import answer_questions
     from artquant.infer.scorer import Scorer
     from artquant.models.model_folder import ModelFolder
 
-    disable_progress_bar()  # of loading
     folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
     scorer = Scorer.from_pretrained(folder, device=arguments.device or "auto", **given_loading(arguments))
     name = ANSWER + arguments.model.resolve().name

@@ -29,8 +29,6 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
 
 def _init_model(arguments: argparse.Namespace) -> int:
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.config.load import load_config, read_key
     from artquant.labels.rating_scale import RATING_WORDS
     from artquant.models.families import DEFAULT, family_of
@@ -38,7 +36,6 @@ def _init_model(arguments: argparse.Namespace) -> int:
     model_type = read_key(arguments.config, arguments.overrides, "model_type")
     family = family_of(DEFAULT if model_type is None else str(model_type))
     config: Any = load_config(arguments.config, arguments.overrides, family.TinySettings)
-    disable_progress_bar()  # of writing
     model = family.write_tiny(config, arguments.out, RATING_WORDS)
     tokens = model.get_input_embeddings().num_embeddings
     print(f"{arguments.out}: {model.num_parameters():,} parameters, {tokens} tokens")

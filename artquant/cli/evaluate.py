@@ -40,12 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What is evaluated and how: from the configuration where there is one, the command line first."""
-    if len(arguments.predictions) != len(arguments.truth):
+    truth = arguments.truth * (len(arguments.predictions) if len(arguments.truth) == 1 else 1)
+    if len(arguments.predictions) != len(truth):
         raise ArtQuantError(
-            f"give as many --truth as --predictions: {len(arguments.truth)} and {len(arguments.predictions)}"
+            f"give one --truth, or as many as --predictions: {len(truth)} and {len(arguments.predictions)}"
         )
     settings: dict[str, Any] = {
-        "pairs": list(zip(arguments.predictions, arguments.truth, strict=True)),
+        "pairs": list(zip(arguments.predictions, truth, strict=True)),
         "out": arguments.out,
         "score_range": range_of(arguments.score_range, "--score-range"),
         "predicted_range": range_of(arguments.predicted_range, "--predicted-range"),

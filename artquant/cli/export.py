@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.models.export import export_model
     from artquant.models.model_folder import ModelFolder
     from artquant.models.whole import DTYPES
 
-    disable_progress_bar()
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
     folder = ModelFolder.open(

@@ -12,8 +12,6 @@ from artquant.data.records import read_image_records
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn what a model's training pictures look like to it, and put that into the model's folder."""
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.infer.familiar import learn_familiar
     from artquant.infer.scorer import Scorer
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
@@ -23,7 +21,6 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
-    disable_progress_bar()  # of loading
     scorer = Scorer.from_pretrained(
         arguments.model,
         arguments.base,

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the pictures of a run's configuration, or those named on the command line."""
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.infer.score_files import run_inference
     from artquant.infer.scorer import Scorer
 
@@ -36,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.published is not None and arguments.published.resolve() in (out.resolve(), settings.records.resolve()):
         raise ArtQuantError(f"--published {arguments.published}: is the list or the predictions file; name another")
     records = read_image_records(settings.records, settings.images)
-    disable_progress_bar()  # of loading
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
         folder,
@@ -115,12 +112,10 @@ def require_learned(
 
 
 def origin_of(opened: ModelFolder) -> dict[str, object]:
-    """What the predictions are made with; of an adapter the base counts too, and new weights in an old place show."""
-    folders = [folder.path for folder in opened.chain()]
-    weights = sorted(file for folder in folders for file in folder.glob("*") if file.suffix in (".safetensors", ".bin"))
+    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
     return {
-        "model": " over ".join(str(folder) for folder in folders),
-        "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weights],
+        "model": " over ".join(str(folder.name) for folder in opened.chain()),
+        "weights": [folder.fingerprint for folder in opened.chain()],
     }
 
 

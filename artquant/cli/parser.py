@@ -25,7 +25,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         prog="artquant", description="Judge the aesthetics of artistic images with a multimodal language model."
     )
     parser.add_argument("--version", action="version", version=f"artquant {version}")
-    parser.add_argument("--quiet", action="store_true", help="no progress messages")
+    add_quiet(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
@@ -36,7 +36,13 @@ def build_parser(version: str) -> argparse.ArgumentParser:
 def _command(commands: Commands, name: str, module: str, help: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     command.set_defaults(module=module)
+    add_quiet(command, default=argparse.SUPPRESS)  # where it is not given, what stands before the command holds
     return command
+
+
+def add_quiet(parser: argparse.ArgumentParser, default: object) -> None:
+    """Before or after the command's name."""
+    parser.add_argument("--quiet", action="store_true", default=default, help="no progress messages")
 
 
 def _demo_data(commands: Commands) -> None:
@@ -110,8 +116,7 @@ def _columns(command: argparse.ArgumentParser) -> None:
 def _check(commands: Commands) -> None:
     command = _command(commands, "check", "check", "look for broken records and pictures before a run")
     add = command.add_argument
-    add("config", nargs="?", type=Path, metavar="YAML", help="configuration file")
-    add("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    add_config(command, required=False)
     add("--records", type=Path, action="append", default=[], help="training records (repeatable)")
     add("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
     add("--images", type=Path, help="folder of the pictures (default: the records file's)")
@@ -134,8 +139,8 @@ def _plan(commands: Commands) -> None:
     command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
     add = command.add_argument
     add_config(command, required=True)
-    add("--gpus", type=int, default=1, help="GPUs, one process each (default %(default)s)")
-    add("--memory", required=True, metavar="SIZE", help="of each GPU, such as 24GiB")
+    add("--gpus", type=int, help="GPUs, one process each (default: those of this machine, or 1)")
+    add("--memory", metavar="SIZE", help="of each GPU, such as 24GiB (default: as the GPU here says)")
     add("--stage", action="append", default=[], help="only this stage (may be repeated)")
     add("--length", type=int, help="positions of the longest sample (default: max_length)")
     add("--learned", type=int, help="of its positions (default: all but picture and prompt)")
@@ -177,7 +182,7 @@ def _infer(commands: Commands) -> None:
 
 
 def _score(commands: Commands) -> None:
-    command = _command(commands, "score", "pictures", "score a few pictures")
+    command = _command(commands, "score", "pictures", "score a few pictures, or a folder's (long lists: infer)")
     command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
     add_model(command, required=True)
     add_attributes(command)
@@ -249,7 +254,7 @@ def _descriptions(commands: Commands) -> None:
 def _export(commands: Commands) -> None:
     command = _command(commands, "export", "export", "write a trained model in another form")
     add = command.add_argument
-    add("model", type=Path, metavar="DIR", help="model folder")
+    add("model", type=Path, metavar="MODEL", help="folder, owner/name[@revision] or short name")
     add("--out", type=Path, required=True, help="folder to write")
     add(
         "--to",
@@ -257,7 +262,7 @@ def _export(commands: Commands) -> None:
         required=True,
         help="merged or native (the same): one model of ours; or a published form (a wrong name lists them)",
     )
-    add("--base", type=Path, metavar="DIR", help="base model folder (default: what the model says)")
+    add("--base", type=Path, metavar="MODEL", help="base model (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
     add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
@@ -269,7 +274,7 @@ def _eval(commands: Commands) -> None:
     add = command.add_argument
     add_config(command, required=False)
     add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
-    add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable)")
+    add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable; one serves all)")
     add("--out", type=Path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
     add("--weights", type=comma_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
     add(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.data.images import ImageError, load_image
+from artquant.data.images import ImageError, list_pictures, load_image
 from artquant.errors import ArtQuantError
 from artquant.texts.attributes import attribute_phrase
 
@@ -18,17 +18,15 @@ _SHOWN = 10  # words of a distribution, on the terminal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from artquant.infer.scorer import Score, Scorer
+    from artquant.infer.score import Score
+    from artquant.infer.scorer import Scorer
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score or describe every picture that can be read; status 2 if one cannot."""
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.cli.infer import chosen_attributes, require_learned
     from artquant.infer.scorer import Scorer
 
-    disable_progress_bar()  # of loading
     scorer = Scorer.from_pretrained(
         arguments.model,
         arguments.base,
@@ -47,12 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.question is None:
         require_learned(scorer, ("description",), arguments, arguments.model)
     if arguments.command == "score" and not (arguments.json or arguments.generate):
-        readout = scorer.loaded.readout
-        low, high = scorer.score_range or (readout.low, readout.high)
+        low, high = scorer.range
         print(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
     show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
-    for path in arguments.pictures:
+    for path in (one for named in arguments.pictures for one in (list_pictures(named) if named.is_dir() else [named])):
         try:
             image = load_image(path)
         except ImageError as error:

@@ -8,12 +8,16 @@ import importlib.util
 import os
 import signal
 import sys
+from dataclasses import replace
 
 from artquant.cli.runs import load_run
 from artquant.config.run_paths import stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
+from artquant.models.hub import locate
+from artquant.train.claim import claim_run
 from artquant.train.launch import Machines, launch_command, run_processes
+from artquant.train.preflight import require_inputs
 
 _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this signal ended
 
@@ -22,9 +26,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Train in this process, or each stage in processes of its own."""
     config = load_run(arguments.config, arguments.overrides)
     stages = config.chosen_stages(arguments.stage)
+    require_inputs(arguments.config, config, stages)
     machines = _machines(arguments)
     launchers = {stage.name: _launcher(arguments, stage, machines) for stage in stages}
     _check_deepspeed(stages, launchers)
+    config = replace(config, base=locate(config.base).name)  # a repository with its commit: a run stays with it
+    if "RANK" not in os.environ and not arguments.node_rank:
+        claim_run(config, arguments.accept_changes)
+        if all(stage_model(config, stage).is_dir() for stage in stages):
+            print(f"run {config.run}: nothing is left to do; model in {stage_model(config, stages[-1])}")
+            return 0
     if all(launcher == "none" for launcher in launchers.values()):
         return _train_here(config, stages, arguments.accept_changes)
     for stage in stages:
@@ -39,12 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bool) -> int:
-    from transformers.utils.logging import disable_progress_bar
-
     from artquant.train.interruption import TrainingStopped
     from artquant.train.stage import leave_ranks, run_training
 
-    disable_progress_bar()  # of loading; training has its own
     first = os.environ.get("RANK", "0") == "0"
     try:
         run_training(config, [stage.name for stage in stages], accept_changes)
@@ -99,8 +107,6 @@ def _launcher(arguments: argparse.Namespace, stage: StageConfig, machines: Machi
 def _check_deepspeed(stages: list[StageConfig], launchers: dict[str, str]) -> None:
     """Before processes are started, whose messages are hard to read."""
     for stage in stages:
-        if stage.deepspeed is not None and not stage.deepspeed.is_file():
-            raise ArtQuantError(f"stage {stage.name}: no DeepSpeed file {stage.deepspeed}; see configs/deepspeed")
         wanted = stage.deepspeed is not None or launchers[stage.name] == "deepspeed"
         if wanted and importlib.util.find_spec("deepspeed") is None:
             raise ArtQuantError(f"stage {stage.name}: DeepSpeed is not installed; pip install artquant[train]")

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from artquant.demo.attributes import ATTRIBUTES, Ratings, draw_values, panel_biases, rate, to_scale, total
 from artquant.demo.descriptions import Described, caption, describe, draw_questions
@@ -35,6 +34,7 @@ from artquant.demo.phrases import CAPTION_QUESTION
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
+from artquant.files.progress_bar import progress_bar
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.prepare.annotation import Annotation
 from artquant.prepare.records import Labelling, attribute_records, image_records, score_records
@@ -201,7 +201,7 @@ def _draw_some(out: Path, seed: int, indices: list[int]) -> int:
 
 def _draw_all(out: Path, seed: int, indices: list[int], workers: int, progress: bool) -> None:
     chunks = [indices[start : start + 16] for start in range(0, len(indices), 16)]
-    with tqdm(total=len(indices), desc="drawing", unit="picture", disable=not progress) as bar:
+    with progress_bar("drawing", "picture", progress, len(indices)) as bar:
         if workers == 1 or len(chunks) < 2:
             for count in (_draw_some(out, seed, chunk) for chunk in chunks):
                 bar.update(count)

@@ -17,6 +17,7 @@ from artquant.errors import ArtQuantError
 from artquant.evaluate.choices import FAILED, ChoiceQuestion, chosen_letter
 from artquant.files.json_files import append_json_lines, json_text, read_json_lines, write_text
 from artquant.files.only_writer import only_writer
+from artquant.files.progress_bar import progress_bar
 from artquant.infer.score_files import Pictures, check_origin
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Row
@@ -92,7 +93,7 @@ def answer_questions(
         loader = DataLoader(
             Pictures(pictures, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
         )
-        with tqdm(total=len(first), initial=before, unit="question", disable=not progress) as bar:
+        with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
         if not texts:
             raise ArtQuantError(f"{images}: no picture of {len(questions)} can be read; check the folder: {skipped[0]}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from artquant.data.images import load_image
 from artquant.errors import ArtQuantError
+from artquant.files.progress_bar import progress_bar
 from artquant.infer.scorer import Scorer
 from artquant.models.familiar import LEAST, Familiar, watching
 
@@ -28,7 +28,7 @@ def learn_familiar(scorer: Scorer, pictures: Sequence[Path], progress: bool = Tr
             f"{len(pictures)} pictures are too few to know what training looks like: name {LEAST} or more"
         )
     seen = []
-    for path in tqdm(pictures, unit="image", disable=not progress):
+    for path in progress_bar("looking", "image", progress, of=pictures):
         picture = scorer.processor.picture(load_image(path))
         with watching(scorer.network) as watch:
             scorer.score_pictures([picture])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from artquant.data.images import ImageError, load_image
 from artquant.data.predictions import origin_file, prediction_line
@@ -16,6 +15,7 @@ from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
 from artquant.files.only_writer import only_writer
+from artquant.files.progress_bar import progress_bar
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Processor
 
@@ -66,7 +66,8 @@ def run_inference(
 
     Args:
         out: predictions file; `OUT.origin.json` beside it says which model they are from.
-        origin: what the model is (its folder and weights; plain values), to refuse mixing two models' predictions.
+        origin: what the model is ("model", how it is called; "weights", what it holds; plain values), to refuse mixing
+            two models' predictions. How it is called may change.
         attributes: to be scored beside the whole picture.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
         analyse: also write a text on each aspect that the prompt names ("texts"), of so many tokens at most; 0: none.
@@ -85,7 +86,7 @@ def run_inference(
         )
         skipped: list[str] = []
         scored = 0
-        with tqdm(total=len(records), initial=len(records) - len(todo), unit="image", disable=not progress) as bar:
+        with progress_bar("scoring", "image", progress, len(records), len(records) - len(todo)) as bar:
             for batch in loader:
                 good = [(record, picture) for record, picture, error in batch if error is None]
                 if good:
@@ -101,7 +102,7 @@ def run_inference(
                     scored += len(lines)
                 errors = [error for _, _, error in batch if error is not None]
                 if errors and not skip_unreadable:
-                    raise ArtQuantError(errors[0])
+                    raise ArtQuantError(f"{errors[0]}; or go on without such pictures (--skip-unreadable)")
                 skipped += errors
                 bar.update(len(batch))
         return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
@@ -144,9 +145,11 @@ def check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bo
         | ({} if scorer.score_range is None else {"score_range": list(scorer.score_range)})
     )
     recorded = read_json(file) if file.is_file() else {"model": "an unknown model"}
-    if not empty and recorded != origin:
+    names = sorted({*recorded, *origin} - {"model"})
+    other = [name for name in names if recorded.get(name) != origin.get(name)]
+    if not empty and other:
         raise ArtQuantError(
-            f"{out}: holds predictions of {recorded.get('model')} or made with other settings; "
+            f"{out}: holds predictions of {recorded.get('model')}, made with other {', '.join(other)}; "
             "name another output file or delete it"
         )
     write_json(file, origin)

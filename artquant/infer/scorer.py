@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from PIL import Image
@@ -18,8 +18,6 @@ from artquant.batches.packed import MASKING_ATTENTIONS, PackedPrompts, shared_le
 from artquant.batches.samples import Conversation, encode_row, encode_scores
 from artquant.config.load import convert
 from artquant.config.schema import Loading
-from artquant.data.images import as_rgb
-from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
 from artquant.infer.answers import (
     DECIMALS,
@@ -31,38 +29,17 @@ from artquant.infer.answers import (
     with_answers,
     worded,
 )
+from artquant.infer.device import choose_device
+from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
+from artquant.infer.score import Score, listed
 from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
-from artquant.readouts import Scores
 from artquant.texts.attributes import attribute_phrase
 from artquant.texts.prompt import IMAGE_TOKEN, Exchange, other_prompt
 
 _STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
-
-
-@dataclass(frozen=True)
-class Score(Prediction):
-    """One picture's score, on the scale of the model (APDD: 1 to 10)."""
-
-    std: float = 0.0  # standard deviation of the score: how undecided the model is, not how far off
-    unlike: float | None = None  # how far the picture is from the training ones; above 1: unlike them; None: not known
-    attributes: Mapping[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values; what there is none of is left out."""
-        return super().to_dict() | ({} if self.unlike is None else {"unlike": round(self.unlike, 4)})
-
-    @property
-    def probs(self) -> Mapping[str, float]:
-        """Probability of each rating word (or score token)."""
-        return self.columns["probs"]
-
-    @property
-    def logits(self) -> Mapping[str, float]:
-        """Logit of each rating word (or score token)."""
-        return self.columns["logits"]
 
 
 class Scorer:
@@ -70,8 +47,8 @@ class Scorer:
 
     Example:
         >>> scorer = Scorer.from_pretrained("runs/demo/scores/model")
-        >>> [result] = scorer([Image.open("painting.jpg")])
-        >>> result.score
+        >>> scorer("painting.jpg").score
+        >>> [one.score for one in scorer(["a.jpg", Image.open("b.png"), array])]
     """
 
     def __init__(
@@ -208,7 +185,7 @@ class Scorer:
     def _read(self, inputs: NetworkInputs, positions: torch.Tensor) -> list[Score]:
         """Scores at flat positions, on the chosen range."""
         readout = self.loaded.readout
-        scores = _listed(readout.read(self.network.see(inputs, positions)))
+        scores = listed(readout.read(self.network.see(inputs, positions)))
         if self.score_range is None:
             return scores
         return [one.mapped((readout.low, readout.high), self.score_range) for one in scores]
@@ -237,38 +214,93 @@ class Scorer:
         inputs = packed.inputs(rows, self.network.plain.dtype, self.device)
         return NetworkInputs(first.tensors | places | inputs).to(self.device)
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a path is also a sequence of paths
+        self, images: Picture, batch_size: int = ..., attributes: Names = ..., *, unit: bool = ...
+    ) -> Score: ...
+    @overload
     def __call__(
-        self, images: Sequence[Image.Image], batch_size: int = 16, attributes: Sequence[str] = ()
-    ) -> list[Score]:
-        """Scores of pictures of any size and mode, in order; they are read as `artquant.data.images.as_rgb` says.
+        self, images: Sequence[Picture], batch_size: int = ..., attributes: Names = ..., *, unit: bool = ...
+    ) -> list[Score]: ...
+    @overload
+    def __call__(
+        self,
+        images: Pictures,
+        batch_size: int = ...,
+        attributes: Names = ...,
+        *,
+        as_tensor: Literal[True],
+        unit: bool = ...,
+    ) -> torch.Tensor: ...
+    def __call__(
+        self,
+        images: Pictures,
+        batch_size: int = 16,
+        attributes: Names = (),
+        *,
+        unit: bool = False,
+        as_tensor: bool = False,
+    ) -> Score | list[Score] | torch.Tensor:
+        """Scores of pictures of any size and mode: of one picture a score, of several a list in their order.
 
         Args:
-            attributes: as in `score_pictures`.
+            images: paths, PIL pictures, arrays or tensors, as `artquant.infer.given.as_pictures` takes them.
+            attributes: a name or several, as in `score_pictures`.
+            unit: scores in 0 to 1 instead of the range of the model (or of `score_range`).
+            as_tensor: the scores alone, [N] on the scorer's device; with A attributes [N, 1 + A], the whole first.
+
+        Raises:
+            ArtQuantError: something is no picture; or as `score_pictures`.
         """
-        return [
+        pictures, single = as_pictures(images)
+        names = as_names(attributes)
+        scores = [
             score
-            for batch in _batches(images, batch_size)
-            for score in self.score_pictures(self._prepared(batch), attributes)
+            for batch in _batches(pictures, batch_size)
+            for score in self.score_pictures(self._prepared(batch), names)
         ]
+        if unit:
+            scores = [score.mapped(self.range, (0.0, 1.0)) for score in scores]
+        if as_tensor:
+            values = [[one.score for one in (score, *score.attributes.values())] for score in scores]
+            table = torch.tensor(values, device=self.device).reshape(len(scores), 1 + len(names))
+            return table if names else table[:, 0]
+        return scores[0] if single else scores
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest score."""
+        return self.score_range or (self.loaded.readout.low, self.loaded.readout.high)
 
     def _prepared(self, images: Sequence[Image.Image]) -> list[Any]:
-        return [self.processor.picture(as_rgb(image)) for image in images]
+        return [self.processor.picture(image) for image in images]
 
+    @overload
+    def describe(  # type: ignore[overload-overlap]
+        self, images: Picture, level: int | None = ..., max_new_tokens: int = ..., batch_size: int = ...
+    ) -> str: ...
+    @overload
     def describe(
-        self, images: Sequence[Image.Image], level: int | None = None, max_new_tokens: int = 512, batch_size: int = 8
-    ) -> list[str]:
-        """Descriptions of pictures, the likeliest words; scores that are said stand in them as numbers.
+        self, images: Sequence[Picture], level: int | None = ..., max_new_tokens: int = ..., batch_size: int = ...
+    ) -> list[str]: ...
+    def describe(
+        self, images: Pictures, level: int | None = None, max_new_tokens: int = 512, batch_size: int = 8
+    ) -> str | list[str]:
+        """Descriptions, the likeliest words; scores that are said stand in them as numbers.
 
         Args:
+            images: as in a call; of one picture a text, of several a list.
             level: 1 perception, 2 perception and cognition, 3 perception, cognition and emotion; None: the fullest.
             max_new_tokens: where a description is cut off at the latest.
         """
         asked = self.loaded.prompt.describing(level)
-        return [answer.text for answer in self._answers(images, asked, max_new_tokens, batch_size, DECIMALS)]
+        pictures, single = as_pictures(images)
+        texts = [answer.text for answer in self._answers(pictures, asked, max_new_tokens, batch_size, DECIMALS)]
+        return texts[0] if single else texts
 
     def answer(
         self,
-        images: Sequence[Image.Image],
+        images: Sequence[Picture],
         question: str | None = None,
         decimals: int = DECIMALS,
         max_new_tokens: int = 512,
@@ -280,10 +312,11 @@ class Scorer:
             question: default is that of scoring. decimals: of the scores in the text.
         """
         asked = self.loaded.prompt.scored_question if question is None else question
-        return self._answers(images, self.loaded.prompt.exchange(asked), max_new_tokens, batch_size, decimals)
+        exchange = self.loaded.prompt.exchange(asked)
+        return self._answers(as_pictures(images)[0], exchange, max_new_tokens, batch_size, decimals)
 
     def assess(
-        self, images: Sequence[Image.Image], decimals: int = DECIMALS, batch_size: int = 8
+        self, images: Sequence[Picture], decimals: int = DECIMALS, batch_size: int = 8
     ) -> tuple[list[str], list[float | None]]:
         """Texts and scores of pictures, both with so many decimals, as ROC4MLLM's published call gives them.
 
@@ -356,36 +389,6 @@ def _check_attributes(attributes: Sequence[str]) -> None:
         raise ArtQuantError(f"attribute {strange!r} is no name in words; name one such as composition")
     if len(set(phrases)) < len(phrases):
         raise ArtQuantError("two of the attributes are put in the same words; name each once")
-
-
-def _listed(scores: Scores) -> list[Score]:
-    """Scores as plain values."""
-    columns = {
-        name: [dict(zip(scores.labels, row, strict=True)) for row in values.tolist()]
-        for name, values in scores.columns.items()
-    }
-    moments = zip(scores.score.tolist(), scores.std.tolist(), strict=True)
-    return [
-        Score(score, std, {name: rows[index] for name, rows in columns.items()})
-        for index, (score, std) in enumerate(moments)
-    ]
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" is the first GPU, else the CPU.
-
-    Raises:
-        ArtQuantError: no such device on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ArtQuantError(f"device {name!r} is not known; name auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ArtQuantError(f"device {name}: this machine has {torch.cuda.device_count()} GPU(s); name another or cpu")
-    return device
 
 
 def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from artquant.files.json_files import read_json
 from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
+from artquant.models.hub import Place, known_base, locate
 from artquant.models.model_card import Base, Card
 from artquant.readouts import published_words
 
@@ -22,11 +23,13 @@ ADAPTER_CONFIG = "adapter_config.json"
 class ModelFolder:
     """What a folder is, known without reading its weights.
 
-    below: the model that an adapter (a LoRA run) lies over; None: a whole model, or it was not looked for.
-    named_base: the folder that its user named as base; of a whole model it may hold the processor.
+    name: what a card calls it: the folder, or the hub's repository with its commit. below: the model that an adapter (a
+    LoRA run) lies over; None: a whole model, or it was not looked for. named_base: the folder that its user named as
+    base; of a whole model it may hold the processor.
     """
 
     path: Path
+    name: Path
     family: Family
     card: Card | None
     is_adapter: bool
@@ -42,7 +45,7 @@ class ModelFolder:
         allow_other_base: bool = False,
         alone: bool = False,
     ) -> ModelFolder:
-        """Open a folder and, of an adapter, what it lies over.
+        """Open a folder and, of an adapter, what it lies over; each may be named as on the hub (`artquant.models.hub`).
 
         Args:
             base: where the base is, if not where the card says. Where an adapter lies over others, of the one that it
@@ -55,18 +58,18 @@ class ModelFolder:
             CheckpointError: not a model folder; or a base is not known, is not there, or is another one than the
                 adapter was trained over.
         """
-        path, base = Path(path), None if base is None else Path(base)
-        opened = cls._read(path, base)
+        opened = cls._read(locate(path))
         if base is None and (opened.card is None or opened.card.base is None):
-            base = fallback
-            opened = cls(path, opened.family, opened.card, opened.is_adapter, None, base)
+            base = known_base(path) or fallback
+        opened = replace(opened, named_base=None if base is None else Path(base))
         if not opened.is_adapter or alone:
             return opened
         known = None if opened.card is None else opened.card.base
-        return opened._over(base, known, allow_other_base)
+        return opened._over(None if base is None else locate(base), known, allow_other_base)
 
     @classmethod
-    def _read(cls, path: Path, base: Path | None) -> ModelFolder:
+    def _read(cls, place: Place) -> ModelFolder:
+        path = place.folder
         config_file = path / "config.json"
         if not config_file.is_file():
             raise CheckpointError(
@@ -76,34 +79,37 @@ class ModelFolder:
             model_type = read_json(config_file).get("model_type")
         except (ArtQuantError, AttributeError) as error:
             raise CheckpointError(f"{config_file}: not a JSON object ({error}); copy the file again") from error
-        return cls(path, family_of(str(model_type)), Card.read(path), (path / ADAPTER_CONFIG).is_file(), None, base)
+        is_adapter = (path / ADAPTER_CONFIG).is_file()
+        return cls(path, place.name, family_of(str(model_type)), Card.read(path), is_adapter)
 
-    def _over(self, base: Path | None, known: Base | None, allow_other: bool) -> ModelFolder:
+    def _over(self, base: Place | None, known: Base | None, allow_other: bool) -> ModelFolder:
         """This adapter with what it lies over. known: what a card says of that."""
-        if base is not None and _fits_here(base, known):
+        if base is not None and _fits_here(base.folder, known):
             chosen, base = base, None
         elif known is not None:
-            chosen = known.folder
+            # A card names a repository with its commit; anything else is a folder, there or not.
+            chosen = locate(known.folder) if "@" in known.folder.name else Place(known.folder, known.folder)
         else:
             raise CheckpointError(
                 f"{self.path}: holds a LoRA run over a base model; name the base model's folder (--base DIR)"
             )
-        if not (chosen / "config.json").is_file():
+        if not (chosen.folder / "config.json").is_file():
             raise CheckpointError(
-                f"{self.path}: lies over the base model {chosen}, which is not there; name its folder (--base DIR)"
+                f"{self.path}: lies over the base model {chosen.folder}, which is not there; name its folder (--base "
+                "DIR)"
             )
-        below = ModelFolder._read(chosen, None)
+        below = ModelFolder._read(chosen)
         if known is not None and not allow_other and below.fingerprint != known.fingerprint:
             raise CheckpointError(
-                f"{self.path}: was trained over another base than {chosen} holds (SHA-256 {known.fingerprint[:16]}..., "
-                f"found {below.fingerprint[:16]}...); name the right one (--base DIR), or go on all the same "
-                "(--allow-other-base)"
+                f"{self.path}: was trained over another base than {chosen.folder} holds (SHA-256 "
+                f"{known.fingerprint[:16]}..., found {below.fingerprint[:16]}...); name the right one (--base DIR), or "
+                "go on all the same (--allow-other-base)"
             )
         if below.is_adapter:
             deeper = known.base if known is not None else None
             own = None if below.card is None else below.card.base
             below = below._over(base, own or deeper, allow_other)
-        return ModelFolder(self.path, self.family, self.card, True, below, self.named_base)
+        return replace(self, below=below)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,7 +147,7 @@ class ModelFolder:
 
     def as_base(self) -> Base:
         """As an adapter's card names what the adapter lies over."""
-        return Base(self.path, self.fingerprint, None if self.below is None else self.below.as_base())
+        return Base(self.name, self.fingerprint, None if self.below is None else self.below.as_base())
 
 
 def _fits_here(named: Path, known: Base | None) -> bool:

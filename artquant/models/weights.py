@@ -6,8 +6,10 @@ is an error that names it. Adapters themselves are read in `artquant.models.adap
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -20,12 +22,16 @@ from artquant.errors import one_line
 from artquant.models.adapters import attach_adapter, require_tables
 from artquant.models.familiar import Familiar
 from artquant.models.family import CheckpointError, Family, Processor
+from artquant.models.hub import locate
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
+from artquant.models.no_bar import no_bar
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words, token_rows
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, other_prompt
+
+logger = logging.getLogger(__name__)
 
 READOUT_HEAD = "readout_head.safetensors"
 
@@ -69,8 +75,10 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
             f"{folder.path}: lies over another LoRA run, so its base cannot be held in {loading.quantize}; "
             f"merge it first (artquant export {folder.path} --to merged --out DIR)"
         )
+    logger.info("loading %s", " over ".join(str(one.name) for one in folder.chain()))
     config = whole.family.config(whole.path, loading.untested)
-    model = whole.family.load(whole.path, config, loading)
+    with no_bar():
+        model = whole.family.load(whole.path, config, loading)
     processor = whole.family.processor(_processor_holder(folder), config)
     processor.add_words(whole.new_words)  # the base's files, where it is taken from there, do not know them
     for adapter in adapters:
@@ -84,8 +92,9 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
 
 def _processor_holder(folder: ModelFolder) -> Path:
     """Where the processor lies: in the folder itself, in what it lies over, or in the named base."""
-    places = [one.path for one in folder.chain()] + ([] if folder.named_base is None else [folder.named_base])
-    found = next((place for place in places if folder.family.holds_processor(place)), None)
+    own = (one.path for one in folder.chain())
+    named = (locate(base).folder for base in (folder.named_base,) if base is not None)  # fetched where it is needed
+    found = next((place for place in chain(own, named) if folder.family.holds_processor(place)), None)
     if found is None:
         raise CheckpointError(
             f"{folder.path}: holds no tokenizer or no preprocessor; name the base model's folder, which has both "
@@ -171,7 +180,8 @@ def save_model(
         readout_head: those of the readout's own head.
     """
     family.note_readout(model.config, processor, card.prompt, card.readout)
-    model.save_pretrained(folder, state_dict=state_dict)
+    with no_bar():
+        model.save_pretrained(folder, state_dict=state_dict)
     processor.save_pretrained(folder)
     if readout_head:
         save_file(readout_head, folder / READOUT_HEAD)

@@ -15,6 +15,7 @@ from artquant.config.schema import ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.models.families import DEFAULT, FAMILIES
 from artquant.models.family import Family
+from artquant.models.hub import locate
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import token_rows, trained_rows
@@ -40,14 +41,15 @@ def read_shape(base: Path, untested: bool = False) -> Shape:
     Raises:
         ArtQuantError: the folder holds no usable configuration.
     """
-    if not base.exists():
+    folder = locate(base, weights=False).folder
+    if not folder.exists():
         family = FAMILIES[DEFAULT]
         published = family.published_config()
         if published is None:
             raise ArtQuantError(f"{base}: is not there; correct base")
         return Shape(base, family, published, published=True)
-    opened = ModelFolder.open(base, alone=True)
-    return Shape(base, opened.family, opened.family.config(base, untested), published=False)
+    opened = ModelFolder.open(folder, alone=True)
+    return Shape(base, opened.family, opened.family.config(folder, untested), published=False)
 
 
 def build_skeleton(

@@ -249,4 +249,5 @@ def _reporters(arguments: TrainingArguments, history: Path) -> list[TrainerCallb
         from torch.utils.tensorboard import SummaryWriter
 
         reporters.append(TensorBoardCallback(SummaryWriter(log_dir=arguments.output_dir)))
+        logger.info("  curves: tensorboard --logdir %s", history.parents[1])
     return reporters

@@ -18,17 +18,25 @@ def claim_run(config: RunConfig, accept_changes: bool = False) -> None:
         accept_changes: go on with another configuration than the run was started with.
 
     Raises:
-        ArtQuantError: the folder holds a run that was trained with another configuration.
+        ArtQuantError: the folder holds a run of which something was trained with another configuration.
     """
     file = run_folder(config) / CONFIG_FILE
     if file.is_file() and not accept_changes:
-        changed = _changes(_training_part(load_config(file)), _training_part(config))
-        if changed:
+        before = load_config(file)
+        changed = _changes(_training_part(before), _training_part(config))
+        if changed and _begun(before):
             raise ArtQuantError(
                 f"{file}: this run was started with another configuration ({'; '.join(changed[:5])}); choose another "
                 f"run name (run=NAME), delete {run_folder(config)}, or go on all the same (--accept-changes)"
             )
     save_config(config, file)
+
+
+def _begun(config: RunConfig) -> bool:
+    """Whether a run has anything to go on with: a model, a checkpoint or what they rest on."""
+    folders = [run_folder(config) / stage.name for stage in config.stages]
+    kept = ("model", "start", "checkpoints/checkpoint-*", "best/*")
+    return any(True for folder in folders for pattern in kept for _ in folder.glob(pattern))
 
 
 def _training_part(config: RunConfig) -> dict:

@@ -122,7 +122,8 @@ def continues(start: ModelFolder, base: Path, lora: LoraConfig, words: Sequence[
     else:
         same_targets = targets == (wanted if isinstance(wanted, str) else set(wanted))
     same = (stored.r, stored.lora_alpha) == (lora.r, lora.alpha) and same_targets
-    return same and card.readout.new_words == tuple(words) and over.path.resolve() == base.resolve()
+    here = over.name == base or over.path.resolve() == base.resolve()
+    return same and here and card.readout.new_words == tuple(words)
 
 
 def _skeleton(folder: ModelFolder) -> PreTrainedModel:

@@ -14,6 +14,7 @@ import torch
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
 from artquant.files.json_files import append_json_lines, read_json_lines, write_json_lines
+from artquant.files.progress_bar import progress_bar
 
 HISTORY = "history.jsonl"
 
@@ -66,6 +67,13 @@ def _peak_memory() -> int:
 
 class ProgressLines(ProgressCallback):
     """transformers' progress bar, with a line to be read instead of a dictionary for what is logged."""
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """A bar of ours, which a log can bear."""
+        if state.is_world_process_zero:
+            bar: Any = progress_bar("training", "step", total=state.max_steps)
+            self.training_bar = bar
+        self.current_step = 0
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Write the line, unless it is the summary at the end."""

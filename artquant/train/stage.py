@@ -171,7 +171,7 @@ def _history(config: RunConfig, stage: StageConfig, start: ModelFolder) -> dict:
     return {
         "run": config.run,
         "stage": stage.name,
-        "start": str(start.path),
+        "start": str(start.name),
         "base": str(config.base),
         "seed": config.seed,
     }

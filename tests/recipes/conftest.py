@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -112,9 +112,9 @@ class Laboratory:
         return main([str(argument) for argument in arguments])
 
     @staticmethod
-    def start(command: Sequence[Any], **options: Any) -> subprocess.Popen:
+    def start(command: Sequence[Any], environment: Mapping[str, str] = os.environ, **options: Any) -> subprocess.Popen:
         """`python COMMAND` in a process of its own, with one thread, no GPU and the package that this one has."""
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+        environment = {**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
         environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, *map(str, command)],

@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.infer.familiar import learn_familiar
-from artquant.infer.scorer import Score, Scorer
+from artquant.infer.score import Score
+from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.familiar import FALSE_ALARMS, FAMILIAR, LEAST, Familiar
 from artquant.models.family import CheckpointError

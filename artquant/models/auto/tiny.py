@@ -17,6 +17,7 @@ from artquant.files.json_files import write_json
 from artquant.files.whole_folder import whole_folder
 from artquant.models.auto.processing import PROCESSOR_FILES, AutoChatProcessor, load_processor
 from artquant.models.auto.tiny_settings import QWEN, TinySettings
+from artquant.models.no_bar import no_bar
 from artquant.models.tiny_tokenizer import byte_level_tokenizer, require_words
 from artquant.models.whole import DTYPES
 
@@ -79,7 +80,8 @@ def write_tiny(settings: TinySettings, out: Path, words: Sequence[str]) -> PreTr
         for parameter in model.parameters():
             if parameter.ndim > 1 and not parameter.any():  # Gemma's projector, which would show no picture
                 torch.nn.init.normal_(parameter, std=settings.initializer_range)
-        model.save_pretrained(partial)
+        with no_bar():
+            model.save_pretrained(partial)
         processor = AutoChatProcessor(load_processor(partial, config), settings.max_positions)
         processor.save_pretrained(partial)
         require_words(processor, words)

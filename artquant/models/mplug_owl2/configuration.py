@@ -6,6 +6,7 @@ abstractor's are nested in `visual_config`, as plain dictionaries that are kept 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -129,5 +130,10 @@ class MPLUGOwl2Config(LlamaConfig):
         return values
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Every field, not only what differs from a default: the published code's defaults are not ours."""
-        return super().to_json_string(use_diff=False)
+        """Every field, not only what differs from a default: the published code's defaults are not ours.
+
+        But not where it was loaded from, nor labels, which no head has.
+        """
+        values = json.loads(super().to_json_string(use_diff=False))
+        kept = {name: value for name, value in values.items() if name not in ("_name_or_path", "id2label", "label2id")}
+        return json.dumps(kept, indent=2, sort_keys=True) + "\n"

@@ -17,6 +17,7 @@ from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
+from artquant.models.no_bar import no_bar
 from artquant.models.whole import write_shards
 from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import SUBJECT, Prompt, get_prompt
@@ -27,8 +28,8 @@ _ADAPTER_KEYS = (
     *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r"),
     *("revision", "target_modules", "task_type"),
 )
-# What our configurations hold beside the published fields: where the base lay, and how it was held in training.
-_OURS = ("_name_or_path", "quantization_config")
+# What our configurations hold beside the published fields: how the base was held in training.
+_OURS = ("quantization_config",)
 ROC4MLLM = get_prompt("roc4mllm", "image")  # with which its models are trained and asked; no file says so
 _READ_BY = (
     *("level_ids", "level_prefix", "score_weight", "score_id", "output_first_id", "output_last_id", "img_token_num"),
@@ -95,7 +96,8 @@ def write_full(
     """The published full form: weights, configuration, tokenizer, preprocessor; no card of ours."""
     model.config.dtype = dtype
     if weights_format == "safetensors":
-        model.save_pretrained(out)
+        with no_bar():
+            model.save_pretrained(out)
     else:
         model.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
         write_shards(model.state_dict(), out, weights_format)

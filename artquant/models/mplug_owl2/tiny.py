@@ -23,6 +23,7 @@ from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.models.mplug_owl2.vision import VisionEmbeddings
+from artquant.models.no_bar import no_bar
 from artquant.models.tiny_tokenizer import record_texts, require_words
 from artquant.models.whole import DTYPES
 from artquant.texts.prompt import SCORE_QUESTIONS, SMALL_PROMPTS, SUBJECT, get_prompt
@@ -171,7 +172,8 @@ def initialise_model(config: DemoModelConfig, out: Path, words: Sequence[str]) -
         model = MPLUGOwl2LlamaForCausalLM(network)
         _tell_places_apart(model, config.initializer_range)
         model.to(DTYPES[config.dtype])  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
-        model.save_pretrained(partial)
+        with no_bar():
+            model.save_pretrained(partial)
         processor = MPLUGOwl2Processor.from_pretrained(partial, config=network)
         processor.save_pretrained(partial)
         require_words(processor, words)

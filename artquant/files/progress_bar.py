@@ -1,0 +1,40 @@
+"""How far a long piece of work has come, on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+_SECONDS_IN_LOGS = 30.0  # between two states of a bar that are kept, where there is no terminal to paint them over
+
+
+def progress_bar(
+    name: str,
+    unit: str,
+    shown: bool = True,
+    total: int | None = None,
+    initial: int = 0,
+    of: Iterable[Any] | None = None,
+    leave: bool = True,
+) -> tqdm:
+    """A named bar; in a log, which keeps every state, a state each half minute.
+
+    Args:
+        unit: of what is counted, such as "image". total, initial: how many there are, and were done before.
+        of: what is gone through, where the bar is to count by itself. leave: whether it stays when it is done.
+    """
+    seconds = 0.1 if sys.stderr.isatty() else _SECONDS_IN_LOGS
+    return tqdm(
+        of,
+        desc=name,
+        unit=unit,
+        disable=not shown,
+        total=total,
+        initial=initial,
+        leave=leave,
+        mininterval=seconds,
+        maxinterval=max(10.0, seconds),
+    )

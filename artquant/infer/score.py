@@ -1,0 +1,46 @@
+"""A picture's score, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from artquant.data.predictions import Prediction
+from artquant.readouts import Scores
+
+
+@dataclass(frozen=True)
+class Score(Prediction):
+    """One picture's score, on the scale of the model (APDD: 1 to 10)."""
+
+    std: float = 0.0  # standard deviation of the score: how undecided the model is, not how far off
+    unlike: float | None = None  # how far the picture is from the training ones; above 1: unlike them; None: not known
+    attributes: Mapping[str, Score] = field(default_factory=dict)  # by attribute, where they were asked for
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; what there is none of is left out."""
+        return super().to_dict() | ({} if self.unlike is None else {"unlike": round(self.unlike, 4)})
+
+    @property
+    def probs(self) -> Mapping[str, float]:
+        """Probability of each rating word (or score token)."""
+        return self.columns["probs"]
+
+    @property
+    def logits(self) -> Mapping[str, float]:
+        """Logit of each rating word (or score token)."""
+        return self.columns["logits"]
+
+
+def listed(scores: Scores) -> list[Score]:
+    """Scores as plain values."""
+    columns = {
+        name: [dict(zip(scores.labels, row, strict=True)) for row in values.tolist()]
+        for name, values in scores.columns.items()
+    }
+    moments = zip(scores.score.tolist(), scores.std.tolist(), strict=True)
+    return [
+        Score(score, std, {name: rows[index] for name, rows in columns.items()})
+        for index, (score, std) in enumerate(moments)
+    ]

@@ -60,7 +60,7 @@ def decoded(image: Image.Image) -> Image.Image:
     colour = image.info.get("transparency")
     # Of 16 bits, Pillow keeps the high bytes alone, but a colour is transparent if all of its bits agree.
     low = _low_bytes(image) if colour is not None and rawmode == "RGB;16B" else None
-    image.load()
+    _load(image)
     if low is not None:
         image, values = image.copy(), np.asarray(image).astype(np.uint16) << 8 | low
         image.putalpha(Image.fromarray(np.where((values == colour).all(axis=-1), 0, 255).astype(np.uint8)))
@@ -70,6 +70,18 @@ def decoded(image: Image.Image) -> Image.Image:
         image = image.copy()
         image.info["transparency"] = (colour & highest) * 255 // highest
     return image
+
+
+def _load(image: Image.Image) -> None:
+    if not isinstance(image, TiffImageFile):
+        image.load()
+        return
+    # Without a name it is not mapped into memory, where Pillow mistakes the sides of one that is to be turned.
+    name, image.filename = image.filename, ""
+    try:
+        image.load()
+    finally:
+        image.filename = name
 
 
 def _low_bytes(image: Image.Image) -> np.ndarray:

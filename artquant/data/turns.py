@@ -27,6 +27,7 @@ _OTHER_KEYS = {
     **dict.fromkeys(("video", "videos", "audio", "audios"), _NO_FILMS),
     **dict.fromkeys(("chosen", "rejected"), _NO_CHOICE),
     **{"tools": _NO_TOOLS, "system": _NO_SYSTEM},
+    "instruction": "a question in Alpaca's form; write conversations of question and answer",
 }
 
 

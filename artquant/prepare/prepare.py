@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,7 +143,7 @@ def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[l
     if not folder.is_dir():
         raise PrepareError(f"{folder}: is no folder; name the folder of the pictures with --images")
     look = PictureNames()
-    there = [annotation for annotation in annotations if look.path(folder, annotation.image).is_file()]
+    there = [annotation for annotation in annotations if os.path.isfile(look.path(folder, annotation.image))]
     missing = len(annotations) - len(there)
     if missing == 0:
         return annotations, [f"{folder}: all {len(annotations)} pictures are there"]

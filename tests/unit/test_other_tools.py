@@ -63,6 +63,7 @@ def test_with_a_score_it_is_a_score_record(tmp_path):
         ({"image": "a.png", "images": ["a.png"]}, '"image" and "images"; keep one'),
         ({"images": ["a.png"], "conversations": TURNS}, '"conversations" and "messages"; keep one'),
         ({"images": ["a.png"], "videos": ["a.mp4"]}, '"videos" holds films or sounds'),
+        ({"images": ["a.png"], "instruction": "<image>What?", "output": "A."}, "a question in Alpaca's form"),
         ({"images": ["a.png"], "tools": "[]"}, '"tools" holds tool calls'),
         ({"images": ["a.png"], "system": "Be brief."}, '"system" holds a system text; the prompt of the configuration'),
         ({"images": ["a.png"], "rejected": {"content": "x"}}, '"rejected" holds answers to choose from'),

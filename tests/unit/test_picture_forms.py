@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 from plain_pictures import MASK, PNG_SAMPLES, REDUCED, chunk, png, read, tiff
 
 from artquant.data.images import ImageError, as_rgb, load_image, read_header
@@ -217,3 +217,55 @@ def test_sixteen_bit_ppm_of_any_highest_value(tmp_path):
         values = (drawn(1, 16)[..., 0] * highest // 65535).astype(">u2" if highest > 255 else "u1")
         path.write_bytes(b"P5 %d %d %d\n" % (WIDTH, HEIGHT, highest) + values.tobytes())
         assert np.abs(np.asarray(load_image(path))[..., 0] - values * (255 / highest)).max() <= 0.51
+
+
+def saved(image: Image.Image, form: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def bmp(pixels: np.ndarray, masks: tuple[int, ...] = (), header: int = 40, upside_down: bool = True) -> bytes:
+    """A BMP file of whole-number pixels [H, W]; masks say where red, green, blue and alpha are."""
+    body, height = (pixels[::-1] if upside_down else pixels).tobytes(), HEIGHT if upside_down else -HEIGHT
+    said = struct.pack("<IiiHHIIiiII", header, WIDTH, height, 1, 8 * pixels.itemsize, 3 * bool(masks), *[0] * 5)
+    said += struct.pack(f"<{len(masks)}I", *masks)
+    said = said.ljust(header, b"\0")
+    start = 14 + len(said)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + said + body
+
+
+def other_formats() -> Iterator[tuple[str, bytes, np.ndarray]]:
+    """Files of lossless formats with what they show."""
+    rgba = with_alpha(4, 8, 2).astype(np.uint8)
+    image, opacity = Image.fromarray(rgba), rgba[..., 3:] / 255
+    on_white = rgba[..., :3] * opacity + 255 * (1 - opacity)
+    several = {"save_all": True, "append_images": [image.rotate(180)]}
+    yield "apng", saved(image, "PNG", **several), on_white
+    yield "apng with a default picture", saved(image, "PNG", default_image=True, **several), on_white
+    if features.check("webp"):
+        yield "webp", saved(image, "WEBP", lossless=True, exact=True), on_white
+        yield "animated webp", saved(image, "WEBP", lossless=True, exact=True, **several), on_white
+    if features.check("jpg_2000"):
+        grey = drawn(1, 16)
+        yield "jp2 of 16 bits", saved(Image.fromarray(grey[..., 0].astype(np.uint16)), "JPEG2000"), grey / 257
+        yield "jp2 with alpha", saved(image, "JPEG2000"), on_white
+    palette = image.convert("RGB").quantize(16)
+    clear = np.where((np.asarray(palette) == 3)[..., None], 255, np.asarray(palette.convert("RGB")))
+    yield "animated gif", saved(palette, "GIF", transparency=3, **several), clear
+    red, green, blue, alpha = (rgba[..., band].astype("<u4") for band in range(4))
+    five = (red >> 3) << 10 | (green >> 3) << 5 | blue >> 3
+    yield "bmp of 15 bits", bmp(five.astype("<u2")), (rgba[..., :3] >> 3) / 31 * 255
+    six = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
+    meant = np.stack([(red >> 3) * 255 / 31, (green >> 2) * 255 / 63, (blue >> 3) * 255 / 31], axis=-1)
+    yield "bmp of 16 bits", bmp(six.astype("<u2"), (0xF800, 0x7E0, 0x1F), 52), meant
+    whole = alpha << 24 | red << 16 | green << 8 | blue
+    yield "bmp with alpha", bmp(whole, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), 108), on_white
+    yield "bmp from the top, fourth byte unused", bmp(whole, upside_down=False), rgba[..., :3]
+
+
+def test_other_formats_show_what_was_drawn(tmp_path):
+    for name, data, meant in other_formats():
+        path = tmp_path / "a.png"
+        path.write_bytes(data)
+        assert np.abs(np.asarray(load_image(path)) - meant).max() <= MOST[8], name

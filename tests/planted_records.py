@@ -52,6 +52,31 @@ def two_image_tokens(set: Planted) -> None:
     set.spoil("image-token", conversations=turns(f"{TOKEN}How good?{TOKEN}", "The quality of the painting is good."))
 
 
+def an_image_tag_in_a_description(set: Planted) -> None:
+    index = set.take()
+    for file in LEVELS:
+        set.files[file][index]["conversations"][1]["value"] += " <image>"
+        set.expect("image-token", file, index)
+
+
+def a_mark_of_another_tool(set: Planted) -> None:
+    set.spoil("image-token", conversations=turns(f"{TOKEN}\n<img>a.png</img> How good?", "It is good."))
+
+
+def several_pictures(set: Planted) -> None:
+    set.spoil("record", image=["a.png", "b.png"])
+
+
+def a_film(set: Planted) -> None:
+    set.spoil("record", videos=["a.mp4"])
+
+
+def a_system_turn(set: Planted) -> None:
+    index = set.take()
+    set.files["score"][index]["conversations"].insert(0, {"from": "system", "value": "You are a critic."})
+    set.expect("record", "score", index)
+
+
 def no_question(set: Planted) -> None:
     set.spoil("empty-text", conversations=turns(TOKEN, "The quality of the painting is good."))
 
@@ -213,6 +238,7 @@ def some_without_truth(set: Planted) -> None:
 
 RECORDS = (
     *(no_object, no_id, score_is_text, outside_the_folder, id_twice, unknown_task, no_image_token, two_image_tokens),
+    *(an_image_tag_in_a_description, a_mark_of_another_tool, several_pictures, a_film, a_system_turn),
     *(no_question, no_answer, one_turn, off_the_scale, test_score_off_the_scale, negative_std, wide_std, half_the_mass),
     *(four_levels, negative_mass, three_faults_in_one, another_distribution, another_word, another_subject, two_scores),
     *(attribute_contradicts, all_scores_the_same, broken_json, no_records, score_given_away, same_text_three_times),

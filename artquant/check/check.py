@@ -18,10 +18,10 @@ from artquant.check.picture_uses import Uses
 from artquant.check.pictures import THUMBNAIL_SIDE, Remark, inspect_pictures
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
-from artquant.check.similar_names import SimilarNames
 from artquant.check.sources import Inputs
 from artquant.check.texts import DescriptionChecks
 from artquant.data.images import PictureHeader
+from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
 from artquant.files.progress_bar import progress_bar
@@ -181,7 +181,7 @@ def _check_pictures(
 ) -> None:
     pictures = list(uses.of)
     coarse = _coarse_side(inputs) if options.coarse_side is None else options.coarse_side
-    names = SimilarNames()
+    names = PictureNames()
     usable, thumbnails = array("l"), bytearray()
     digests: list[bytes] = []
     with progress_bar("pictures", " pictures", options.progress, len(pictures), leave=False) as bar:
@@ -210,9 +210,8 @@ def _check_pictures(
         findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
 
 
-def _problem(uses: Uses, picture: str, problem: Remark, names: SimilarNames) -> Finding:
-    similar = names.of(Path(picture)) if problem.kind == "picture-missing" else None
-    hint = "" if similar is None else f"; there is {similar!r}"
+def _problem(uses: Uses, picture: str, problem: Remark, names: PictureNames) -> Finding:
+    hint = names.hint(Path(picture)) if problem.kind == "picture-missing" else ""
     return uses.about(picture, problem.kind, problem.message + hint)
 
 

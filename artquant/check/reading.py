@@ -11,6 +11,7 @@ from artquant.check.findings import Finding
 from artquant.check.picture_uses import Uses
 from artquant.check.sources import Entry, Place, Source
 from artquant.data.images import ImageError
+from artquant.data.picture_names import PictureNames
 from artquant.data.records import (
     ImageRecord,
     Parsed,
@@ -44,6 +45,7 @@ class Reader:
         self.pictures: set[str] = set()  # that they name
         self._folder = source.images or source.path.parent
         self._ids: dict[str, int] = {}
+        self._names = PictureNames()
 
     def entries(self) -> Iterator[Entry]:
         """The records that are as the format says."""
@@ -105,8 +107,8 @@ class Reader:
         score_range = self.source.score_range or (self.scale.low, self.scale.high)
         if self.source.conversations:
             levels, attributes = len(self.scale.words), self.source.attributes
-            return parse_training_record(item, source, self._folder, levels, score_range, attributes)
-        return parse_image_record(item, source, self._folder, score_range)
+            return parse_training_record(item, source, self._folder, levels, score_range, attributes, self._names)
+        return parse_image_record(item, source, self._folder, score_range, self._names)
 
     def _report(self, kind: str, message: str, number: int | None = None, identity: str | None = None) -> None:
         self.findings.append(Finding(kind, message, self.name, number, identity))

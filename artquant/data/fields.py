@@ -63,14 +63,15 @@ class Fields:
     def text(self, key: str) -> str:
         """Text that must be there, empty where it is at fault."""
         value = self.get(key)
-        return "" if value is None else self._text(key, value)
+        return "" if value is None else self.text_of(key, value)
 
     def optional_text(self, key: str) -> str | None:
         """Text, or None."""
         value = self.item.get(key)
-        return None if value is None else self._text(key, value)
+        return None if value is None else self.text_of(key, value)
 
-    def _text(self, key: str, value: Any) -> str:
+    def text_of(self, key: str, value: Any) -> str:
+        """A value as text, empty where it is at fault."""
         if not isinstance(value, str):
             self.fault(key, f'"{key}" must be text, got {kind_of(value)}; correct the record')
         elif not value.strip():

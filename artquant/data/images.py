@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
+from artquant.data import pixels
+from artquant.data.pixels import Refused
 from artquant.errors import ArtQuantError
 
 logger = logging.getLogger(__name__)
@@ -51,19 +52,21 @@ class PictureHeader:
     format: str  # one of FORMATS, or MPO (a JPEG file with further pictures)
     width: int  # pixels as stored, before the EXIF orientation
     height: int
-    animated: bool  # more frames or pages than the first, which is the one that is read
-
-
-class _Refused(Exception):
-    """Why a picture is refused and what to do about it, before file and record are known."""
+    animated: bool  # more frames or pages than the one that is read, marked thumbnails and masks left aside
 
 
 def load_image(path: Path | str, record: str | None = None, *, draft_to: int | None = None) -> Image.Image:
     """Read one picture as upright 8-bit RGB.
 
-    EXIF orientation is applied; transparency is laid on white; CMYK and grey become RGB; 16-bit grey is divided by 257
-    (65535 becomes 255); of an animation the first frame is taken. Colour profiles are not applied, as in the published
-    preprocessing. Floating-point pictures are refused because their range is not known.
+    EXIF orientation is applied; transparency is laid on white; CMYK and grey become RGB; 16 bits are divided by 257
+    (65535 becomes 255; colours are rounded down); of an animation the first frame is taken, of a TIFF the first page
+    that is not marked as a thumbnail or a mask. Colour profiles are not applied, as in the published preprocessing.
+
+    Refused by name, because the file does not tell what they mean or Pillow would read something else: pixels that are
+    floating-point, signed or of 32 bits; CMYK JPEGs without Adobe's mark; inks other than CMYK; TIFFs that do not say
+    what 0 is, of 16-bit colours in uncompressed planes, or of forms that Pillow lacks (16-bit grey with alpha,
+    big-endian 16-bit grey whose white is zero, ICC's and ITU's Lab, masks as first page). A fourth TIFF band that is
+    not said to be anything counts as transparency.
 
     Args:
         path: The picture file.
@@ -76,14 +79,14 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
 
     Raises:
         ImageError: The file is missing, empty, no picture, damaged or cut short, smaller than 8 pixels on a side,
-            larger than 300 million pixels, or longer than 100 times its other side.
+            larger than 300 million pixels, longer than 100 times its other side, or of a form that is not read.
     """
     path = Path(path)
     where = f"{path} (record {record})" if record is not None else str(path)
     with _errors_named(where):
         _check_file(path)
         with path.open("rb") as stream:
-            return _to_rgb(_decode(stream, draft_to))
+            return pixels.to_rgb(_decode(stream, draft_to))
 
 
 def read_header(path: Path | str) -> PictureHeader:
@@ -96,7 +99,7 @@ def read_header(path: Path | str) -> PictureHeader:
     with _errors_named(str(path)):
         _check_file(path)
         with path.open("rb") as stream, _STRICT.decoding():
-            image = _open(stream)
+            image = _opened_picture(stream)
             width, height = image.size  # before looking at another page, which may have another size
             # The further pictures of a JPEG file are previews, not frames.
             animated = image.format not in ("JPEG", "MPO") and _has_second_frame(image)
@@ -104,9 +107,12 @@ def read_header(path: Path | str) -> PictureHeader:
 
 
 def _has_second_frame(image: ImageFile.ImageFile) -> bool:
+    """Whether there is another that is no thumbnail or mask."""
     try:
         with _without_size_warning(image.format):
-            image.seek(1)
+            image.seek(image.tell() + 1)
+            while not pixels.is_picture(image):
+                image.seek(image.tell() + 1)
     except Exception:  # EOFError: there is none; any other: the rest is damaged, which no one will read
         return False
     return True
@@ -118,7 +124,7 @@ def _errors_named(where: str) -> Iterator[None]:
     try:
         yield
         return
-    except _Refused as refused:
+    except Refused as refused:
         reason = str(refused)
     except OSError as error:
         # Pillow's own OSErrors have no number: they speak of the content, the others of the file.
@@ -134,14 +140,17 @@ def _errors_named(where: str) -> Iterator[None]:
 def as_rgb(image: Image.Image) -> Image.Image:
     """An opened picture of any mode as ``load_image`` gives it: upright, transparency on white, 8-bit RGB.
 
+    It is taken at the frame or page where it stands. What Pillow forgets with loading (that a PNG had 16-bit colours,
+    or 2- or 4-bit grey, with a transparent one) is only known of a file that is opened, but not loaded yet.
+
     Raises:
         ImageError: It cannot be decoded, or its size or mode is refused.
     """
     try:
         _check_size(*image.size)
-        return _to_rgb(_upright(image))
-    except _Refused as refusal:
-        raise ImageError(f"cannot use picture {image!r}: {refusal}") from None
+        return pixels.to_rgb(_upright(pixels.decoded(image)))
+    except Refused as refused:
+        raise ImageError(f"cannot use picture {image!r}: {refused}") from None
     except OSError as error:
         raise ImageError(f"cannot decode picture {image!r}: {_one_line(error)}; fetch or export it again") from None
 
@@ -182,28 +191,35 @@ def _names_a_picture(name: str) -> bool:
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise _Refused("no such file; check the path and the image folder")
+        raise Refused("no such file; check the path and the image folder")
     if path.is_dir():
-        raise _Refused("it is a folder; name a picture file")
+        raise Refused("it is a folder; name a picture file")
     if not path.is_file():  # opening a pipe or device could wait for ever
-        raise _Refused("it is not a regular file; name a picture file")
+        raise Refused("it is not a regular file; name a picture file")
     if path.stat().st_size == 0:
-        raise _Refused("the file is empty; fetch or export it again")
+        raise Refused("the file is empty; fetch or export it again")
 
 
 def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
     """Open, check the header, decode the first frame in full."""
     with _STRICT.decoding():
-        image = _open(stream)
+        image = _opened_picture(stream)
         _check_size(*image.size)
         if draft_to is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (draft_to, draft_to))
         try:
             with _without_size_warning(image.format):
-                image.load()
+                return _upright(pixels.decoded(image))
         except Image.DecompressionBombError:
-            raise _Refused(f"too many pixels for a {image.format} file; convert it to PNG or JPEG") from None
-    return _upright(image)
+            raise Refused(f"too many pixels for a {image.format} file; convert it to PNG or JPEG") from None
+
+
+def _opened_picture(stream: io.BufferedReader) -> ImageFile.ImageFile:
+    """A file at the frame or page that is read."""
+    image = _open(stream)
+    with _without_size_warning(image.format):
+        pixels.choose_page(image)
+    return image
 
 
 def _open(stream: io.BufferedReader) -> ImageFile.ImageFile:
@@ -212,14 +228,14 @@ def _open(stream: io.BufferedReader) -> ImageFile.ImageFile:
     Going through the registry of formats leaves ``PIL.Image.MAX_IMAGE_PIXELS`` alone, which belongs to the process.
     """
     Image.init()
-    prefix = stream.read(16)
+    prefix, reasons = stream.read(16), list[str]()
     for name in FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
         if factory is None or accept is None:
             continue  # this Pillow was built without the format
         accepted = accept(prefix)
         if isinstance(accepted, str):
-            raise _Refused(f"{_one_line(accepted)}; install a Pillow that reads {name}, or convert the file to PNG")
+            raise Refused(f"{_one_line(accepted)}; install a Pillow that reads {name}, or convert the file to PNG")
         if not accepted:
             continue
         stream.seek(0)
@@ -227,20 +243,23 @@ def _open(stream: io.BufferedReader) -> ImageFile.ImageFile:
             with _without_size_warning(name):
                 return factory(stream, "")
         except Image.DecompressionBombError:
-            raise _Refused(f"too many pixels for a {name} file; convert it to PNG or JPEG") from None
-        except SyntaxError:
-            continue  # Pillow's way to say "not this format"
-    raise _Refused("not a picture in a known format, or its header is damaged; convert it to PNG or JPEG")
+            raise Refused(f"too many pixels for a {name} file; convert it to PNG or JPEG") from None
+        except SyntaxError as error:  # Pillow's way to say "not this format", or not in this form
+            reasons.append(f"{name}: {_one_line(error)}")
+    if reasons:
+        advice = "convert it to 8-bit RGB or grey, as PNG or JPEG"
+        raise Refused(f"a picture of a form that is not read ({reasons[0]}), or its header is damaged; {advice}")
+    raise Refused("not a picture in a known format, or its header is damaged; convert it to PNG or JPEG")
 
 
 def _check_size(width: int, height: int) -> None:
     size = f"{width} x {height} pixels"
     if min(width, height) < MINIMUM_SIDE:
-        raise _Refused(f"{size} is too small; use a picture of at least {MINIMUM_SIDE} pixels on each side")
+        raise Refused(f"{size} is too small; use a picture of at least {MINIMUM_SIDE} pixels on each side")
     if width * height > MAXIMUM_PIXELS:
-        raise _Refused(f"{size} is more than {MAXIMUM_PIXELS // 1_000_000} million; make it smaller first")
+        raise Refused(f"{size} is more than {MAXIMUM_PIXELS // 1_000_000} million; make it smaller first")
     if max(width, height) > MAXIMUM_ASPECT_RATIO * min(width, height):
-        raise _Refused(f"{size} is longer than {MAXIMUM_ASPECT_RATIO}:1; crop it first")
+        raise Refused(f"{size} is longer than {MAXIMUM_ASPECT_RATIO}:1; crop it first")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -254,48 +273,15 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded picture as 8-bit RGB, whatever its size; colours as in `load_image`.
+    """A picture of any size as 8-bit RGB; colours as in `load_image`.
 
     Raises:
         ImageError: Its pixels have no known range.
     """
     try:
-        return _to_rgb(image)
-    except _Refused as refusal:
-        raise ImageError(f"cannot use picture {image!r}: {refusal}") from None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise _Refused("floating-point pixels have no known range; convert it to 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _grey_16_to_rgb(image)
-    transparent = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
-    if not transparent:
-        return image.convert("RGB")
-    if image.mode == "La":  # Pillow has no direct way from here
-        image = image.convert("LA")
-    layer = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(layer.convert("RGB"), mask=layer.getchannel("A"))
-    return canvas
-
-
-def _grey_16_to_rgb(image: Image.Image) -> Image.Image:
-    """16-bit grey divided by 257, rounded. Mode "I" of unknown depth counts as 8-bit if no value is above 255."""
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise _Refused(f"grey values from {low} to {high} are beyond 16 bits; convert it to 8 or 16 bits")
-    # Pillow reads 16-bit PPM as "I" too; there the depth is known, however dark the picture.
-    if image.mode != "I" or image.format == "PPM" or high > 255:
-        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    else:
-        grey = values.astype(np.uint8)
-    transparent_value = image.info.get("transparency")
-    if isinstance(transparent_value, int):
-        grey[values == transparent_value] = 255
-    return Image.fromarray(grey).convert("RGB")
+        return pixels.to_rgb(pixels.decoded(image))
+    except Refused as refused:
+        raise ImageError(f"cannot use picture {image!r}: {refused}") from None
 
 
 def _one_line(text: object) -> str:

@@ -21,7 +21,9 @@ from typing import overload
 import numpy as np
 
 from artquant.data.fields import RecordError
-from artquant.data.records import MissingPictures, TrainingRecord, parse_training_record
+from artquant.data.missing_pictures import MissingPictures
+from artquant.data.picture_names import PictureNames
+from artquant.data.records import TrainingRecord, parse_training_record
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
 
@@ -154,6 +156,7 @@ class RecordFile(_Records):
         self._number_of_levels = number_of_levels
         self._score_range = score_range
         self._attributes = attributes
+        self._names = PictureNames()
         self._spans = array("q")  # first byte and end of each record, one after the other
         before = _state(self.path) if self.path.exists() else None
         missing = MissingPictures() if check_images else None
@@ -179,9 +182,9 @@ class RecordFile(_Records):
             yield record
 
     def _parsed(self, item: object, index: int) -> TrainingRecord:
-        source = f"{self.path} record {index + 1}"
+        source, levels = f"{self.path} record {index + 1}", self._number_of_levels
         return parse_training_record(
-            item, source, self._image_folder, self._number_of_levels, self._score_range, self._attributes
+            item, source, self._image_folder, levels, self._score_range, self._attributes, self._names
         ).valid()
 
     def _read(self, index: int) -> TrainingRecord:

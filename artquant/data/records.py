@@ -2,7 +2,7 @@
 
 A record that is not as described is refused with the file, the record's number (counted from 1) and its id; nothing is
 repaired or left out. All its faults are known: reading names the first, `artquant check` lists them. Records name
-pictures but do not open them: see :func:`check_images_exist`.
+pictures but do not open them: see :mod:`artquant.data.missing_pictures`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from artquant.data.fields import Fault, Fields, RecordError
 from artquant.data.images import list_pictures
-from artquant.data.turns import conversation
+from artquant.data.picture_names import PictureNames
+from artquant.data.turns import conversation, is_of_other_tools, picture_name
 from artquant.files.json_stream import iterate_records
 
 TASKS = ("score", "description")
@@ -118,7 +119,10 @@ def read_image_records(
             for number, image in enumerate(list_pictures(path, recursive=True), start=1)
         ]
     folder = path.parent if image_folder is None else Path(image_folder)
-    records = [parse_image_record(item, source, folder, score_range).valid() for source, item in iterate_records(path)]
+    names = PictureNames()
+    records = [
+        parse_image_record(item, source, folder, score_range, names).valid() for source, item in iterate_records(path)
+    ]
     first: dict[str, str] = {}
     for record in records:
         if first.setdefault(record.id, record.source) != record.source:
@@ -134,25 +138,27 @@ def parse_training_record(
     number_of_levels: int = 5,
     score_range: tuple[float, float] | None = None,
     attributes: bool = False,
+    names: PictureNames | None = None,
 ) -> Parsed[TrainingRecord]:
     """One value of a file of training records; whether its id is unique is for the caller to see.
 
     Args:
-        item: The value as JSON gives it, in the published form (DeQA-Score's and ArtQuant's).
+        item: The value as JSON gives it, in the published form (DeQA-Score's and ArtQuant's) or in LLaVA's or
+            LLaMA-Factory's, which without a score or ``task_type`` is a description.
         source: What errors call it, such as "file.json record 17".
         image_folder: What relative picture names are relative to.
         number_of_levels: How many entries ``level_probs`` must have.
         score_range: Lowest and highest ``gt_score`` allowed, inclusive; None does not check.
         attributes: Whether the scores of its attributes are to be learned too: read, else left alone.
+        names: Where the names of pictures are looked up, to be kept from record to record.
     """
     fields = Fields(item, source)
-    task = "score" if fields.item.get("task_type") is None else fields.text("task_type")
-    if task and task not in TASKS:
-        fields.fault("task_type", f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}', "unknown-task")
+    task = _task(fields)
     (question, answer), *rounds = conversation(fields)
     nameless = fields.is_object and fields.item.keys().isdisjoint(("id", "task_type"))  # as ROC4MLLM's are
     identity = source if nameless else fields.id()
-    image, several = _image(fields, Path(image_folder)), isinstance(fields.item.get("gt_score"), list)
+    image = _image(fields, picture_name(fields), Path(image_folder), names)
+    several = isinstance(fields.item.get("gt_score"), list)
     record = TrainingRecord(
         id=identity,
         image=image or Path(),
@@ -177,12 +183,17 @@ def parse_training_record(
 
 
 def parse_image_record(
-    item: Any, source: str, image_folder: Path | str, score_range: tuple[float, float] | None = None
+    item: Any,
+    source: str,
+    image_folder: Path | str,
+    score_range: tuple[float, float] | None = None,
+    names: PictureNames | None = None,
 ) -> Parsed[ImageRecord]:
     """One value of a list of pictures to score; arguments as :func:`parse_training_record`."""
     fields = Fields(item, source)
-    image = _image(fields, Path(image_folder))
-    identity = str(fields.item.get("image") or "") if fields.item.get("id") is None else fields.id()
+    name = picture_name(fields)
+    image = _image(fields, name, Path(image_folder), names)
+    identity = name if fields.item.get("id") is None else fields.id()
     record = ImageRecord(identity, image or Path(), _score(fields, score_range), fields.std(), source)
     return _parsed(fields, record, identity, image)
 
@@ -190,54 +201,6 @@ def parse_image_record(
 def _parsed(fields: Fields, record: Record, identity: str, image: Path | None) -> Parsed[Record]:
     faults = tuple(fields.faults)
     return Parsed(None if faults else record, faults, fields.name, identity or None, image)
-
-
-def check_images_exist(records: Sequence[TrainingRecord] | Sequence[ImageRecord]) -> None:
-    """Check that every picture file is there, before a long run finds out.
-
-    Raises:
-        RecordError: Pictures are missing: one error with the first of them and the count.
-    """
-    missing = MissingPictures()
-    for record in records:
-        missing.note(record)
-    missing.refuse(len(records))
-
-
-class MissingPictures:
-    """Notes whose picture is not there, record by record; a folder is listed once instead of asking for each file."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, set[str]] = {}
-        self._first: TrainingRecord | ImageRecord | None = None
-        self._count = 0
-
-    def note(self, record: TrainingRecord | ImageRecord) -> None:
-        """Look for a record's picture."""
-        folder, name = os.path.split(record.image)
-        if folder not in self._folders:
-            self._folders[folder] = _files(folder)
-        # A file system may know a file under a name that it does not list (other capitals, say).
-        if name not in self._folders[folder] and not os.path.isfile(record.image):
-            self._first = self._first or record
-            self._count += 1
-
-    def refuse(self, records: int) -> None:
-        """Raise a RecordError about the first missing picture, if there is one; `records` were looked at."""
-        if self._first is not None:
-            raise RecordError(
-                f"{self._first.source} (id {self._first.id!r}): no picture {str(self._first.image)!r}; "
-                f"missing for {self._count} of {records} records: check the image folder"
-            )
-
-
-def _files(folder: str) -> set[str]:
-    """Names of the files in a folder; none where there is no such folder."""
-    try:
-        with os.scandir(folder or ".") as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except OSError:
-        return set()
 
 
 def _score(fields: Fields, score_range: tuple[float, float] | None) -> float | None:
@@ -334,24 +297,33 @@ def _check_range(fields: Fields, score: float, score_range: tuple[float, float] 
         fields.fault("gt_score", f'"gt_score" {score:g} {reason}', "score-off-scale")
 
 
-def _image(fields: Fields, folder: Path) -> Path | None:
-    name = fields.text("image")
+def _image(fields: Fields, name: str, folder: Path, names: PictureNames | None) -> Path | None:
+    names = names or PictureNames()
     if not name:
         return None
     if "\0" in name:
         fields.fault("image", '"image" holds a zero character; correct the record')
         return None
-    if os.path.isabs(name):
-        if os.path.isfile(name):
-            return Path(name)
-        reason = f"no picture {name!r}; correct the path or use one relative to the image folder"
-        fields.fault("image", reason, "picture-missing")
-        return None
-    if os.path.normpath(name).split(os.sep)[0] == os.pardir:
+    if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
         reason = f'"image" {name!r} leads out of the image folder; put the picture inside the folder'
         fields.fault("image", reason)
         return None
-    return folder / name
+    path = names.path(folder, name)
+    if os.path.isabs(name) and not os.path.isfile(path):
+        reason = f"no picture {name!r}; correct the path or use one relative to the image folder{names.hint(path)}"
+        fields.fault("image", reason, "picture-missing")
+        return None
+    return path
+
+
+def _task(fields: Fields) -> str:
+    if fields.item.get("task_type") is None:
+        scored = any(fields.item.get(key) is not None for key in ("gt_score", "level_probs", "target"))
+        return "score" if scored or not is_of_other_tools(fields) else "description"
+    task = fields.text("task_type")
+    if task and task not in TASKS:
+        fields.fault("task_type", f'unknown "task_type" {task!r}; use one of {", ".join(TASKS)}', "unknown-task")
+    return task
 
 
 def _check_task(fields: Fields, task: str) -> None:

@@ -11,8 +11,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from artquant.data.fields import Fields
+from artquant.data.missing_pictures import check_images_exist
+from artquant.data.picture_names import PictureNames
 from artquant.data.predictions import origin_file
-from artquant.data.records import ImageRecord, check_images_exist
+from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.choices import FAILED, ChoiceQuestion, chosen_letter
 from artquant.files.json_files import append_json_lines, json_text, read_json_lines, write_text
@@ -87,7 +89,8 @@ def answer_questions(
         for one in questions:
             first.setdefault(one.asked, one)
         todo = [one for asked, one in first.items() if asked not in texts]
-        pictures = [ImageRecord(one.image, images / one.image, None, None, one.source) for one in todo]
+        names = PictureNames()
+        pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
         loader = DataLoader(

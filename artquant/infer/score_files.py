@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from artquant.data.images import ImageError, load_image
+from artquant.data.picture_names import PictureNames
 from artquant.data.predictions import origin_file, prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
@@ -35,6 +37,7 @@ class Pictures(Dataset):
     def __init__(self, records: Sequence[ImageRecord], processor: Processor):
         self.records = records
         self.processor = processor
+        self._names = PictureNames()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -44,7 +47,7 @@ class Pictures(Dataset):
         try:
             image = load_image(record.image, record=f"{record.source} id {record.id!r}")
         except ImageError as error:
-            return record, None, str(error)
+            return record, None, f"{error}{'' if os.path.exists(record.image) else self._names.hint(record.image)}"
         return record, self.processor.picture(image), None
 
 

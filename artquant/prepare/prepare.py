@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
 from artquant.prepare.annotation import Annotation, PrepareError, Split, check_unique, without_repeats
@@ -141,13 +142,15 @@ def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[l
     folder = Path(settings.images)
     if not folder.is_dir():
         raise PrepareError(f"{folder}: is no folder; name the folder of the pictures with --images")
-    there = [annotation for annotation in annotations if os.path.isfile(folder / annotation.image)]
+    look = PictureNames()
+    there = [annotation for annotation in annotations if os.path.isfile(look.path(folder, annotation.image))]
     missing = len(annotations) - len(there)
     if missing == 0:
         return annotations, [f"{folder}: all {len(annotations)} pictures are there"]
     names = {annotation.image for annotation in there}
     first = next(annotation for annotation in annotations if annotation.image not in names)
-    text = f"no picture {str(folder / first.image)!r}; missing for {missing} of {len(annotations)} records"
+    path = folder / first.image
+    text = f"no picture {str(path)!r}{look.hint(path)}; missing for {missing} of {len(annotations)} records"
     if not settings.skip_missing or not there:
         raise PrepareError(f"{first.source}: {text}; check the folder, or leave them out with --skip-missing")
     return there, [f"{first.source}: {text}, which are left out"]

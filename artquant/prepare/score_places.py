@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artquant.data.records import parse_training_record
+from artquant.data.turns import media_tag
 from artquant.prepare.annotation import Annotation, PrepareError
 from artquant.prepare.records import Labelling, conversation, head, human_turn, known, votes
 from artquant.texts.prompt import IMAGE_TOKEN, SUBJECT
@@ -157,6 +158,6 @@ def _comment_record(
 
 def _check_text(text: str, what: str, annotation: Annotation, readout: Readout) -> None:
     """Refuse what would count as the picture or a score."""
-    taken = next((word for word in (IMAGE_TOKEN, *readout.new_words) if word in text), None)
+    taken = media_tag(text) or next((word for word in readout.new_words if word in text), None)
     if taken is not None:
         raise PrepareError(f"{annotation.source}: {what} holds {taken}; take it out")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant.data.fields import Fields
+from artquant.data.turns import media_tag
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_json
 from artquant.files.json_stream import iterate_records
@@ -136,8 +137,8 @@ def _structured(item: Any, source: str) -> Structured:
         text = fields.optional_text(name)
         if text is None:
             continue
-        if IMAGE_TOKEN in text:
-            fields.fault(name, f'"{name}" holds {IMAGE_TOKEN}; take it out')
+        if (tag := media_tag(text)) is not None:
+            fields.fault(name, f'"{name}" holds {tag}; take it out')
         if len(parts) < position:
             fields.fault(name, f'"{name}" without "{PARTS[len(parts)]}", on which it builds; add it')
         parts.append(text)
@@ -154,12 +155,12 @@ def comment_record(image: str, comment: str, seed: int = 0, subject: str = "pain
     The question is drawn from the seed and the picture's name alone; `subject` is the noun in it.
 
     Raises:
-        ArtQuantError: The comment is empty or holds the image token.
+        ArtQuantError: The comment is empty or marks a picture (`<image>`).
     """
     if not comment.strip():
         raise ArtQuantError(f"image {image!r}: the comment is empty; leave the picture out")
-    if IMAGE_TOKEN in comment:
-        raise ArtQuantError(f"image {image!r}: the comment holds {IMAGE_TOKEN}; take it out")
+    if (tag := media_tag(comment)) is not None:
+        raise ArtQuantError(f"image {image!r}: the comment holds {tag}; take it out")
     question = Questions().for_comment(image, seed, subject)
     return description_record(f"{image}#comment", image, question, comment, {})
 

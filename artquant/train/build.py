@@ -21,8 +21,9 @@ from artquant.batches.packed import MASKING_ATTENTIONS
 from artquant.batches.pairs import PairSampler
 from artquant.config.run_paths import run_folder
 from artquant.config.schema import DataConfig, RunConfig, StageConfig
+from artquant.data.missing_pictures import check_images_exist
 from artquant.data.record_file import RecordFile, RecordSets
-from artquant.data.records import check_images_exist, read_image_records
+from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.evaluate.join import read_truth
 from artquant.models.weights import LoadedModel

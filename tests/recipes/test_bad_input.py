@@ -3,11 +3,11 @@
 import json
 import shutil
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from plain_pictures import REDUCED, chunk, tiff
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,6 @@ def refused(lab, capsys):
         return line
 
     return run
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """Of a PNG file."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def spoil(kind: str, file, source) -> None:
@@ -122,6 +117,15 @@ def usable_pictures(folder, source):
     plain.save(folder / "turned.png", exif=exif)
     yield folder / "turned.png", plain.transpose(Image.Transpose.ROTATE_270)
 
+    values = 65535 - np.asarray(grey)[..., None].astype(np.int64) * 257
+    (folder / "white_is_zero.tif").write_bytes(tiff((values, 16, {262: 0})))
+    yield folder / "white_is_zero.tif", grey.convert("RGB")
+
+    turned = plain.transpose(Image.Transpose.ROTATE_180)
+    thumbnail = (np.asarray(plain.resize((12, 8))), 8, {262: 2, 254: REDUCED})
+    (folder / "thumbnail.tif").write_bytes(tiff(thumbnail, (np.asarray(turned), 8, {262: 2})))
+    yield folder / "thumbnail.tif", turned
+
 
 def test_unusual_pictures_have_their_meaning(lab, model, tmp_path, capsys):
     source = lab.images / "00000.png"
@@ -133,7 +137,7 @@ def test_unusual_pictures_have_their_meaning(lab, model, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.err == ""
     first, *rest = (json.loads(line)["logits"] for line in printed.out.splitlines())
-    assert len(rest) == 8
+    assert len(rest) == 12
     for unusual, plain in zip(rest[::2], rest[1::2], strict=True):
         assert unusual == plain
     assert all(logits != first for logits in rest[2:])  # grey, transparent and turned pictures look different

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artquant.data.fields import Fault
+from artquant.data.missing_pictures import check_images_exist
 from artquant.data.record_file import RecordFile
-from artquant.data.records import (
-    ImageRecord,
-    TrainingRecord,
-    check_images_exist,
-    parse_training_record,
-    read_image_records,
-)
+from artquant.data.records import ImageRecord, TrainingRecord, parse_training_record, read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files import json_files as jsonio
 
@@ -127,7 +123,7 @@ def test_the_image_token_goes_with_its_newlines(tmp_path, value, question):
         ({"id": " "}, '"id" is empty'),
         ({"image": REMOVE}, 'key "image" is missing'),
         ({"image": None}, 'key "image" is null'),
-        ({"image": ["a.jpg", "b.jpg"]}, '"image" must be text, got a list'),
+        ({"image": ["a.jpg", "b.jpg"]}, '"image" names 2 pictures'),
         ({"image": ""}, '"image" is empty'),
         ({"image": "../a.jpg"}, "leads out of the image folder"),
         ({"image": "sub/../../a.jpg"}, "leads out of the image folder"),
@@ -365,3 +361,29 @@ def test_appending_after_a_crash(tmp_path, left, kept):
     path = written(tmp_path / "a.jsonl", left)
     jsonio.append_json_lines(path, [{"c": 1}, {"d": 2}])
     assert [value for _, value in jsonio.read_json_lines(path)] == [*kept, {"c": 1}, {"d": 2}]
+
+
+def test_a_name_in_two_forms_is_the_file_of_its_own(tmp_path, monkeypatch):
+    forms = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+    for name in forms:
+        (tmp_path / name).touch()
+    if len(os.listdir(tmp_path)) < 2:
+        pytest.skip("this file system knows one form alone")
+    content = [{"image": name} for name in (*forms, "É.jpg")]
+    read = read_image_records(written(tmp_path / "list.json", content))
+    assert [record.image.name for record in read] == [*forms, "É.jpg"]
+
+
+def test_a_folder_is_listed_only_when_a_name_is_not_there(tmp_path, monkeypatch):
+    listed, list_folder = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or list_folder(folder))
+    names = [unicodedata.normalize("NFD", f"{number} é.jpg") for number in range(50)]
+    for name in names:
+        (tmp_path / name).touch()
+    content = [score_record(id=number, image=name) for number, name in enumerate(names)]
+    assert len(list(RecordFile(written(tmp_path / "a.json", content), tmp_path, check_images=True))) == 50
+    assert listed == []
+    for record in content:
+        record["image"] = unicodedata.normalize("NFC", record["image"])
+    records = RecordFile(written(tmp_path / "b.json", content), tmp_path, check_images=True)
+    assert [record.image.name for record in records] == names and listed == [tmp_path]

@@ -27,7 +27,6 @@ class LoopbackHub:
         self.broken: set[str] = set()
         self.lost: set[str] = set()
         self.asked: list[str] = []
-        self.ranges: list[str] = []
         self.endpoint = ""
 
     def files_asked(self) -> set[str]:
@@ -84,25 +83,16 @@ def serving(repositories: dict[str, Path]) -> Iterator[LoopbackHub]:
         def file(self, file: Path) -> None:
             if not file.is_file() or file.name in hub.lost:
                 return self.answer(404, X_Error_Code="EntryNotFound", X_Error_Message="Entry not found")
-            body, begin = file.read_bytes(), 0
-            if "Range" in self.headers:
-                hub.ranges.append(f"{file.name} {self.headers['Range']}")
-                begin = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
-            about = {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-            self.send_response(206 if begin else 200)
-            for name, value in about.items():
+            body = file.read_bytes()
+            self.send_response(200)
+            for name, value in {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT}.items():
                 self.send_header(name, value)
-            if begin:
-                self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
-            self.send_header("Content-Length", str(len(body) - begin))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command == "HEAD":
-                return
-            if file.name in hub.broken:
-                self.wfile.write(body[begin : (begin + len(body)) // 2])
-                self.close_connection = True
-                return
-            self.wfile.write(body[begin:])
+            broken = file.name in hub.broken
+            if self.command != "HEAD":
+                self.wfile.write(body[: len(body) // 2] if broken else body)
+                self.close_connection = broken
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"

@@ -12,7 +12,7 @@ case "${1:-}" in -h | --help) sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p;}' scrip
 sh scripts/install.sh
 . scripts/environment.sh
 
-run=demo images=3600 held_out=0.075 captions=40000 steps= base_steps= config=configs/demo/demo.yaml
+run=demo images=5400 held_out=0.05 captions=40000 steps= base_steps= config=configs/demo/demo.yaml
 if [ "${1:-}" = --short ]; then
     run=demo-short images=120 held_out=0.15 captions=60 base_steps=stages.captions.max_steps=4
     steps="stages.descriptions.max_steps=6 stages.scores.max_steps=6"
@@ -71,11 +71,7 @@ trained=runs/$run/scores/model out=runs/$run/evaluation
 sh infer.sh cpu "$config" "$@"
 sh eval.sh "$config" "$@"
 
-picture=$(ls "$data/images" | head -n 1)
-echo
-"$PYTHON" -m artquant score "$data/images/$picture" --model "$trained"
 [ "$kind" != internvl ] || trained=runs/$run/descriptions/model
-"$PYTHON" -m artquant describe "$data/images/$picture" --model "$trained"
 "$PYTHON" scripts/demo_report.py "$data" "$trained" "runs/$run/predictions.jsonl" "$out"
 cat <<END
 
@@ -83,5 +79,5 @@ Done in $(($(date +%s) - started)) s, the environment not counted. Look at
   $data/images                the pictures
   $out        metrics.json, the scatter plots, what is said of held-out pictures (contact_sheet.png)
   runs/$run/predictions.jsonl a score for each held-out picture
-  runs/$run/scores/model      the model: artquant score IMAGE --model runs/$run/scores/model
+  runs/$run/scores/model      the model: artquant score IMAGE --model runs/$run/scores/model, or describe
 END

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from artquant.batches.batch import TEXT_TASKS, Batch, Fault, Learned, Scored
 from artquant.batches.packed import Placed, pack_rows
-from artquant.batches.samples import Sample, encode_attributes, encode_record
+from artquant.batches.samples import Conversation, Sample, encode_attributes, encode_record
 from artquant.data.images import ImageError, load_image
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import TrainingRecord
@@ -75,6 +75,7 @@ class ArtDataset(Dataset):
     ):
         self._pictures: dict[Path, Any] | None = {} if cache else None
         self._samples: dict[int, Sample] | None = {} if cache else None
+        self._answers: dict[Hashable, Conversation] | None = {} if cache else None
         self.records = records
         if isinstance(records, RecordFile | RecordSets):
             self.columns = records.columns
@@ -144,7 +145,8 @@ class ArtDataset(Dataset):
             sample = Sample(encode_record(self.processor, self._prompt, self._readout, record, score))
             if scored:
                 about = record.names or (record.attribute,) * len(targets)
-                others = encode_attributes(self.processor, self._prompt, self._readout, record, sample.conversation)
+                shared = self.processor, self._prompt, self._readout, record, sample.conversation, self._answers
+                others = encode_attributes(*shared)
                 if others:  # in one sequence with the total, as they are scored
                     of_them = self._attribute_targets(record)
                     targets, truth = (np.concatenate(pair) for pair in zip((targets, truth), of_them, strict=True))

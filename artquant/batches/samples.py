@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -146,17 +146,28 @@ def encode_record(
 
 
 def encode_attributes(
-    processor: Processor, prompt: Prompt, readout: Readout, record: TrainingRecord, whole: Conversation
+    processor: Processor,
+    prompt: Prompt,
+    readout: Readout,
+    record: TrainingRecord,
+    whole: Conversation,
+    known: dict[Hashable, Conversation] | None = None,
 ) -> tuple[Conversation, ...]:
     """The answers about a record's attributes, each beside the one about the whole.
+
+    Args:
+        known: those of records before, which often are the same; taken from and added to.
 
     Raises:
         ArtQuantError: the prompt says the same of two of them before their scores.
     """
-    told = tuple(
-        encode_record(processor, prompt, readout, replace(record, attribute=one.name, answer=""), one.mean)
-        for one in record.attributes
-    )
+    told, known = list[Conversation](), {} if known is None else known
+    for one in record.attributes:
+        key = (record.question, record.rounds, record.scores, one.name, readout.word(one.mean))
+        if key not in known:
+            about = replace(record, attribute=one.name, answer="")
+            known[key] = encode_record(processor, prompt, readout, about, one.mean)
+        told.append(known[key])
     if not told:
         return ()
     every = (whole, *told)
@@ -164,7 +175,7 @@ def encode_attributes(
     if len(set(prefixes)) < len(prefixes):
         reason = f"prompt {prompt.name!r} says the same of two of them (or of the whole) before the score"
         raise ArtQuantError(f"attributes: {reason}; take a prompt that names them, or set attributes: false")
-    return told
+    return tuple(told)
 
 
 def _require_prefix(prompt: Prompt, row: Row, prefix: Row, what: str) -> None:

@@ -34,72 +34,81 @@ class LoopbackHub:
         return {path.rpartition("/")[2] for path in self.asked if "/resolve/" in path}
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the hub does: about a repository, its files, and with a file."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+    def do_HEAD(self) -> None:
+        """As `do_GET`, without the body."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Whatever it is."""
+        hub, path = self.server.hub, unquote(urlsplit(self.path).path)
+        hub.asked.append(f"{self.command} {path}")
+        name = next((name for name in hub.repositories if f"/{name}/" in path + "/"), None)
+        if name is None:
+            self._refuse(404, "RepoNotFound", "Repository not found")
+        elif name in hub.gated:
+            self._refuse(403, "GatedRepo", "Access is restricted")
+        else:
+            folder, rest = hub.repositories[name], path.split(f"/{name}", 1)[1].strip("/")
+            if path.startswith("/api/"):
+                self._tell(name, folder, *rest.split("/")[:2])
+            else:
+                self._give(folder / rest.split("/", 2)[2])
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        self._answer(status, b"", {"X-Error-Code": code, "X-Error-Message": message})
+
+    def _tell(self, name: str, folder: Path, kind: str, revision: str) -> None:
+        if revision not in ("main", "v1", COMMIT):
+            return self._refuse(404, "RevisionNotFound", "Invalid rev id")
+        files = {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+        told: object = {"id": name, "modelId": name, "sha": COMMIT, "siblings": [{"rfilename": one} for one in files]}
+        if kind == "tree":
+            sizes = {one: file.stat().st_size for one, file in files.items()}
+            told = [{"type": "file", "path": one, "size": sizes[one], "oid": etag(files[one])} for one in files]
+        self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+    def _give(self, file: Path) -> None:
+        if not file.is_file() or file.name in self.server.hub.lost:
+            return self._refuse(404, "EntryNotFound", "Entry not found")
+        about = {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT}
+        self._answer(200, file.read_bytes(), about, broken=file.name in self.server.hub.broken)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], broken: bool = False) -> None:
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if broken else body)
+            self.close_connection = broken
+
+
+class Server(ThreadingHTTPServer):
+    """The hub's door."""
+
+    def __init__(self, hub: LoopbackHub) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.hub = hub
+        hub.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
+
+
 @contextmanager
 def serving(repositories: dict[str, Path]) -> Iterator[LoopbackHub]:
     """A hub with these repositories, until the block ends."""
-    hub = LoopbackHub(repositories)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-        def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            hub.asked.append(f"{self.command} {path}")
-            name = next((name for name in hub.repositories if f"/{name}/" in path + "/"), None)
-            if name is None:
-                return self.answer(404, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
-            if name in hub.gated:
-                return self.answer(403, X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
-            folder, rest = hub.repositories[name], path.split(f"/{name}", 1)[1].strip("/")
-            files = sorted(file for file in folder.rglob("*") if file.is_file())
-            if path.startswith("/api/"):
-                kind, _, revision = rest.partition("/")
-                if revision.split("/")[0] not in ("main", "v1", COMMIT):
-                    return self.answer(404, X_Error_Code="RevisionNotFound", X_Error_Message="Invalid rev id")
-                listed = [str(file.relative_to(folder)) for file in files]
-                if kind == "tree":
-                    sizes = zip(listed, files, strict=True)
-                    tree = [{"type": "file", "path": p, "size": f.stat().st_size, "oid": etag(f)} for p, f in sizes]
-                    return self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
-                info = {"id": name, "modelId": name, "sha": COMMIT, "siblings": [{"rfilename": p} for p in listed]}
-                return self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
-            return self.file(folder / rest.split("/", 2)[2])
-
-        def file(self, file: Path) -> None:
-            if not file.is_file() or file.name in hub.lost:
-                return self.answer(404, X_Error_Code="EntryNotFound", X_Error_Message="Entry not found")
-            body = file.read_bytes()
-            self.send_response(200)
-            for name, value in {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            broken = file.name in hub.broken
-            if self.command != "HEAD":
-                self.wfile.write(body[: len(body) // 2] if broken else body)
-                self.close_connection = broken
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    server = Server(LoopbackHub(repositories))
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield server.hub
     finally:
         server.shutdown()
         server.server_close()

@@ -5,8 +5,11 @@ import random
 import shutil
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from artquant import Scorer
 from artquant.files.json_files import read_json_lines
 
 WORDS = ["excellent", "good", "fair", "poor", "bad"]
@@ -157,6 +160,10 @@ def test_predictions_of_another_model_are_refused(lab, infer, two_stages, tmp_pa
     assert infer(lab.records("test"), elsewhere, *options, model=retrained) == 0
     shutil.copy(other / "model.safetensors", retrained / "model.safetensors")
     assert infer(lab.records("test"), elsewhere, *options, model=retrained) == 2
+    assert "made with other weights" in capsys.readouterr().err
+    moved = shutil.copytree(two_stages / "scores" / "model", tmp_path / "moved")
+    assert infer(lab.records("test"), out, *options, model=moved) == 0  # the same weights elsewhere, and newer
+    assert infer(lab.records("test"), out, *options) == 0
     out.with_name("out.jsonl.origin.json").unlink()
     assert infer(lab.records("test"), out, *options) == 2
     assert "an unknown model" in capsys.readouterr().err
@@ -199,7 +206,7 @@ def test_unreadable_picture_stops_after_the_good_ones_of_its_batch(infer, list_w
     out = tmp_path / "out.jsonl"
     assert infer(list_with_a_broken_picture, out, "--batch-size", 6) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
+    assert len(error.splitlines()) == 1 and error.rstrip().endswith("(--skip-unreadable)")
     assert str(tmp_path / "pictures" / "3.png") in error
     assert f"{list_with_a_broken_picture} record 4" in error and "'id-3'" in error
     assert [line["id"] for line in lines_of(out)] == ["id-0", "id-1", "id-2", "id-4", "id-5"]
@@ -224,7 +231,7 @@ def test_no_gpu(lab, model, capsys):
 def test_score_as_json_in_a_process_of_its_own(lab, model):
     pictures = [lab.images / "00000.png", lab.images / "00001.png"]
     done = lab.run("-m", "artquant", "score", "--model", model, "--json", *pictures)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"loading {model}\n")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["image"] for line in lines] == [str(picture) for picture in pictures]
     for line in lines:
@@ -239,6 +246,20 @@ def test_score_for_people(lab, model, capsys):
     scale, line = capsys.readouterr().out.splitlines()
     assert scale.startswith("score, 1 to 10, +- how undecided")
     assert str(picture) in line and all(word in line for word in WORDS)
+
+
+def test_a_folder_is_scored_too_and_whoever_reads_may_stop(lab, model, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(3):
+        shutil.copy(lab.images / f"{index:05d}.png", folder)
+    done = lab.run("-m", "artquant", "score", "--model", model, "--json", folder, "--quiet")
+    assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [
+        str(folder / f"{index:05d}.png") for index in range(3)
+    ]
+    process = lab.start(["-m", "artquant", "score", "--model", model, "--json", folder, "--quiet"])
+    process.stdout.close()  # as `head` does when it has seen enough
+    assert (process.stderr.read(), process.wait()) == ("", 141)
 
 
 def test_weights_change_the_scale(lab, model, capsys):
@@ -305,3 +326,19 @@ def test_published_evaluation(lab, shared_folder, capsys):
     assert result["n"] == 1002
     for name in ("SRCC", "PLCC", "KRCC", "MAE", "MSE"):
         assert result["metrics"][name]["value"] == pytest.approx(expected[name], abs=1e-9)
+
+
+def test_the_python_interface(lab, model):
+    """One picture in, one score out; several in any form, as numbers on any scale or as a tensor."""
+    scorer = Scorer.from_pretrained(model, device="cpu")
+    paths = [lab.images / f"{index:05d}.png" for index in range(3)]
+    one, many = scorer(paths[0]), scorer([str(paths[0]), Image.open(paths[1]), np.asarray(Image.open(paths[2]))])
+    assert one.score == pytest.approx(many[0].score, abs=1e-5) and len(many) == 3
+    assert scorer(paths, as_tensor=True).tolist() == pytest.approx([score.score for score in many], abs=1e-5)
+    assert scorer(paths[0], unit=True).score == pytest.approx((one.score - 1) / 9, abs=1e-6)
+    colour = scorer(paths[0], attributes="Color")
+    assert list(colour.attributes) == ["Color"]
+    assert scorer(paths, attributes="Color", as_tensor=True).shape == (3, 2)
+    assert scorer([]) == [] and scorer([], as_tensor=True).shape == (0,)
+    assert isinstance(scorer.describe(paths[0], max_new_tokens=3), str)
+    assert len(scorer.describe(paths, max_new_tokens=3)) == 3

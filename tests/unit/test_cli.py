@@ -126,7 +126,6 @@ print(after[2] - before[2], before[2] - after[2])
     [
         ([], "COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
-        (["train"], "--config"),
         (["train", "--config", "a.yaml", "--stages", "b"], "unrecognized arguments: --stages"),
         (["score", "--model", "m", "a.png", "--device", "cpu", "b=c"], "unrecognized arguments: b=c"),
         (["score", "a.png"], "--model"),
@@ -146,12 +145,16 @@ def test_usage_errors(arguments, message, capsys):
     [
         (["infer", "--model", "m", "--records", "r.json"], "without --config, --out is needed"),
         (["eval"], "give --config, or --predictions and --truth"),
-        (["eval", "--predictions", "p.jsonl"], "give as many --truth as --predictions: 0 and 1"),
+        (["eval", "--predictions", "p.jsonl"], "give one --truth, or as many as --predictions: 0 and 1"),
+        (["train"], "name a configuration: --config YAML"),
+        (["train", "a.yaml", "b.yaml"], "'b.yaml' is neither a setting (key=value) nor needed: --config a.yaml"),
         (
             ["eval", "--predictions", "p", "--truth", "t", "--score-range", "5,1"],
             "--score-range takes two rising numbers",
         ),
         (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["train", "seed=1", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["plan", "nowhere.yaml"], "this machine has no GPU to ask; name the memory of yours (--memory 24GiB)"),
         (["demo-data", "--out", "unused", "--images", "1"], "images must be 2 to"),
     ],
 )
@@ -193,5 +196,6 @@ def test_programming_errors_are_not_hidden(monkeypatch):
 def test_messages_come_from_the_first_rank(monkeypatch, rank, options, level):
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(run=lambda arguments: 0))
-    assert main([*options, "eval"]) == 0
-    assert logging.getLogger("artquant").level == level
+    for before, after in ((options, []), ([], options)):
+        assert main([*before, "eval", *after]) == 0
+        assert logging.getLogger("artquant").level == level

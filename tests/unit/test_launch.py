@@ -29,9 +29,13 @@ def launched(monkeypatch, tmp_path):
 
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("base", "images"):
+        (tmp_path / name).mkdir()
+    for name in ("a.json", "b.json", "zero2.json"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
     config = tmp_path / "run.yaml"
-    (tmp_path / "zero2.json").write_text("{}", encoding="utf-8")
-    config.write_text(RUN.replace("zero2.json", str(tmp_path / "zero2.json")), encoding="utf-8")
+    config.write_text(RUN, encoding="utf-8")
 
     def run(*options: str, gpus: int = 0, statuses: tuple[int, ...] = (0, 0), before: tuple[str, ...] = ()):
         calls = []
@@ -128,8 +132,9 @@ def test_quiet_reaches_the_processes(launched):
         assert [("artquant --quiet train" in joined(call)) for call in calls] == [bool(before)] * 2
 
 
-def test_started_by_a_launcher(launched, monkeypatch):
+def test_started_by_a_launcher(launched, monkeypatch, tmp_path):
     monkeypatch.setenv("RANK", "1")
+    (tmp_path / "runs" / "two" / "first" / "model").mkdir(parents=True)
     assert launched("--stage", "second", gpus=4) == (0, [["second"]])
 
 
@@ -144,12 +149,38 @@ def test_started_by_a_launcher(launched, monkeypatch):
         (("--node-rank", "1"), "--node-rank counts the machines from 0 and needs --nodes or --hostfile"),
         (("--hostfile", "nowhere"), "--hostfile nowhere: no such file"),
         (("--stage", "third", "--launcher", "torchrun"), "no stage 'third'; known are first, second"),
-        (("stages.second.deepspeed=zero9.json",), "stage second: no DeepSpeed file zero9.json"),
+        (("stages.second.deepspeed=zero9.json",), "not there: zero9.json (DeepSpeed files: some are in configs/deep"),
     ],
 )
 def test_launcher_errors(launched, capsys, options, message):
     assert launched(*options) == (2, [])
     assert message in capsys.readouterr().err
+
+
+def test_all_that_is_missing_is_named_before_anything_is_started_or_written(launched, capsys, tmp_path):
+    changes = ("base=no/where/base", "stages.first.data.0.records=c.json", "stages.second.data.0.images=pictures")
+    changes += ("stages.second.validation={records: v.json}", "stages.second.start=runs/earlier/model")
+    assert launched(*changes, "stages.second.deepspeed=zero9.json", gpus=2) == (2, [])
+    [line] = capsys.readouterr().err.splitlines()
+    assert "not there: no/where/base, runs/earlier/model (models: ModelZoo/README.md says" in line
+    assert "; c.json, pictures, v.json (data: dataset/README.md says" in line and "; zero9.json (DeepSpeed" in line
+    assert line.endswith("; nothing was started") and not (tmp_path / "runs").exists()
+
+
+def test_a_run_of_which_nothing_was_trained_takes_another_configuration(launched, capsys, tmp_path):
+    assert launched("seed=1")[0] == 0
+    assert launched("seed=2")[0] == 0
+    (tmp_path / "runs" / "two" / "first" / "checkpoints" / "checkpoint-5").mkdir(parents=True)
+    assert launched("seed=3") == (2, [])
+    assert "seed was 2, is 3" in capsys.readouterr().err
+
+
+def test_a_finished_run_starts_nothing_and_says_where_it_lies(launched, capsys, tmp_path):
+    for stage in ("first", "second"):
+        (tmp_path / "runs" / "two" / stage / "model").mkdir(parents=True)
+    (tmp_path / "a.json").unlink()  # what a stage that is done has learned from
+    assert launched(gpus=2) == (0, [])
+    assert capsys.readouterr().out == "run two: nothing is left to do; model in runs/two/second/model\n"
 
 
 def test_deepspeed_is_not_installed(launched, monkeypatch, capsys):

@@ -34,7 +34,7 @@ def statements(shown: Shown) -> Iterator[tuple[str, str]]:
     true, said = read_text(shown.true_text), read_text(shown.said)
     for kind in SEEN:
         if kind in said and kind not in true:
-            yield f"{kind}: {said[kind]} (the true text does not say)", "plain"
+            yield f"{kind}: {said[kind]} (not in the true text)", "plain"
         elif kind in said:
             right = said[kind] == true[kind]
             yield f"{kind}: {said[kind]}" + ("" if right else f", is {true[kind]}"), "right" if right else "wrong"

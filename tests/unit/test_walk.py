@@ -43,8 +43,8 @@ def test_steps_name_what_their_file_defines(names):
         assert pairs and all(name in names[file] for file, name in pairs), row
 
 
-def test_the_readme_shows_every_room():
-    tree = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## The repository")[1].split("```")[1]
+def test_the_house_shows_every_room():
+    tree = (REPOSITORY / "docs" / "house.md").read_text(encoding="utf-8").split("```")[1]
     shown = set(re.findall(r"^  (\w+)(?:/|\.py) ", tree, re.M))
     inside = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert shown == {name for name in inside if not name.startswith("__")}

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     _set_up_logging(arguments)
     try:
-        if "overrides" in arguments:
+        if "needs_config" in arguments:
             settle_config(arguments)
         command = importlib.import_module(f"artquant.cli.{arguments.module}")
         status = command.run(arguments) or 0

@@ -27,7 +27,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"artquant {version}")
     add_quiet(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    making, running = (_demo_data, _init_model, _prepare, _check, _plan), (_train, _infer, _score, _describe, _analyse)
+    making = (_demo, _demo_data, _demo_base, _init_model, _prepare, _check, _plan)
+    running = (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
     return parser
@@ -53,6 +54,25 @@ def _demo_data(commands: Commands) -> None:
     add("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
     add("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
     add("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
+
+
+def _demo(commands: Commands) -> None:
+    command = _command(commands, "demo", "demo", "the whole path in minutes: draw, train, score, evaluate, describe")
+    add = command.add_argument
+    add("seed", nargs="?", type=int, default=0, metavar="SEED", help="of pictures and training (default %(default)s)")
+    add("--short", action="store_true", help="few pictures and steps, to see that it runs: the figures mean nothing")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument("--internvl", action="store_true", help="transformers' InternVL with drawn weights instead")
+    other.add_argument("--from-scratch", action="store_true", help="make the base anew first, in 40 minutes")
+
+
+def _demo_base(commands: Commands) -> None:
+    command = _command(
+        commands, "demo-base", "demo", "make the demo's base: a drawn network learns to say what is there"
+    )
+    command.add_argument("--out", type=Path, required=True, help="model folder to write")
+    command.add_argument("--captions", type=int, default=40_000, help="drawn pictures (default %(default)s)")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the recipe's")
 
 
 def _init_model(commands: Commands) -> None:

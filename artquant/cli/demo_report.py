@@ -1,13 +1,12 @@
-""".venv/bin/python scripts/demo_report.py DATA MODEL PREDICTIONS OUT - does the demo's model look at the picture?
+"""Does the demo's model look at the picture?
 
 Every held-out picture of a demo data set, and as many training pictures, are described by the model; a reader of the
-closed vocabulary judges each statement by what was drawn. Prints the share of right statements by kind, beside the most
+closed vocabulary judges each statement by what was drawn. Says the share of right statements by kind, beside the most
 frequent answer and chance, and some pictures with what is true of them; writes statements.json and contact_sheet.png.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,7 +59,7 @@ def table(held_out: dict[str, Share], training: dict[str, Share]) -> list[str]:
     return aligned(rows)
 
 
-def main(data: Path, model: Path, predictions: Path, out: Path) -> None:
+def report(data: Path, model: Path, predictions: Path, out: Path) -> None:
     """Describe, judge, write and print."""
     scorer, scores = Scorer.from_pretrained(model), read_predictions(predictions)
     test, training = known_pictures(data, "test.json"), known_pictures(data, "score.json")
@@ -99,9 +98,3 @@ def main(data: Path, model: Path, predictions: Path, out: Path) -> None:
         print(f"\n{one.name}: score {one.score:.1f}, true {one.true_score:.1f}")
         print("\n".join(f"  {text}" for text, _ in statements(one)))
     print(f"\n{out / 'contact_sheet.png'}: {len(shown)} held-out pictures with what is true of them and what is said")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 5:
-        sys.exit(f"{sys.argv[0]}: give DATA MODEL PREDICTIONS OUT")
-    main(*map(Path, sys.argv[1:]))

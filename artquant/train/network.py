@@ -21,8 +21,9 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
+from artquant.models.adapter_config import changed_settings, read_adapter_config
 from artquant.models.adapters import attach_adapter, save_adapter, stored_parts
-from artquant.models.family import Family, Part, Parts, Processor, bare_name
+from artquant.models.family import HEAD_PREFIX, Family, Part, Parts, Processor, bare_name
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
@@ -33,6 +34,8 @@ from artquant.readouts import Readout
 
 logger = logging.getLogger(__name__)
 
+# What a stage's settings say of an adapter; one with others is merged, and a new one laid over it.
+_OF_A_STAGE = {"r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices"}
 _BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 
 
@@ -74,7 +77,7 @@ def prepare_network(
         )
     lora = trainable.lora
     over = start.below if lora is not None and continues(start, base, lora, words) else None
-    if over is None and model.quantize is not None and start.is_adapter:
+    if over is None and model.quantize is not None and start.is_partial:
         raise ArtQuantError(
             f"{start.path}: an adapter with other settings, or over another base, cannot be built on with quantize: "
             f"{model.quantize}; merge it first (artquant export {start.path} --to merged --out DIR) and start from that"
@@ -90,7 +93,7 @@ def prepare_network(
         rows = new_rows(loaded.model, loaded.processor, words)
         adapted, over = with_new_adapter(loaded.model, lora, loaded.family, parts, rows), start
         logger.info("a new adapter over %s", start.path)
-    network = ScoringNetwork(adapted, parts, stored_head(start.path, readout, loaded.model))
+    network = ScoringNetwork(adapted, parts, stored_head(start.spoken_for, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable()
@@ -112,9 +115,11 @@ def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
 def continues(start: ModelFolder, base: Path, lora: LoraConfig, words: Sequence[str] = ()) -> bool:
     """Whether a stage goes on training the adapter that it starts from: same settings and words, over the same base."""
     card, over = start.card, start.below
-    if over is None or card is None or card.base is None or is_deepspeed_zero3_enabled():
+    if over is None or card is None or card.base is None or not start.is_adapter or is_deepspeed_zero3_enabled():
         return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
-    stored = PeftLoraConfig.from_pretrained(str(start.path))
+    if not changed_settings(start.path) <= _OF_A_STAGE:
+        return False
+    stored = read_adapter_config(start.path)
     targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules or ())
     wanted = lora.target_modules
     if wanted is None:
@@ -243,7 +248,7 @@ def write_trained_model(
     Args:
         state_dict: the weights by the names that they have inside `ScoringNetwork`.
     """
-    head = {name.removeprefix("readout_head."): v for name, v in state_dict.items() if name.startswith("readout_head.")}
+    head = {name.removeprefix(HEAD_PREFIX): v for name, v in state_dict.items() if name.startswith(HEAD_PREFIX)}
     inner = {name.removeprefix("network."): v for name, v in state_dict.items() if name.startswith("network.")}
     network, plain = trained.model.network, trained.model.plain
     with whole_folder(folder) as partial:

@@ -42,7 +42,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         logger.info("stage %s is done: %s", stage.name, target)
         return
     start = ModelFolder.open(start_folder(config, stage), fallback=config.base)
-    if uses_zero3(stage) and start.is_adapter:
+    if uses_zero3(stage) and start.is_partial:
         start = merged_start(config, start, folder)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded

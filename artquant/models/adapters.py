@@ -175,13 +175,25 @@ def save_adapter(
         state_dict: weights of the adapted model.
         whole: the parts that are stored beside the adapter, whether this stage trained them or not.
     """
+    save_adapter_config(folder, adapted)
+    adapter = adapter_tensors(adapted, state_dict, parts)
+    save_file({name: value.contiguous() for name, value in adapter.items()}, folder / "adapter_model.safetensors")
+    save_whole_parts(folder, adapted, state_dict, parts, whole)
+
+
+def save_adapter_config(folder: Path, adapted: PeftModel) -> None:
+    """Write a LoRA run's two configurations, the network's and the adapter's."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [name for name, _ in adapted.named_parameters() if parts.of(name) in whole]
-    kept = {f"{PEFT_PREFIX}{bare_name(name)}": state_dict[name].contiguous() for name in names}
     config = copy.deepcopy(adapted.config)
     config.__dict__.pop("quantization_config", None)  # says how this process held the base, not what the adapter is
     config.save_pretrained(folder)
     adapted.peft_config["default"].save_pretrained(str(folder))
-    adapter = adapter_tensors(adapted, state_dict, parts)
-    save_file({name: value.contiguous() for name, value in adapter.items()}, folder / "adapter_model.safetensors")
+
+
+def save_whole_parts(
+    folder: Path, adapted: PeftModel, state_dict: dict[str, torch.Tensor], parts: Parts, whole: Collection[Part]
+) -> None:
+    """Write the parts that are stored beside an adapter. Arguments as of `save_adapter`."""
+    names = [name for name, _ in adapted.named_parameters() if parts.of(name) in whole]
+    kept = {f"{PEFT_PREFIX}{bare_name(name)}": state_dict[name].contiguous() for name in names}
     save_file(kept, folder / "non_lora_trainables.safetensors")

@@ -123,7 +123,12 @@ class ModelFolder:
     @property
     def is_partial(self) -> bool:
         """Whether it is an adapter or a checkpoint of training: all other weights lie below it."""
-        return self.is_adapter or (self.path / TRAINABLE_WEIGHTS).is_file()
+        return self.is_adapter or self.is_checkpoint
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a checkpoint of training."""
+        return (self.path / TRAINABLE_WEIGHTS).is_file()
 
     @property
     def is_bare(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,7 +23,13 @@ from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
 from artquant.models.adapter_config import changed_settings, read_adapter_config
-from artquant.models.adapters import attach_adapter, save_adapter, stored_parts
+from artquant.models.adapters import (
+    attach_adapter,
+    save_adapter,
+    save_adapter_config,
+    save_whole_parts,
+    stored_parts,
+)
 from artquant.models.family import HEAD_PREFIX, Family, Part, Parts, Processor, bare_name
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
@@ -43,7 +50,8 @@ _BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoR
 class TrainableNetwork:
     """A network in which exactly the parameters that a stage trains require gradients.
 
-    over: what the adapter, if there is one, lies over. whole: the parts that are stored beside an adapter.
+    over: what the adapter, if there is one, lies over. whole: the parts that are stored beside an adapter. earlier:
+    those of them that an earlier stage has stored beside the adapter that goes on.
     """
 
     model: ScoringNetwork
@@ -51,6 +59,7 @@ class TrainableNetwork:
     family: Family
     over: ModelFolder | None = None
     whole: frozenset[Part] = frozenset()
+    earlier: frozenset[Part] = frozenset()
 
 
 def prepare_network(
@@ -93,6 +102,8 @@ def prepare_network(
         rows = new_rows(loaded.model, loaded.processor, words)
         adapted, over = with_new_adapter(loaded.model, lora, loaded.family, parts, rows), start
         logger.info("a new adapter over %s", start.path)
+        if any(folder.is_checkpoint for folder in start.chain()):
+            logger.warning("%s: a checkpoint, which training deletes as it goes on; the adapter needs it", start.path)
     network = ScoringNetwork(adapted, parts, stored_head(start.spoken_for, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
@@ -100,7 +111,8 @@ def prepare_network(
     earlier = stored_parts(start.path, parts) if start.is_adapter else set()
     head: set[Part] = {"head"} if "head" in trainable.parts() else set()
     whole = frozenset(earlier | head | {*_BESIDE_ADAPTERS})
-    return TrainableNetwork(network, loaded.processor, loaded.family, over, whole)
+    gone_on = frozenset(earlier if over is not None and over is start.below else ())
+    return TrainableNetwork(network, loaded.processor, loaded.family, over, whole, gone_on)
 
 
 def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
@@ -266,3 +278,25 @@ def write_trained_model(
         skeleton.generation_config = plain.generation_config  # where descriptions end
         weights = {bare_name(name): value.to(dtype).contiguous() for name, value in inner.items()}
         save_model(partial, skeleton, trained.processor, trained.family, card, weights, head)
+
+
+def describe_checkpoint(folder: Path, trained: TrainableNetwork, card: Card, dtype: torch.dtype) -> None:
+    """Make a checkpoint's folder, which holds what trains, a model folder: all but those weights.
+
+    Args:
+        dtype: of the stage's result where it holds all weights.
+    """
+    network, config = trained.model.network, copy.deepcopy(trained.model.plain.config)
+    if isinstance(network, PeftModel):
+        trained.family.note_readout(trained.model.plain.config, trained.processor, card.prompt, card.readout)
+        save_adapter_config(folder, network)
+        parts = trained.model.parts
+        moving = {parts.of(name) for name, parameter in network.named_parameters() if parameter.requires_grad}
+        if trained.earlier - moving:
+            save_whole_parts(folder, network, network.state_dict(), parts, trained.earlier - moving)
+    else:
+        trained.family.note_readout(config, trained.processor, card.prompt, card.readout)
+        config.dtype = dtype
+        config.save_pretrained(folder)
+    trained.processor.save_pretrained(folder)
+    card.write(folder)

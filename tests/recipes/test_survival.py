@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from artquant.config.load import load_config
+from artquant.errors import ArtQuantError
 from artquant.train.checkpointing import CheckpointStore
+from artquant.train.stage import accumulation_to_go_on
 from artquant.train.trainer import ArtTrainer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -223,7 +227,7 @@ class TestAnotherNumberOfRanks:
     @pytest.fixture(scope="class")
     def settings(self, lab):
         grouped = {"group_by_length": True, "epochs": 2, "max_steps": 6}
-        return {"save_steps": 3, "batch_size": 2, "optimizer": lab.constant, **grouped}
+        return {"save_steps": 1, "save_total": 6, "batch_size": 2, "optimizer": lab.constant, **grouped}
 
     @pytest.fixture(scope="class")
     def two_ranks(self, lab, settings, tmp_path_factory):
@@ -236,9 +240,9 @@ class TestAnotherNumberOfRanks:
     def stopped(self, two_ranks, tmp_path):
         """The run as it was after three steps, and its checkpoint."""
         run = shutil.copytree(two_ranks, tmp_path / "runs" / "run")
-        for name in ("model", "history.jsonl", "checkpoints/checkpoint-6"):
-            place = run / "scores" / name
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        (run / "scores" / "history.jsonl").unlink()
+        for name in ("model", *(f"checkpoints/checkpoint-{step}" for step in (4, 5, 6))):
+            shutil.rmtree(run / "scores" / name)
         file = run / "config.yaml"
         file.write_text(file.read_text().replace(str(two_ranks.parents[1]), str(tmp_path)))
         return run, run / "scores" / "checkpoints" / "checkpoint-3"
@@ -246,7 +250,7 @@ class TestAnotherNumberOfRanks:
     def test_one_goes_on_for_two(self, lab, settings, two_ranks, stopped, tmp_path, caplog):
         """With steps of the same samples; stopped once more it still knows how many those are."""
         run, checkpoint = stopped
-        config = lab.write(tmp_path, lab.scores(**settings | {"save_steps": 1}))
+        config = lab.write(tmp_path, lab.scores(**settings))
         assert lab.artquant("train", "--config", config) == 0
         assert f"{checkpoint} was written by 2 rank(s), 1 go on" in caplog.text
         assert_near(lab, run, two_ranks)
@@ -257,19 +261,22 @@ class TestAnotherNumberOfRanks:
         assert_near(lab, run, two_ranks, steps=[6])
 
     def test_one_that_cannot_is_told_how_a_model_comes_of_it(self, lab, settings, stopped, tmp_path, capsys):
-        """As with DeepSpeed, whose state is cut up, or steps that cannot be split so."""
+        """Steps that cannot be split so, or DeepSpeed, whose state is cut up."""
         _, checkpoint = stopped
-        changed = settings | {"deepspeed": str(REPOSITORY / "configs" / "deepspeed" / "zero2.json")}
-        for stage, message in ((settings, "its steps hold 3 samples"), (changed, "written without DeepSpeed")):
-            file = checkpoint / "checkpoint.json"
-            manifest = json.loads(file.read_text())
-            manifest["split"]["samples"] = 3
-            file.write_text(json.dumps(manifest))
-            config = lab.write(tmp_path, lab.scores(**stage))
-            ranks = () if stage is settings else ("--ranks", 2, "--accept-changes")
-            done = lab.run("-m", "artquant", "train", "--config", config, *ranks)
-            assert done.returncode != 0 and f"{checkpoint}: {message}" in done.stderr
-            assert f"(start: {checkpoint})" in done.stderr
+        file = checkpoint / "checkpoint.json"
+        manifest = json.loads(file.read_text())
+        file.write_text(json.dumps(manifest | {"split": manifest["split"] | {"samples": 3}}))
+        config = lab.write(tmp_path, lab.scores(**settings))
+        assert lab.artquant("train", "--config", config) == 2
+        error = capsys.readouterr().err
+        assert f"{checkpoint}: its steps hold 3 samples, which 1 rank(s) with batch_size 2 cannot" in error
+        assert (
+            f"start as many as before (--ranks 2), or begin a new run with its weights (start: {checkpoint})" in error
+        )
+        cut_up = load_config(config, ["stages.scores.deepspeed=configs/deepspeed/zero2.json"]).stages[0]
+        for ranks, message in ((1, "has cut its state up for 2 rank(s), this run has 1"), (2, "without DeepSpeed")):
+            with pytest.raises(ArtQuantError, match=re.escape(message)):
+                accumulation_to_go_on(checkpoint, cut_up, ranks)
         anew = lab.write(tmp_path / "anew", lab.scores(start=str(checkpoint), max_steps=1))
         assert lab.artquant("train", "--config", anew) == 0
 

@@ -286,16 +286,15 @@ def describe_checkpoint(folder: Path, trained: TrainableNetwork, card: Card, dty
     Args:
         dtype: of the stage's result where it holds all weights.
     """
-    network, config = trained.model.network, copy.deepcopy(trained.model.plain.config)
+    network, plain, parts = trained.model.network, trained.model.plain, trained.model.parts
+    trained.family.note_readout(plain.config, trained.processor, card.prompt, card.readout)
     if isinstance(network, PeftModel):
-        trained.family.note_readout(trained.model.plain.config, trained.processor, card.prompt, card.readout)
         save_adapter_config(folder, network)
-        parts = trained.model.parts
         moving = {parts.of(name) for name, parameter in network.named_parameters() if parameter.requires_grad}
         if trained.earlier - moving:
             save_whole_parts(folder, network, network.state_dict(), parts, trained.earlier - moving)
     else:
-        trained.family.note_readout(config, trained.processor, card.prompt, card.readout)
+        config = copy.deepcopy(plain.config)
         config.dtype = dtype
         config.save_pretrained(folder)
     trained.processor.save_pretrained(folder)

@@ -62,10 +62,8 @@ def attach_adapter(
     if "niter" in start:
         logger.warning("%s: %s takes a drawn share out of the base, as in training: scores may differ", folder, start)
     try:
-        with (
-            torch.random.fork_rng(devices=[]),
-            warnings.catch_warnings(action="ignore"),
-        ):  # they are for those who train
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are for those who train
             torch.default_generator.manual_seed(0)  # the same draw each time
             adapted = get_peft_model(model, config)
     except Exception as error:  # peft has errors of many kinds; all mean that the configuration is not of this base

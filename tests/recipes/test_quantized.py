@@ -148,11 +148,18 @@ def test_other_adapter_settings_ask_for_a_merge(lab, run, tmp_path, capsys):
     assert "merge it first (artquant export" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "settings", [{"use_dora": True}, {"init_lora_weights": "olora"}, {"use_rslora": True}], ids=str
-)
+def bare_adapter(base, folder, **settings):
+    """An adapter as peft alone writes it, drawn."""
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], **settings))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1
+    adapted.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"init_lora_weights": "olora"}, {"use_rslora": True}])
 def test_adapters_of_peft_alone_as_peft_has_them(lab, whole_run, tmp_path, settings):
-    """Unmerged over four bits, but for what the base in four bits differs by."""
+    """Unmerged over four bits."""
     model = whole_run / "scores" / "model"
     assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "base") == 0
     bare_adapter(lab.network(tmp_path / "base"), tmp_path / "bare", **settings)

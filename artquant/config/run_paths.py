@@ -1,7 +1,7 @@
 """Where a run's files lie.
 
 runs/RUN/config.yaml            the configuration, resolved
-runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders and TensorBoard files
+runs/RUN/STAGE/checkpoints/     checkpoint-STEP folders, each a model folder too, and TensorBoard files
 runs/RUN/STAGE/history.jsonl    losses, learning rates, validations and speed, a line for each time they are logged
 runs/RUN/STAGE/best/            what trains, as it was at the best validation
 runs/RUN/STAGE/start/           under ZeRO-3: the earlier stage's adapter merged, which this stage's adapter lies over

@@ -8,22 +8,31 @@ weights-only, as pickles: nothing in them is executed. A tensor that is missing 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+import logging
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from artquant.errors import one_line
+from artquant.files.json_files import read_json
+from artquant.models.adapter_config import ADAPTER_CONFIG, read_adapter_config
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
+from artquant.models.tensors import check_tensors, complain, read_tensors
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
+logger = logging.getLogger(__name__)
+
 PEFT_PREFIX = "base_model.model."
+TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's: only what trains, by the names that it has in training
 _ADAPTER_PARTS = ("adapters", "new_rows")
+_PARTS = Parts({}, rest="decoder")  # tells an adapter's tensors from all others
 
 
 def attach_adapter(
@@ -31,45 +40,53 @@ def attach_adapter(
 ) -> PeftModel:
     """Put a LoRA run (adapter form) over its base: LoRA weights and new rows as an adapter, other tensors in place.
 
+    What `adapter_config.json` says acts as in peft; PiSSA and its like take their share out of the base again.
+
     Args:
         parts: of the model.
         dropout: on the adapter's input while training; default is the stored one.
 
     Raises:
-        CheckpointError: a tensor is missing, unexpected or of another shape.
+        CheckpointError: a setting is not supported or does not fit; a tensor is missing, unexpected or of another
+            shape.
     """
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict  # takes seconds, and only adapters need it
+    # Takes seconds, and only adapters need it.
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
+    config = read_adapter_config(folder)
+    config.inference_mode = not trainable
+    if dropout is not None:
+        config.lora_dropout = dropout
+    adapter_file, adapter = read_form(folder, "adapter_model")
+    start = str(config.init_lora_weights)
+    if "niter" in start:
+        logger.warning("%s: %s takes a drawn share out of the base, as in training: scores may differ", folder, start)
     try:
-        stored = LoraConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'adapter_config.json'}: not a LoRA configuration ({error})") from error
-    for field in ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern", "modules_to_save"):
-        if stored.to_dict().get(field):
-            raise CheckpointError(
-                f"{folder / 'adapter_config.json'}: {field} is not supported; merge it with peft first"
-            )
-    adapter_config = LoraConfig(
-        r=stored.r,
-        lora_alpha=stored.lora_alpha,
-        lora_dropout=stored.lora_dropout if dropout is None else dropout,
-        bias=stored.bias,
-        fan_in_fan_out=stored.fan_in_fan_out,
-        target_modules=stored.target_modules,
-        trainable_token_indices=stored.trainable_token_indices,
-        task_type=stored.task_type,
-        inference_mode=not trainable,
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are for those who train
+            torch.default_generator.manual_seed(0)  # the same draw each time
+            adapted = get_peft_model(model, config)
+    except Exception as error:  # peft has errors of many kinds; all mean that the configuration is not of this base
+        raise CheckpointError(f"{folder / ADAPTER_CONFIG}: does not fit the base model: {one_line(error)}") from error
+    state = adapted.state_dict()
+    wanted, allowed = (
+        get_peft_model_state_dict(adapted, state_dict=state, save_embedding_layers=tables) for tables in (False, True)
     )
-    adapter_file, adapter = read_tensors(folder, "adapter_model")
-    try:
-        adapted = get_peft_model(model, adapter_config)
-    except ValueError as error:
-        raise CheckpointError(f"{folder / 'adapter_config.json'}: does not fit the base model: {error}") from error
-    _check_tensors(adapter_file, adapter, adapter_tensors(adapted, adapted.state_dict(), parts))
+    check_tensors(adapter_file, adapter, wanted, allowed)
     set_peft_model_state_dict(adapted, adapter)
-    if any(folder.glob("non_lora_trainables.*")):
-        _load_whole_parts(adapted, folder, parts)
+    if holds_whole(folder):
+        _load_whole_parts(adapted.get_base_model(), *read_form(folder, "non_lora_trainables"), parts)
     return adapted
+
+
+def merged(adapted: PeftModel, folder: Path) -> PreTrainedModel:
+    """The base with an adapter's weights added to its own; raises CheckpointError where that cannot be."""
+    try:
+        return adapted.merge_and_unload()
+    except Exception as error:  # as above
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG}: cannot be merged into the base model: {one_line(error)}"
+        ) from error
 
 
 def adapter_tensors(adapted: PeftModel, state_dict: dict[str, torch.Tensor], parts: Parts) -> dict[str, torch.Tensor]:
@@ -80,20 +97,18 @@ def adapter_tensors(adapted: PeftModel, state_dict: dict[str, torch.Tensor], par
     return get_peft_model_state_dict(adapted, state_dict=own, save_embedding_layers=False)
 
 
-def _load_whole_parts(adapted: PeftModel, folder: Path, parts: Parts) -> None:
-    file, tensors = read_tensors(folder, "non_lora_trainables")
+def _load_whole_parts(base: Any, file: Path, tensors: Mapping[str, torch.Tensor], parts: Parts) -> None:
+    """Put whole parts into a network; a part of which one tensor is there has to be there with all."""
     tensors = {name.removeprefix(PEFT_PREFIX): value for name, value in tensors.items()}
-    parameters = {bare_name(name): value for name, value in adapted.get_base_model().named_parameters()}
+    parameters = {bare_name(name): value for name, value in base.named_parameters() if ".modules_to_save." not in name}
     complain(file, "is not known", set(tensors) - set(parameters))
-    base: Any = adapted.get_base_model()
     tokens = base.get_input_embeddings().weight  # ROC4MLLM's runs hold the table without the layers
 
     def part(name: str) -> Part | None:
         return None if parameters[name] is tokens else parts.of(name)
 
     there = {part(name) for name in tensors}
-    wanted = {name: value for name, value in parameters.items() if part(name) in there}
-    _check_tensors(file, tensors, wanted)
+    check_tensors(file, tensors, {name: value for name, value in parameters.items() if part(name) in there})
     with torch.no_grad():
         for name, value in tensors.items():
             parameters[name].copy_(value)
@@ -104,45 +119,52 @@ def require_tables(folder: Path, model: PreTrainedModel) -> None:
     tables = {model.get_input_embeddings(), model.get_output_embeddings()}
     wanted = {f"{name}.weight" for name, module in model.named_modules() if module in tables}
     stored: set[str] = set()
-    if any(folder.glob("non_lora_trainables.*")):
-        stored = {name.removeprefix(PEFT_PREFIX) for name in read_tensors(folder, "non_lora_trainables")[1]}
+    if holds_whole(folder):
+        stored = {name.removeprefix(PEFT_PREFIX) for name in read_form(folder, "non_lora_trainables")[1]}
     complain(folder / "non_lora_trainables.bin", "is missing", wanted - stored)
 
 
 def stored_parts(folder: Path, parts: Parts) -> set[Part]:
     """The parts that an adapter's folder holds whole."""
-    if not any(folder.glob("non_lora_trainables.*")):
+    if not holds_whole(folder):
         return set()
-    return {parts.of(name) for name in read_tensors(folder, "non_lora_trainables")[1]}
+    return {parts.of(name) for name in read_form(folder, "non_lora_trainables")[1]}
 
 
-def read_tensors(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:
-    """Tensors of `STEM.safetensors` or, read weights-only, of `STEM.bin`."""
-    safe, pickled = folder / f"{stem}.safetensors", folder / f"{stem}.bin"
-    file = safe if safe.is_file() else pickled
+def read_form(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Tensors of the adapter form's `adapter_model` or `non_lora_trainables`, with the file that they stand in.
+
+    Of a checkpoint they are those that train, and the whole parts that stand beside them because they do not.
+    """
+    file = folder / TRAINABLE_WEIGHTS
     if not file.is_file():
-        raise CheckpointError(f"{folder}: neither {safe.name} nor {pickled.name} is there; copy the folder again")
-    try:
-        tensors = load_file(file) if file is safe else torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # every reader has errors of its own; all mean the file cannot be used
-        raise CheckpointError(f"{file}: cannot be read as tensors ({one_line(error)})") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-        raise CheckpointError(f"{file}: expected a dictionary of tensors")
-    return file, tensors
+        return read_tensors(folder, stem)
+    found, frozen = {}, {}
+    if stem == "non_lora_trainables" and any(folder.glob(f"{stem}.*")):
+        frozen = read_tensors(folder, stem)[1]
+    for name, value in read_tensors(folder, file.stem)[1].items():
+        part = _PARTS.of(name)
+        if stem == "adapter_model" and part in _ADAPTER_PARTS:
+            found[f"{name}.".replace(".default.", ".").removesuffix(".")] = value  # as peft stores them
+        elif stem != "adapter_model" and part not in (*_ADAPTER_PARTS, "readout"):
+            found[f"{PEFT_PREFIX}{bare_name(name)}"] = value
+    return file, frozen | found
 
 
-def _check_tensors(file: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    complain(file, "is missing", set(wanted) - set(found))
-    complain(file, "is not known", set(found) - set(wanted))
-    complain(file, "has another shape", [name for name in wanted if found[name].shape != wanted[name].shape])
+def load_trained(network: PreTrainedModel, folder: Path, parts: Parts) -> None:
+    """Put a checkpoint's whole parts into the network that its stage began with, in the run's number format.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or of another shape.
+    """
+    file, tensors = read_form(folder, "non_lora_trainables")
+    dtype = torch.bfloat16 if read_json(folder / "config.json").get("dtype") == "bfloat16" else torch.float32
+    _load_whole_parts(network, file, {name: value.to(dtype) for name, value in tensors.items()}, parts)
 
 
-def complain(place: Path, kind: str, tensors: Iterable[str]) -> None:
-    """Raise a CheckpointError about tensors, if there are any."""
-    tensors = sorted(tensors)
-    if tensors:
-        more = f" (and {len(tensors) - 1} more)" if len(tensors) > 1 else ""
-        raise CheckpointError(f"{place}: tensor {tensors[0]}{more} {kind}; is this the folder for this base model?")
+def holds_whole(folder: Path) -> bool:
+    """Whether a LoRA run's folder holds whole parts beside its adapter."""
+    return any(folder.glob("non_lora_trainables.*")) or (folder / TRAINABLE_WEIGHTS).is_file()
 
 
 def save_adapter(
@@ -155,13 +177,25 @@ def save_adapter(
         state_dict: weights of the adapted model.
         whole: the parts that are stored beside the adapter, whether this stage trained them or not.
     """
+    save_adapter_config(folder, adapted)
+    adapter = adapter_tensors(adapted, state_dict, parts)
+    save_file({name: value.contiguous() for name, value in adapter.items()}, folder / "adapter_model.safetensors")
+    save_whole_parts(folder, adapted, state_dict, parts, whole)
+
+
+def save_adapter_config(folder: Path, adapted: PeftModel) -> None:
+    """Write a LoRA run's two configurations, the network's and the adapter's."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [name for name, _ in adapted.named_parameters() if parts.of(name) in whole]
-    kept = {f"{PEFT_PREFIX}{bare_name(name)}": state_dict[name].contiguous() for name in names}
     config = copy.deepcopy(adapted.config)
     config.__dict__.pop("quantization_config", None)  # says how this process held the base, not what the adapter is
     config.save_pretrained(folder)
     adapted.peft_config["default"].save_pretrained(str(folder))
-    adapter = adapter_tensors(adapted, state_dict, parts)
-    save_file({name: value.contiguous() for name, value in adapter.items()}, folder / "adapter_model.safetensors")
+
+
+def save_whole_parts(
+    folder: Path, adapted: PeftModel, state_dict: dict[str, torch.Tensor], parts: Parts, whole: Collection[Part]
+) -> None:
+    """Write the parts that are stored beside an adapter. Arguments as of `save_adapter`."""
+    names = [name for name, _ in adapted.named_parameters() if parts.of(name) in whole]
+    kept = {f"{PEFT_PREFIX}{bare_name(name)}": state_dict[name].contiguous() for name in names}
     save_file(kept, folder / "non_lora_trainables.safetensors")

@@ -131,6 +131,10 @@ def _asks_alike(published: Prompt, own: Prompt) -> bool:
 def _require_lora(source: ModelFolder) -> None:
     if not source.is_adapter:
         raise ArtQuantError(f"{source.path}: is a whole model, not a LoRA run; export it as merged or full")
+    if source.is_bare:
+        raise ArtQuantError(
+            f"{source.path}: holds an adapter without the config.json that the form has; export it as merged"
+        )
     base = None if source.card is None else source.card.base
     if base is not None and (base.base is not None or (base.folder / "adapter_config.json").is_file()):
         raise ArtQuantError(

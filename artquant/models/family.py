@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Part = Literal["vision", "projector", "decoder", "head", "adapters", "new_rows", "readout"]
 PARTS: tuple[Part, ...] = get_args(Part)
 WeightsFormat = Literal["safetensors", "bin"]
+HEAD_PREFIX = "readout_head."  # of the names of a readout's own weights, inside a `ScoringNetwork`
 
 
 class CheckpointError(ArtQuantError):
@@ -52,7 +53,7 @@ class Parts:
         if ".trainable_tokens_" in name:
             return "new_rows"
         name = bare_name(name)
-        if name.startswith("readout_head."):
+        if name.startswith(HEAD_PREFIX):
             return "readout"
         fitting = [
             (prefix, part) for part, found in self.prefixes.items() for prefix in found if _lies_in(name, prefix)

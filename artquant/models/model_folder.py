@@ -9,6 +9,8 @@ from pathlib import Path
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
+from artquant.models.adapter_config import ADAPTER_CONFIG, named_base
+from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
@@ -16,16 +18,16 @@ from artquant.models.hub import Place, known_base, locate
 from artquant.models.model_card import Base, Card
 from artquant.readouts import published_words
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 
 @dataclass(frozen=True)
 class ModelFolder:
     """What a folder is, known without reading its weights.
 
-    name: what a card calls it: the folder, or the hub's repository with its commit. below: the model that an adapter (a
-    LoRA run) lies over; None: a whole model, or it was not looked for. named_base: the folder that its user named as
-    base; of a whole model it may hold the processor.
+    name: what a card calls it: the folder, or the hub's repository with its commit.
+    card: of an adapter without a `config.json` (as peft writes it) that of what it lies over, whose words it goes by.
+    is_adapter: it holds a LoRA run, trained or in the middle of training.
+    below: the model that an adapter or a checkpoint lies over; None: a whole model, or it was not looked for.
+    named_base: what its user named as base; of a whole model it may hold the processor.
     """
 
     path: Path
@@ -58,58 +60,91 @@ class ModelFolder:
             CheckpointError: not a model folder; or a base is not known, is not there, or is another one than the
                 adapter was trained over.
         """
-        opened = cls._read(locate(path))
-        if base is None and (opened.card is None or opened.card.base is None):
+        place = locate(path)
+        card = Card.read(place.folder)
+        known = None if card is None else card.base
+        if base is None and known is None:
             base = known_base(path) or fallback
-        opened = replace(opened, named_base=None if base is None else Path(base))
-        if not opened.is_adapter or alone:
+        opened = cls._read(place, None if base is None else Path(base), known)
+        if alone or not opened.is_partial:
             return opened
-        known = None if opened.card is None else opened.card.base
         return opened._over(None if base is None else locate(base), known, allow_other_base)
 
     @classmethod
-    def _read(cls, place: Place) -> ModelFolder:
+    def _read(cls, place: Place, base: Path | None, known: Base | None) -> ModelFolder:
+        """A folder by itself. base, known: what its user and a card say of what it lies over."""
         path = place.folder
-        config_file = path / "config.json"
+        config_file, is_adapter = path / "config.json", (path / ADAPTER_CONFIG).is_file()
         if not config_file.is_file():
-            raise CheckpointError(
-                f"{path}: not a model folder (no config.json); name a folder with config.json and weights"
-            )
+            if not is_adapter:
+                raise _no_model(path)
+            below = base or (None if known is None else known.folder)
+            if below is None:
+                said = named_base(path)
+                raise CheckpointError(
+                    f"{path}: holds an adapter alone (no config.json)"
+                    + (f", trained over what was {said}" if said else "")
+                    + "; name the base model's folder (--base DIR)"
+                )
+            lowest = _place(below) if base is None else locate(below)
+            family = cls._read(lowest, None, None if known is None else known.base).family
+            return cls(path, place.name, family, None, True, None, base)
         try:
             model_type = read_json(config_file).get("model_type")
         except (ArtQuantError, AttributeError) as error:
             raise CheckpointError(f"{config_file}: not a JSON object ({error}); copy the file again") from error
-        is_adapter = (path / ADAPTER_CONFIG).is_file()
-        return cls(path, place.name, family_of(str(model_type)), Card.read(path), is_adapter)
+        return cls(path, place.name, family_of(str(model_type)), Card.read(path), is_adapter, None, base)
 
     def _over(self, base: Place | None, known: Base | None, allow_other: bool) -> ModelFolder:
-        """This adapter with what it lies over. known: what a card says of that."""
+        """This adapter or checkpoint with what it lies over. known: what a card says of that."""
         if base is not None and _fits_here(base.folder, known):
             chosen, base = base, None
         elif known is not None:
-            # A card names a repository with its commit; anything else is a folder, there or not.
-            chosen = locate(known.folder) if "@" in known.folder.name else Place(known.folder, known.folder)
+            chosen = _place(known.folder)
         else:
             raise CheckpointError(
                 f"{self.path}: holds a LoRA run over a base model; name the base model's folder (--base DIR)"
             )
-        if not (chosen.folder / "config.json").is_file():
+        if not any((chosen.folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG)):
             raise CheckpointError(
                 f"{self.path}: lies over the base model {chosen.folder}, which is not there; name its folder (--base "
                 "DIR)"
             )
-        below = ModelFolder._read(chosen)
+        deeper = None if known is None else known.base
+        below = ModelFolder._read(chosen, None if base is None else base.name, deeper)
         if known is not None and not allow_other and below.fingerprint != known.fingerprint:
             raise CheckpointError(
                 f"{self.path}: was trained over another base than {chosen.folder} holds (SHA-256 "
                 f"{known.fingerprint[:16]}..., found {below.fingerprint[:16]}...); name the right one (--base DIR), or "
                 "go on all the same (--allow-other-base)"
             )
-        if below.is_adapter:
-            deeper = known.base if known is not None else None
+        if below.is_partial:
             own = None if below.card is None else below.card.base
             below = below._over(base, own or deeper, allow_other)
-        return replace(self, below=below)
+        card = self.card
+        if self.is_bare and below.card is not None:
+            card = replace(below.card, history={}, base=None)
+        return replace(self, card=card, below=below)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is an adapter or a checkpoint of training: all other weights lie below it."""
+        return self.is_adapter or self.is_checkpoint
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a checkpoint of training."""
+        return (self.path / TRAINABLE_WEIGHTS).is_file()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is an adapter that says nothing of the network that it belongs to."""
+        return not (self.path / "config.json").is_file()
+
+    @property
+    def spoken_for(self) -> Path:
+        """The folder that says how it is asked and read: itself, or what a bare adapter lies over."""
+        return self.below.spoken_for if self.is_bare and self.below is not None else self.path
 
     @cached_property
     def fingerprint(self) -> str:
@@ -125,7 +160,7 @@ class ModelFolder:
         """
         if self.card is not None:
             return self.card.readout.new_words
-        file = self.path / "config.json"
+        file = self.spoken_for / "config.json"
         try:
             return published_words(read_json(file))
         except ArtQuantError as error:
@@ -137,8 +172,8 @@ class ModelFolder:
 
     @property
     def adapters(self) -> Iterator[ModelFolder]:
-        """The adapters among them, the lowest first."""
-        return reversed([folder for folder in self.chain() if folder.is_adapter])
+        """The adapters and checkpoints among them, the lowest first."""
+        return reversed([folder for folder in self.chain() if folder.is_partial])
 
     @property
     def whole(self) -> ModelFolder:
@@ -150,8 +185,22 @@ class ModelFolder:
         return Base(self.name, self.fingerprint, None if self.below is None else self.below.as_base())
 
 
+def _place(known: Path) -> Place:
+    """Where a card's base lies: it names a repository with its commit; anything else is a folder, there or not."""
+    return locate(known) if "@" in known.name else Place(known, known)
+
+
 def _fits_here(named: Path, known: Base | None) -> bool:
     """Whether a named base is meant for this adapter, not for one that it lies over."""
-    if known is None or not (known.folder / ADAPTER_CONFIG).is_file():
+    if known is None or (known.base is None and not (known.folder / ADAPTER_CONFIG).is_file()):
         return True
     return fingerprint(named) == known.fingerprint
+
+
+def _no_model(path: Path) -> CheckpointError:
+    if (path / TRAINABLE_WEIGHTS).is_file():
+        return CheckpointError(
+            f"{path}: a checkpoint of an earlier version, which does not say its network; go on with its run, whose "
+            "next checkpoint does"
+        )
+    return CheckpointError(f"{path}: not a model folder (no config.json); name a folder with config.json and weights")

@@ -13,20 +13,21 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
-from artquant.models.adapters import attach_adapter, require_tables
+from artquant.models.adapters import TRAINABLE_WEIGHTS, attach_adapter, load_trained, merged, require_tables
 from artquant.models.familiar import Familiar
-from artquant.models.family import CheckpointError, Family, Processor
+from artquant.models.family import HEAD_PREFIX, CheckpointError, Family, Processor
 from artquant.models.hub import locate
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.no_bar import no_bar
 from artquant.models.scoring_network import ScoringNetwork
+from artquant.models.tensors import read_tensors
 from artquant.models.vocabulary import add_new_words, token_rows
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, other_prompt
@@ -70,9 +71,10 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         CheckpointError: a file is missing or unreadable, a tensor is missing or unexpected.
     """
     whole, adapters = folder.whole, list(folder.adapters)
-    if loading.quantize is not None and len(adapters) > 1:
+    if loading.quantize is not None and (len(adapters) > 1 or not all(adapter.is_adapter for adapter in adapters)):
+        lies = "lies over another LoRA run" if len(adapters) > 1 else "holds weights of the base itself"
         raise CheckpointError(
-            f"{folder.path}: lies over another LoRA run, so its base cannot be held in {loading.quantize}; "
+            f"{folder.path}: {lies}, so its base cannot be held in {loading.quantize}; "
             f"merge it first (artquant export {folder.path} --to merged --out DIR)"
         )
     logger.info("loading %s", " over ".join(str(one.name) for one in folder.chain()))
@@ -84,9 +86,13 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
     for adapter in adapters:
         if add_new_words(model, processor, adapter.new_words) and adapter.card is None:
             require_tables(adapter.path, model)  # the new rows are the run's
-        adapted = attach_adapter(model, adapter.path, whole.family.parts(model), trainable=False)
+        parts = whole.family.parts(model)
+        if not adapter.is_adapter:
+            load_trained(model, adapter.path, parts)
+            continue
+        adapted = attach_adapter(model, adapter.path, parts, trainable=False)
         if not loading.quantize:  # otherwise the layers of the adapter stay in the model
-            model = adapted.merge_and_unload()
+            model = merged(adapted, adapter.path)
     return Network(model, processor, whole.family)
 
 
@@ -118,7 +124,7 @@ def load_model(
     loaded = load_network(folder, loading)
     card = folder.card
     if card is None:
-        published = loaded.family.published_card(folder.path, loaded.processor, values)
+        published = loaded.family.published_card(folder.spoken_for, loaded.processor, values)
         card = Card(*published, one_text=published[1].several)
     rows = token_rows(loaded.model)
     if card.readout.new_words and loaded.processor.vocabulary_size > rows:
@@ -129,8 +135,8 @@ def load_model(
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else other_prompt(prompt, card.prompt)
     parts = loaded.family.parts(loaded.model)
-    head = stored_head(folder.path, readout, loaded.model)
-    if head is not None and any(True for _ in head.parameters()) and not (folder.path / READOUT_HEAD).is_file():
+    head = stored_head(folder.spoken_for, readout, loaded.model)
+    if head is not None and any(True for _ in head.parameters()) and _head_tensors(folder.spoken_for) is None:
         raise CheckpointError(
             f"{folder.path}: readout {readout.kind} has weights of its own, but there is no {READOUT_HEAD}; copy the "
             "folder again"
@@ -154,13 +160,25 @@ def load_model(
 def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Module | None:
     """The readout's own head, with the weights that lie in a folder (where there are none: new ones)."""
     head = readout.head(model.config.get_text_config().hidden_size)
-    file = folder / READOUT_HEAD
-    if head is not None and file.is_file():
+    found = None if head is None else _head_tensors(folder)
+    if head is not None and found is not None:
+        file, tensors = found
         try:
-            head.load_state_dict(load_file(file))
+            head.load_state_dict(tensors)
         except RuntimeError as error:
             raise CheckpointError(f"{file}: is not of readout {readout.kind}: {one_line(error)}") from error
     return head
+
+
+def _head_tensors(folder: Path) -> tuple[Path, dict[str, torch.Tensor]] | None:
+    """Weights of a readout's own head, in a file of their own or among what trains; None: there are none."""
+    if (folder / READOUT_HEAD).is_file():
+        return read_tensors(folder, Path(READOUT_HEAD).stem)
+    if not (folder / TRAINABLE_WEIGHTS).is_file():
+        return None
+    file, tensors = read_tensors(folder, Path(TRAINABLE_WEIGHTS).stem)
+    head = {name.removeprefix(HEAD_PREFIX): value for name, value in tensors.items() if name.startswith(HEAD_PREFIX)}
+    return (file, head) if head else None
 
 
 def save_model(

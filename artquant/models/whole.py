@@ -14,9 +14,9 @@ from transformers import PreTrainedModel
 from artquant.config.schema import Loading
 from artquant.errors import one_line
 from artquant.files.json_files import read_json, write_json
-from artquant.models.adapters import complain, read_tensors
 from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.quantize import quantization_config
+from artquant.models.tensors import complain, complain_empty, is_compiled, read_tensors
 
 SHARD = "5GB"  # largest weights file
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -41,8 +41,9 @@ def load_whole(
         CheckpointError: a file is missing or unreadable, a tensor is missing, unexpected or of another shape.
     """
     dtype = DTYPES[loading.dtype]
+    quantized = {}
     if loading.quantize is not None:
-        options["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
+        quantized["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
     try:
         network, info = loader.from_pretrained(
             folder if tensors is None else None,
@@ -54,10 +55,16 @@ def load_whole(
             trust_remote_code=False,
             weights_only=True,
             ignore_mismatched_sizes=True,  # reported below, by name
+            **quantized,
             **options,
         )
     except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
         raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
+    if tensors is None and any(is_compiled(name) for name in info["unexpected_keys"]):
+        # transformers' own renaming would come back when the network is saved
+        options.setdefault("config", network.config)
+        return load_whole(loader, folder, loading, untouched, read_shards(folder), **options)
+    complain_empty(folder, [name for name, shape, _ in info["mismatched_keys"] if 0 in shape])
     complain(folder, "is missing", info["missing_keys"])
     complain(folder, "is not known", info["unexpected_keys"])
     complain(folder, "has another shape", [mismatch[0] for mismatch in info["mismatched_keys"]])

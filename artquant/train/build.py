@@ -96,6 +96,7 @@ def stage_safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Saf
         best=CheckpointStore(folder / "best", 1),
         stop=stop,
         skipped=folder / f"skipped-{os.environ.get('RANK', '0')}.jsonl",
+        split={"batch_size": stage.batch_size, "accumulation": stage.accumulation},
         bad_steps=stage.bad_steps,
         skip_unreadable=stage.unreadable == "skip",
     )
@@ -124,7 +125,9 @@ def build_trainer(
     _check_packing(stage, config.model.attention, trained.family.packs)
     if stage.loss.centred > 0 and not dataset.attributes:
         raise ArtQuantError(f"stage {stage.name}: loss.centred has no effect without attributes; set attributes: true")
-    sampler = _sampler(config, stage, records, dataset, arguments.world_size)
+    # Of a stage that goes on with fewer or more: as many as it began with.
+    ranks = arguments.world_size * arguments.gradient_accumulation_steps // stage.accumulation
+    sampler = _sampler(config, stage, records, dataset, ranks)
     try:
         objective = Objective(readout, stage.loss)
     except ArtQuantError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,8 +22,15 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from artquant.config.schema import LoraConfig, ModelConfig, TrainableConfig
 from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
-from artquant.models.adapters import attach_adapter, save_adapter, stored_parts
-from artquant.models.family import Family, Part, Parts, Processor, bare_name
+from artquant.models.adapter_config import changed_settings, read_adapter_config
+from artquant.models.adapters import (
+    attach_adapter,
+    save_adapter,
+    save_adapter_config,
+    save_whole_parts,
+    stored_parts,
+)
+from artquant.models.family import HEAD_PREFIX, Family, Part, Parts, Processor, bare_name
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
@@ -33,6 +41,8 @@ from artquant.readouts import Readout
 
 logger = logging.getLogger(__name__)
 
+# What a stage's settings say of an adapter; one with others is merged, and a new one laid over it.
+_OF_A_STAGE = {"r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices"}
 _BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 
 
@@ -40,7 +50,8 @@ _BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoR
 class TrainableNetwork:
     """A network in which exactly the parameters that a stage trains require gradients.
 
-    over: what the adapter, if there is one, lies over. whole: the parts that are stored beside an adapter.
+    over: what the adapter, if there is one, lies over. whole: the parts that are stored beside an adapter. earlier:
+    those of them that an earlier stage has stored beside the adapter that goes on.
     """
 
     model: ScoringNetwork
@@ -48,6 +59,7 @@ class TrainableNetwork:
     family: Family
     over: ModelFolder | None = None
     whole: frozenset[Part] = frozenset()
+    earlier: frozenset[Part] = frozenset()
 
 
 def prepare_network(
@@ -74,7 +86,7 @@ def prepare_network(
         )
     lora = trainable.lora
     over = start.below if lora is not None and continues(start, base, lora, words) else None
-    if over is None and model.quantize is not None and start.is_adapter:
+    if over is None and model.quantize is not None and start.is_partial:
         raise ArtQuantError(
             f"{start.path}: an adapter with other settings, or over another base, cannot be built on with quantize: "
             f"{model.quantize}; merge it first (artquant export {start.path} --to merged --out DIR) and start from that"
@@ -90,14 +102,17 @@ def prepare_network(
         rows = new_rows(loaded.model, loaded.processor, words)
         adapted, over = with_new_adapter(loaded.model, lora, loaded.family, parts, rows), start
         logger.info("a new adapter over %s", start.path)
-    network = ScoringNetwork(adapted, parts, stored_head(start.path, readout, loaded.model))
+        if any(folder.is_checkpoint for folder in start.chain()):
+            logger.warning("%s: a checkpoint, which training deletes as it goes on; the adapter needs it", start.path)
+    network = ScoringNetwork(adapted, parts, stored_head(start.spoken_for, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable()
     earlier = stored_parts(start.path, parts) if start.is_adapter else set()
     head: set[Part] = {"head"} if "head" in trainable.parts() else set()
     whole = frozenset(earlier | head | {*_BESIDE_ADAPTERS})
-    return TrainableNetwork(network, loaded.processor, loaded.family, over, whole)
+    gone_on = frozenset(earlier if over is not None and over is start.below else ())
+    return TrainableNetwork(network, loaded.processor, loaded.family, over, whole, gone_on)
 
 
 def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
@@ -112,9 +127,11 @@ def _require_same_readout(start: ModelFolder, readout: Readout) -> None:
 def continues(start: ModelFolder, base: Path, lora: LoraConfig, words: Sequence[str] = ()) -> bool:
     """Whether a stage goes on training the adapter that it starts from: same settings and words, over the same base."""
     card, over = start.card, start.below
-    if over is None or card is None or card.base is None or is_deepspeed_zero3_enabled():
+    if over is None or card is None or card.base is None or not start.is_adapter or is_deepspeed_zero3_enabled():
         return False  # ZeRO-3 has cut the parameters up before an adapter could be read into them
-    stored = PeftLoraConfig.from_pretrained(str(start.path))
+    if not changed_settings(start.path) <= _OF_A_STAGE:
+        return False
+    stored = read_adapter_config(start.path)
     targets = stored.target_modules if isinstance(stored.target_modules, str) else set(stored.target_modules or ())
     wanted = lora.target_modules
     if wanted is None:
@@ -244,7 +261,7 @@ def write_trained_model(
     Args:
         state_dict: the weights by the names that they have inside `ScoringNetwork`.
     """
-    head = {name.removeprefix("readout_head."): v for name, v in state_dict.items() if name.startswith("readout_head.")}
+    head = {name.removeprefix(HEAD_PREFIX): v for name, v in state_dict.items() if name.startswith(HEAD_PREFIX)}
     inner = {name.removeprefix("network."): v for name, v in state_dict.items() if name.startswith("network.")}
     network, plain = trained.model.network, trained.model.plain
     with whole_folder(folder) as partial:
@@ -262,3 +279,24 @@ def write_trained_model(
         skeleton.generation_config = plain.generation_config  # where descriptions end
         weights = {bare_name(name): value.to(dtype).contiguous() for name, value in inner.items()}
         save_model(partial, skeleton, trained.processor, trained.family, card, weights, head)
+
+
+def describe_checkpoint(folder: Path, trained: TrainableNetwork, card: Card, dtype: torch.dtype) -> None:
+    """Make a checkpoint's folder, which holds what trains, a model folder: all but those weights.
+
+    Args:
+        dtype: of the stage's result where it holds all weights.
+    """
+    network, plain, parts = trained.model.network, trained.model.plain, trained.model.parts
+    trained.family.note_readout(plain.config, trained.processor, card.prompt, card.readout)
+    if isinstance(network, PeftModel):
+        save_adapter_config(folder, network)
+        moving = {parts.of(name) for name, parameter in network.named_parameters() if parameter.requires_grad}
+        if trained.earlier - moving:
+            save_whole_parts(folder, network, network.state_dict(), parts, trained.earlier - moving)
+    else:
+        config = copy.deepcopy(plain.config)
+        config.dtype = dtype
+        config.save_pretrained(folder)
+    trained.processor.save_pretrained(folder)
+    card.write(folder)

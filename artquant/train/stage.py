@@ -17,6 +17,7 @@ from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
+from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
@@ -27,8 +28,14 @@ from artquant.train.build import build_trainer, stage_safeguards, training_argum
 from artquant.train.checkpointing import read_manifest
 from artquant.train.claim import claim_run
 from artquant.train.interruption import StopRequest, TrainingStopped
-from artquant.train.network import TrainableNetwork, prepare_network, trainable_in_float32, write_trained_model
-from artquant.train.trainer import TRAINABLE_WEIGHTS, ArtTrainer
+from artquant.train.network import (
+    TrainableNetwork,
+    describe_checkpoint,
+    prepare_network,
+    trainable_in_float32,
+    write_trained_model,
+)
+from artquant.train.trainer import ArtTrainer
 from artquant.train.weights import stored_name
 
 logger = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
         logger.info("stage %s is done: %s", stage.name, target)
         return
     start = ModelFolder.open(start_folder(config, stage), fallback=config.base)
-    if uses_zero3(stage) and start.is_adapter:
+    if uses_zero3(stage) and start.is_partial:
         start = merged_start(config, start, folder)
     set_seed(config.seed)
     arguments = training_arguments(config, stage, folder)  # first: under ZeRO-3 it decides how weights are loaded
@@ -61,10 +68,18 @@ def run_stage(config: RunConfig, stage: StageConfig) -> None:
     prompt = get_prompt(config.prompt, config.subject)
     readout = unbound.bound(trained.processor, prompt)
     with StopRequest() as stop:
-        trainer = build_trainer(
-            config, stage, arguments, trained, prompt, readout, stage_safeguards(stage, folder, stop)
-        )
-        _train(trainer, stage)
+        safeguards = stage_safeguards(stage, folder, stop)
+        checkpoint = safeguards.checkpoints.last()
+        if checkpoint is not None:
+            arguments.gradient_accumulation_steps = accumulation_to_go_on(checkpoint, stage, arguments.world_size)
+        trainer = build_trainer(config, stage, arguments, trained, prompt, readout, safeguards)
+
+        def describe(place: Path) -> None:
+            card = _card(config, stage, start, trainer, trained.over or start, trainer.state.global_step)
+            describe_checkpoint(place, trained, card, DTYPES[config.model.dtype])
+
+        trainer.describe = describe
+        _train(trainer, stage, checkpoint)
     _write_result(config, stage, start, trainer, trained)
 
 
@@ -89,10 +104,41 @@ def merged_start(config: RunConfig, start: ModelFolder, folder: Path) -> ModelFo
     return ModelFolder.open(merged)
 
 
-def _train(trainer: ArtTrainer, stage: StageConfig) -> None:
-    """Train to the end, from the last whole checkpoint if there is one."""
+def accumulation_to_go_on(checkpoint: Path, stage: StageConfig, ranks: int) -> int:
+    """Micro-batches of a step on this number of ranks, so that steps hold the samples that they held before.
+
+    Where the stage's own split was changed since, with consent, it is what is configured now.
+
+    Raises:
+        ArtQuantError: this number of ranks cannot go on.
+    """
+    manifest, micro = read_manifest(checkpoint), stage.batch_size * ranks
+    before, split = manifest["ranks"], manifest.get("split")
+    configured = {"batch_size": stage.batch_size, "accumulation": stage.accumulation}
+    if split is None:  # of an earlier version, which went on with as many only
+        split = configured | {"samples": stage.batch_size * stage.accumulation * before}
+    samples = split["samples"]
+    changed = configured != {name: split[name] for name in configured}
+    fault = None
+    if ranks != before and stage.deepspeed is not None:
+        fault = f"DeepSpeed has cut its state up for {before} rank(s), this run has {ranks}"
+    elif (checkpoint / "optimizer.pt").is_file() != (stage.deepspeed is None):
+        fault = f"written {'with' if stage.deepspeed is None else 'without'} DeepSpeed, which this stage has otherwise"
+    elif not changed and samples % micro:
+        fault = f"its steps hold {samples} samples, which {ranks} rank(s) with batch_size {stage.batch_size} cannot"
+    if fault is not None:
+        raise ArtQuantError(
+            f"{checkpoint}: {fault}; start as many as before (--ranks {before}), or begin a new run with its weights "
+            f"(start: {checkpoint})"
+        )
+    if ranks != before:
+        logger.info("%s was written by %d rank(s), %d go on; dropout draws differ", checkpoint, before, ranks)
+    return stage.accumulation if changed else samples // micro
+
+
+def _train(trainer: ArtTrainer, stage: StageConfig, checkpoint: Path | None) -> None:
+    """Train to the end, from a checkpoint if there is one."""
     safeguards = trainer.safeguards
-    checkpoint = safeguards.checkpoints.last()
     trainer.accelerator.wait_for_everyone()  # every rank has looked before the first one tidies up
     if trainer.is_world_process_zero():
         step = 0 if checkpoint is None else read_manifest(checkpoint)["step"]
@@ -120,25 +166,37 @@ def _write_result(
     wrapped = trainer.model_wrapped if trainer.args.deepspeed else trained.model
     state_dict = trainer.accelerator.get_state_dict(wrapped)
     if trainer.is_world_process_zero():
-        history = _history(config, stage, start) | {"steps": trainer.state.global_step}
-        history |= {name: trainer.safeguards.card[name] for name in ("data", "versions")}
+        step = trainer.state.global_step
         best = trainer.safeguards.best.last() if stage.validation and stage.validation.keep == "best" else None
         if best is not None:
             names = {stored_name(name): name for name in state_dict}
             state_dict |= {names[name]: value for name, value in load_file(best / TRAINABLE_WEIGHTS).items()}
-            history["steps"] = read_manifest(best)["step"]
-            logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, history["steps"])
-        before = () if start.card is None else start.card.attributes
-        attributes = tuple(dict.fromkeys((*before, *trainer.dataset.attributes)))
-        columns = trainer.dataset.columns
-        one_text = columns.one_text if columns.attributes else start.card is not None and start.card.one_text
-        base = None if trained.over is None else trained.over.as_base()
-        learned = _learned(start, columns.is_scored)
-        card = Card(trainer.prompt, trainer.objective.readout, attributes, history, base, one_text, learned)
+            step = read_manifest(best)["step"]
+            logger.info("stage %s: the best validation's weights are taken, of step %d", stage.name, step)
+        card = _card(config, stage, start, trainer, trained.over, step)
         write_trained_model(target, trained, state_dict, card, DTYPES[config.model.dtype])
         logger.info("stage %s: model written to %s", stage.name, target)
         _report_skipped(stage, target.parent)
     trainer.accelerator.wait_for_everyone()
+
+
+def _card(
+    config: RunConfig,
+    stage: StageConfig,
+    start: ModelFolder,
+    trainer: ArtTrainer,
+    over: ModelFolder | None,
+    step: int,
+) -> Card:
+    """The card of a stage's weights as they were at a step. over: what they lie over."""
+    history = _history(config, stage, start) | {"steps": step}
+    history |= {name: trainer.safeguards.card[name] for name in ("data", "versions")}
+    before = () if start.card is None else start.card.attributes
+    attributes = tuple(dict.fromkeys((*before, *trainer.dataset.attributes)))
+    columns = trainer.dataset.columns
+    one_text = columns.one_text if columns.attributes else start.card is not None and start.card.one_text
+    base, learned = None if over is None else over.as_base(), _learned(start, columns.is_scored)
+    return Card(trainer.prompt, trainer.objective.readout, attributes, history, base, one_text, learned)
 
 
 def _learned(start: ModelFolder, is_scored: np.ndarray) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,7 @@ from artquant.batches.order import EpochSampler
 from artquant.config.schema import OptimizerConfig
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import JsonError, append_json_lines
+from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.texts.prompt import Prompt
 from artquant.train.checkpointing import CheckpointStore, not_written, read_manifest
@@ -41,7 +42,6 @@ from artquant.train.weights import stored_name, trainable_tensors
 
 logger = logging.getLogger(__name__)
 
-TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's weights: only what trains
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError)  # of a full disk, by whichever writer meets it
 
 
@@ -77,14 +77,15 @@ class Safeguards:
     """Where a stage keeps what it must not lose, and how it meets what goes wrong.
 
     checkpoints: to resume from. best: trainable weights of the best validation. card: describes the run, in each
-    manifest. stop: the request to end. bad_steps: optimizer steps that may be left out for not being finite.
-    skip_unreadable: go on without pictures that cannot be read, noting them in `skipped`.
+    manifest. split: of a step, as configured. stop: the request to end. bad_steps: optimizer steps that may be left out
+    for not being finite. skip_unreadable: go on without pictures that cannot be read, noting them in `skipped`.
     """
 
     checkpoints: CheckpointStore
     best: CheckpointStore
     stop: StopRequest
     skipped: Path
+    split: dict[str, int]
     card: dict[str, Any] = field(default_factory=dict)
     bad_steps: int = 0
     skip_unreadable: bool = False
@@ -103,6 +104,7 @@ class ArtTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
     objective: Objective  # not what transformers notes there in a search for settings
+    describe: Callable[[Path], None]  # makes a folder with what trains a model folder; on the first rank
 
     def __init__(
         self,
@@ -295,7 +297,7 @@ class ArtTrainer(Trainer):
         tensors = trainable_tensors(self.network)
         if self.is_world_process_zero():
             try:
-                _write_tensors(store.partial(step), tensors)
+                self._write_weights(store.partial(step), tensors)
                 store.commit(step, figures=figures, run=self.safeguards.card)
             except _WRITE_ERRORS as error:
                 raise not_written(store, step, error) from error
@@ -325,8 +327,9 @@ class ArtTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
-                described = {"ranks": self.args.world_size, "early_stopping": self.early_stopping.state()}
-                described["steps_left_out"] = self.steps_left_out
+                samples = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+                described = {"ranks": self.args.world_size, "split": self.safeguards.split | {"samples": samples}}
+                described |= {"early_stopping": self.early_stopping.state(), "steps_left_out": self.steps_left_out}
                 store.commit(step, **described, run=self.safeguards.card)
         except _WRITE_ERRORS as error:
             raise not_written(store, step, error) from error
@@ -342,20 +345,16 @@ class ArtTrainer(Trainer):
                 self._stop(
                     f"step {self.state.global_step}: {odd} is not finite any more; no checkpoint of it is written"
                 )
-            _write_tensors(Path(output_dir or str(self.args.output_dir)), tensors)
+            self._write_weights(Path(output_dir or str(self.args.output_dir)), tensors)
+
+    def _write_weights(self, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / TRAINABLE_WEIGHTS)
+        self.describe(folder)
 
     def resume(self, checkpoint: Path) -> None:
-        """Train on from a whole checkpoint.
-
-        Raises:
-            ArtQuantError: it was written by another number of ranks.
-        """
+        """Train on from a whole checkpoint."""
         manifest = read_manifest(checkpoint)
-        if manifest["ranks"] != self.args.world_size:
-            raise ArtQuantError(
-                f"{checkpoint}: written by {manifest['ranks']} rank(s), this run has {self.args.world_size}; start as "
-                "many (--ranks), or delete the stage's checkpoints"
-            )
         self.early_stopping.restore(manifest["early_stopping"])
         self.steps_left_out = manifest["steps_left_out"]
         self.train(resume_from_checkpoint=str(checkpoint))
@@ -380,8 +379,3 @@ class ArtTrainer(Trainer):
         with torch.no_grad():
             for name, value in tensors.items():
                 parameters[name].copy_(value)
-
-
-def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / TRAINABLE_WEIGHTS)

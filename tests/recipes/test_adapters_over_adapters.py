@@ -1,8 +1,10 @@
 """Adapters whose base is another LoRA run's result, or a base that has changed; through the real command line."""
 
+import json
 import shutil
 
 import pytest
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from artquant.data.images import list_pictures
@@ -108,3 +110,52 @@ def test_tokenizer_and_preprocessor_are_those_it_was_trained_with(lab, lora_run,
         assert lab.artquant("score", picture, "--model", model, *options) == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
+
+
+@pytest.fixture
+def bare(lab, two_stages, tmp_path):
+    """An adapter as peft alone writes it, over a trained model."""
+    network = lab.network(two_stages / "scores" / "model")
+    config = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights="pissa", use_rslora=True, lora_dropout=0.5)
+    adapted = get_peft_model(network, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data *= 1.5
+    adapted.save_pretrained(tmp_path / "bare")
+    return tmp_path / "bare", adapted.merge_and_unload().state_dict()
+
+
+def test_adapter_that_peft_alone_has_written(lab, two_stages, bare, tmp_path, capsys):
+    """Family, words and prompt are those of its base, which has to be named."""
+    folder, expected = bare
+    model, picture = two_stages / "scores" / "model", list_pictures(lab.images)[0]
+    assert lab.artquant("score", picture, "--model", folder) == 2
+    error = capsys.readouterr().err
+    assert f"{folder}: holds an adapter alone (no config.json)" in error and "(--base DIR)" in error
+    shown = {}
+    for place in (model, folder):
+        assert lab.artquant("score", picture, "--model", place, "--base", model, "--json") == 0
+        shown[place] = json.loads(capsys.readouterr().out)["score"]
+    assert shown[model] != shown[folder]
+    for form, message in (("lora", "export it as merged"), ("merged", "")):
+        out = tmp_path / form
+        code = lab.artquant("export", folder, "--base", model, "--to", form, "--out", out)
+        assert (code, message in capsys.readouterr().err) == (0 if form == "merged" else 2, True)
+    assert largest_change(expected, lab.weights(tmp_path / "merged")) < 1e-6
+
+
+def test_training_over_an_adapter_that_peft_alone_has_written(lab, bare, two_stages, tmp_path):
+    """A new adapter lies over it; the result knows the whole way down."""
+    folder, expected = bare
+    base = str(two_stages / "scores" / "model")
+    run = lab.train(tmp_path, lab.scores(start=str(folder), trainable=lab.as_published, **GENTLE), base=base)
+    assert largest_change(expected, lab.weights(run / "scores" / "model")) < 1e-6
+    assert lab.artquant("score", list_pictures(lab.images)[0], "--model", run / "scores" / "model") == 0
+
+
+def test_published_form_refuses_what_its_code_would_drop(lab, lora_run, tmp_path, capsys):
+    folder = shutil.copytree(lora_run / "scores" / "model", tmp_path / "model")
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"use_rslora": True}))
+    assert lab.artquant("export", folder, "--to", "lora", "--out", tmp_path / "lora") == 2
+    assert f"{file}: use_rslora acts otherwise in the published code" in capsys.readouterr().err

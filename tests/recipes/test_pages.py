@@ -1,4 +1,4 @@
-"""Every command of the pages is run, beside the demo's model and data: it works, or one line names what is not at hand."""
+"""Every command of the pages is run beside a demo's model and data: it works, or one line names what is not at hand."""
 
 import re
 import shlex
@@ -17,7 +17,9 @@ DONE = (  # beginnings of commands for which everything is at hand
     "artquant describe a.jpg --model runs/demo",
     "artquant prepare generic scores.csv",
 )
-ABSENT = re.compile("no such|[Nn]ot there|No such file|not a model folder|not to be had|this machine has|too few to know")
+ABSENT = re.compile(
+    "no such|[Nn]ot there|No such file|not a model folder|not to be had|this machine has|too few to know"
+)
 
 
 def blocks(page: Path, language: str = "") -> list[str]:

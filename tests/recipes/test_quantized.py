@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from artquant.data.images import list_pictures, load_image
 from artquant.infer.scorer import Scorer
@@ -145,6 +146,39 @@ def test_other_adapter_settings_ask_for_a_merge(lab, run, tmp_path, capsys):
     config = lab.write(tmp_path, lab.scores(**settings), model={"quantize": "nf4"})
     assert lab.artquant("train", "--config", config) == 2
     assert "merge it first (artquant export" in capsys.readouterr().err
+
+
+def bare_adapter(base, folder, **settings):
+    """An adapter as peft alone writes it, drawn."""
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], **settings))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1
+    adapted.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"init_lora_weights": "olora"}, {"use_rslora": True}])
+def test_adapters_of_peft_alone_as_peft_has_them(lab, whole_run, tmp_path, settings):
+    """Unmerged over four bits."""
+    model = whole_run / "scores" / "model"
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "base") == 0
+    bare_adapter(lab.network(tmp_path / "base"), tmp_path / "bare", **settings)
+    expected = PeftModel.from_pretrained(lab.network(tmp_path / "base", quantize="nf4"), tmp_path / "bare").eval()
+    found = lab.network(tmp_path / "bare", tmp_path / "base", quantize="nf4").eval()
+    ids = torch.arange(100, 120)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(found(input_ids=ids).logits, expected(input_ids=ids).logits, rtol=0, atol=1e-5)
+
+
+def test_share_of_a_base_in_four_bits_cannot_be_taken(lab, whole_run, tmp_path, capsys):
+    model = whole_run / "scores" / "model"
+    assert lab.artquant("export", model, "--to", "merged", "--out", tmp_path / "base") == 0
+    bare_adapter(lab.network(tmp_path / "base"), tmp_path / "bare", init_lora_weights="pissa")
+    options = ("--model", tmp_path / "bare", "--base", tmp_path / "base")
+    picture = list_pictures(lab.images)[0]
+    assert lab.artquant("score", picture, *options, "--quantize", "nf4") == 2
+    assert "does not fit the base model: Please initialize PiSSA under float32" in capsys.readouterr().err
+    assert lab.artquant("score", picture, *options) == 0
 
 
 def test_without_the_library(lab, monkeypatch, capsys):

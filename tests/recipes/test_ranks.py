@@ -139,4 +139,6 @@ def test_adapters_go_on_under_zero3(lab, tmp_path):
     first, second = (lab.weights(run / stage / "model") for stage in ("descriptions", "scores"))
     assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-6
     assert lab.moved(run / "descriptions" / "model")[0]
+    in_the_middle = lab.weights(run / "scores" / "checkpoints" / "checkpoint-6")
+    assert all(in_the_middle[name].equal(second[name]) for name in second)  # the last one, but whole like each of them
     assert {path.name for path in (run / "scores").iterdir()} == {"checkpoints", "history.jsonl", "model", "start"}

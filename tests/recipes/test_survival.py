@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from artquant.config.load import load_config
+from artquant.errors import ArtQuantError
 from artquant.train.checkpointing import CheckpointStore
+from artquant.train.stage import accumulation_to_go_on
 from artquant.train.trainer import ArtTrainer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -215,14 +220,75 @@ class TestChangedConfiguration:
         config = lab.write(tmp_path, lab.scores(workers=1, log_steps=3, save_total=5, cache_pictures=True))
         assert lab.artquant("train", "--config", config) == 0
 
-    def test_another_number_of_ranks(self, lab, tmp_path, capsys):
-        config = lab.write(tmp_path, lab.scores(save_steps=3))
-        run = lab.train(tmp_path, lab.scores(save_steps=3))
-        (run / "scores" / "model").rename(run / "scores" / "gone")
-        file = run / "scores" / "checkpoints" / "checkpoint-6" / "checkpoint.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"ranks": 2}))
+
+class TestAnotherNumberOfRanks:
+    """A stage of six steps on two ranks, of which three are done."""
+
+    @pytest.fixture(scope="class")
+    def settings(self, lab):
+        grouped = {"group_by_length": True, "epochs": 2, "max_steps": 6}
+        return {"save_steps": 1, "save_total": 6, "batch_size": 2, "optimizer": lab.constant, **grouped}
+
+    @pytest.fixture(scope="class")
+    def two_ranks(self, lab, settings, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("two_ranks")
+        done = lab.run("-m", "artquant", "train", "--config", lab.write(folder, lab.scores(**settings)), "--ranks", 2)
+        assert done.returncode == 0, done.stderr
+        return folder / "runs" / "run"
+
+    @pytest.fixture
+    def stopped(self, two_ranks, tmp_path):
+        """The run as it was after three steps, and its checkpoint."""
+        run = shutil.copytree(two_ranks, tmp_path / "runs" / "run")
+        (run / "scores" / "history.jsonl").unlink()
+        for name in ("model", *(f"checkpoints/checkpoint-{step}" for step in (4, 5, 6))):
+            shutil.rmtree(run / "scores" / name)
+        file = run / "config.yaml"
+        file.write_text(file.read_text().replace(str(two_ranks.parents[1]), str(tmp_path)))
+        return run, run / "scores" / "checkpoints" / "checkpoint-3"
+
+    def test_one_goes_on_for_two(self, lab, settings, two_ranks, stopped, tmp_path, caplog):
+        """With steps of the same samples; stopped once more it still knows how many those are."""
+        run, checkpoint = stopped
+        config = lab.write(tmp_path, lab.scores(**settings))
+        assert lab.artquant("train", "--config", config) == 0
+        assert f"{checkpoint} was written by 2 rank(s), 1 go on" in caplog.text
+        assert_near(lab, run, two_ranks)
+        shutil.rmtree(run / "scores" / "model")
+        shutil.rmtree(run / "scores" / "checkpoints" / "checkpoint-6")
+        (run / "scores" / "history.jsonl").unlink()
+        assert lab.artquant("train", "--config", config) == 0
+        assert_near(lab, run, two_ranks, steps=[6])
+
+    def test_one_that_cannot_is_told_how_a_model_comes_of_it(self, lab, settings, stopped, tmp_path, capsys):
+        """Steps that cannot be split so, or DeepSpeed, whose state is cut up."""
+        _, checkpoint = stopped
+        file = checkpoint / "checkpoint.json"
+        manifest = json.loads(file.read_text())
+        file.write_text(json.dumps(manifest | {"split": manifest["split"] | {"samples": 3}}))
+        config = lab.write(tmp_path, lab.scores(**settings))
         assert lab.artquant("train", "--config", config) == 2
-        assert "written by 2 rank(s), this run has 1" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert f"{checkpoint}: its steps hold 3 samples, which 1 rank(s) with batch_size 2 cannot" in error
+        assert (
+            f"start as many as before (--ranks 2), or begin a new run with its weights (start: {checkpoint})" in error
+        )
+        cut_up = load_config(config, ["stages.scores.deepspeed=configs/deepspeed/zero2.json"]).stages[0]
+        for ranks, message in ((1, "has cut its state up for 2 rank(s), this run has 1"), (2, "without DeepSpeed")):
+            with pytest.raises(ArtQuantError, match=re.escape(message)):
+                accumulation_to_go_on(checkpoint, cut_up, ranks)
+        anew = lab.write(tmp_path / "anew", lab.scores(start=str(checkpoint), max_steps=1))
+        assert lab.artquant("train", "--config", anew) == 0
+
+
+def assert_near(lab, run, expected, steps=(4, 5, 6)) -> None:
+    """Measured: 1e-7 of a loss, 1e-6 of a weight."""
+    found = {line["step"]: line["loss"] for line in lab.history(run, "scores")}
+    wanted = {line["step"]: line["loss"] for line in lab.history(expected, "scores")}
+    assert list(found) == list(steps)
+    assert found == pytest.approx({step: wanted[step] for step in steps}, rel=1e-5)
+    weights, other = (lab.weights(place / "scores" / "model") for place in (run, expected))
+    assert max((weights[name] - other[name]).abs().max() for name in other) < 2e-5
 
 
 def test_checkpoints_and_model_say_what_they_are(lab, plain):

@@ -285,13 +285,6 @@ class TestDamaged:
         message = refused(forms["lora"], tmp_path / "nowhere")
         assert f"lies over the base model {tmp_path / 'nowhere'}, which is not there" in message
 
-    @pytest.mark.parametrize(("field", "value"), [("use_rslora", True), ("alpha_pattern", {"q_proj": 4})])
-    def test_lora_settings_that_are_not_supported(self, forms, tiny_base, tmp_path, field, value):
-        folder = shutil.copytree(forms["lora"], tmp_path / "lora")
-        file = folder / "adapter_config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}), encoding="utf-8")
-        assert f"{file}: {field} is not supported" in refused(folder, tiny_base)
-
     def test_lora_run_over_another_network(self, forms, tiny_base, tmp_path):
         run = shutil.copytree(forms["lora"], tmp_path / "run")
         settings = json.loads((run / "adapter_config.json").read_text(encoding="utf-8"))

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.models.adapters import read_tensors
+from artquant.models.adapter_config import ADAPTER_CONFIG, changed_settings
+from artquant.models.adapters import holds_whole, read_form
 from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
@@ -124,10 +125,15 @@ def write_roc4mllm(
 
 def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_format: WeightsFormat) -> None:
     """The published LoRA form of a LoRA run. dtype: of the tensors; None: as they are stored."""
+    unsaid = sorted(changed_settings(source) - set(_ADAPTER_KEYS) | changed_settings(source) & {"init_lora_weights"})
+    if unsaid:
+        raise CheckpointError(
+            f"{source / ADAPTER_CONFIG}: {unsaid[0]} acts otherwise in the published code; export it as merged or full"
+        )
     for stem in ("adapter_model", "non_lora_trainables"):
-        if stem == "non_lora_trainables" and not any(source.glob(f"{stem}.*")):
+        if stem == "non_lora_trainables" and not holds_whole(source):
             continue
-        tensors = read_tensors(source, stem)[1]
+        tensors = read_form(source, stem)[1]
         if dtype is not None:
             tensors = {name: value.to(dtype) for name, value in tensors.items()}
         if weights_format == "bin":
@@ -135,9 +141,9 @@ def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_forma
         else:
             save_file(tensors, out / f"{stem}.safetensors")
     _publish_config(source / "config.json", out)
-    stored = read_json(source / "adapter_config.json")
+    stored = read_json(source / ADAPTER_CONFIG)
     published = {key: stored.get(key) for key in _ADAPTER_KEYS}
-    write_json(out / "adapter_config.json", published | {"base_model_name_or_path": "", "inference_mode": True})
+    write_json(out / ADAPTER_CONFIG, published | {"base_model_name_or_path": "", "inference_mode": True})
 
 
 def _publish_config(file: Path, out: Path) -> None:

@@ -101,7 +101,7 @@ def main(few: bool, seeds: list[int]) -> None:
     """Run what is missing and print the table."""
     rows: dict[str, list[tuple[Metrics, float | None]]] = {}
     for seed in seeds:
-        options = ["--internvl"] if few else []
+        options = ["--network", "internvl"] if few else []
         subprocess.run(["sh", "scripts/demo.sh", *options, str(seed)], check=True, stdout=sys.stderr)
         name = "demo" if seed == 0 else f"demo-{seed}"
         run = name + ("-internvl" if few else "")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh scripts/demo.sh [--short] [--internvl | --from-scratch] [SEED] - everything on a fresh machine: the environment, then
+# sh scripts/demo.sh [--short] [--network internvl | --from-scratch] [SEED] - everything on a fresh machine: the environment, then
 # `artquant demo`, which draws pictures, trains both stages, scores, evaluates and says where to look (--help: its options).
 set -eu
 cd "$(dirname "$0")/.."

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from artquant.config.load import load_config
+from artquant.config.schema import StageConfig
 from artquant.errors import ArtQuantError
 
 _INSIDE = Path(str(files("artquant.demo")))  # its configurations and its base come with the package
-_LEVELS = ("descriptions_level_1", "descriptions_level_2", "descriptions_level_3")
 _BASE_SEED = 1_000_000  # of the base's pictures: another than any demo's, so that no picture of theirs is among them
 
 
@@ -54,37 +55,35 @@ def _config(name: str) -> Path:
 def _demo(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         raise ArtQuantError(f"the seed must be 0 or more, got {arguments.seed}")
-    started, quiet, internvl = time.monotonic(), arguments.quiet, arguments.internvl
-    name = "demo" + "-short" * arguments.short + f"-{arguments.seed}" * bool(arguments.seed) + "-internvl" * internvl
+    started, quiet, network = time.monotonic(), arguments.quiet, arguments.network
+    name = "demo" + "-short" * arguments.short + f"-{arguments.seed}" * bool(arguments.seed)
+    name += "" if network is None else f"-{network}"
     data = Path("dataset") / name
-    # Those of --internvl are fewer, as its figures in docs/results.md are of.
-    images, held_out = (120, 0.15) if arguments.short else (1800, 0.15) if internvl else (5400, 0.05)
+    # Those of other networks are fewer, as their figures in docs/results.md are of.
+    images, held_out = (120, 0.15) if arguments.short else (5400, 0.05) if network is None else (1800, 0.15)
     drawing = ("--images", images, "--seed", arguments.seed, "--test-fraction", held_out)
     _step(quiet, "demo-data", "--out", data, *drawing)
     base, config = _start(arguments, name, data)
     run = name + "-from-scratch" * arguments.from_scratch
-    if internvl:
-        learned = _sets("descriptions", data, *_LEVELS) + _sets("scores", data, "score")
-    else:
-        learned = _sets("descriptions", data, *_LEVELS, "captions") + _sets("scores", data, "score", *_LEVELS)
+    stages = load_config(config).stages
     settings = [f"run={run}", f"seed={arguments.seed}", f"base={base}", f"infer.records={data}/meta/test.json"]
-    settings += [f"infer.images={data}/images", *learned]
-    if arguments.short:
-        settings += ["stages.descriptions.max_steps=6", "stages.scores.max_steps=6"]
+    settings += [f"infer.images={data}/images", *_sets(stages, data)]
+    settings += [f"stages.{stage.name}.max_steps=6" for stage in stages if arguments.short]
     results = Path("runs") / run
-    trained, records = results / "scores" / "model", data / "meta" / "score.json"
+    scoring, records = results / stages[-1].name / "model", data / "meta" / "score.json"
     _step(quiet, "train", "--config", config, *settings)
-    _step(True, "familiar", "--model", trained, "--records", records, "--images", data / "images", "--pictures", 500)
+    _step(True, "familiar", "--model", scoring, "--records", records, "--images", data / "images", "--pictures", 500)
     _step(quiet, "infer", "--config", config, "--device", "cpu", *settings)
     plots = [] if importlib.util.find_spec("matplotlib") else ["--no-plot"]
     _step(quiet, "eval", "--config", config, *settings, *plots)
-    _report(results / "descriptions" / "model" if internvl else trained, data, results)
+    telling = [stage for stage in stages if any("descriptions" in one.records.stem for one in stage.data)]
+    _report(results / telling[-1].name / "model", data, results)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     print(f"\nDone in {minutes} min {seconds} s. Look at")
     print(f"  {data}/images  the pictures")
     print(f"  {results}/evaluation  metrics.json, scatter plots, what is said of held-out pictures (contact_sheet.png)")
     print(f"  {results}/predictions.jsonl  a score for each held-out picture")
-    print(f"  {trained}  the model: artquant score IMAGE --model {trained}, or describe")
+    print(f"  {scoring}  the model: artquant score IMAGE --model {scoring}, or describe")
 
 
 def _report(model: Path, data: Path, results: Path) -> None:
@@ -96,13 +95,15 @@ def _report(model: Path, data: Path, results: Path) -> None:
 
 def _start(arguments: argparse.Namespace, name: str, data: Path) -> tuple[Path, Path]:
     """The model that training starts from, and the configuration."""
-    if arguments.internvl:
+    if arguments.network is not None:
+        shape, config = _config(f"{arguments.network}_model.yaml"), _config(f"{arguments.network}.yaml")
+        if not (shape.is_file() and config.is_file()):
+            raise ArtQuantError(f"--network {arguments.network}: no {shape.name} or {config.name}; see configs/demo")
         base = Path("ModelZoo") / name
         if not (base / "config.json").is_file():
             texts = f"texts=[{data}/meta/descriptions_level_3.json, {data}/meta/score.json]"
-            drawn = ("--config", _config("internvl_model.yaml"), "--out", base, f"seed={arguments.seed}", texts)
-            _step(arguments.quiet, "init-model", *drawn)
-        return base, _config("internvl.yaml")
+            _step(arguments.quiet, "init-model", "--config", shape, "--out", base, f"seed={arguments.seed}", texts)
+        return base, config
     if arguments.from_scratch:
         base = Path("ModelZoo") / f"{name}-from-scratch"
         few = ["stages.captions.max_steps=4"] if arguments.short else []
@@ -112,12 +113,13 @@ def _start(arguments: argparse.Namespace, name: str, data: Path) -> tuple[Path, 
     return here if (here / "config.json").is_file() else _INSIDE / "base", _config("demo.yaml")
 
 
-def _sets(stage: str, data: Path, *names: str) -> list[str]:
-    """The configuration's own settings of a stage, but for the names of its data sets."""
+def _sets(stages: Sequence[StageConfig], data: Path) -> list[str]:
+    """The data sets of stages, in another folder than the configuration's."""
     return [
-        f"stages.{stage}.data.{place}.{key}={value}"
-        for place, name in enumerate(names)
-        for key, value in (("records", f"{data}/meta/{name}.json"), ("images", f"{data}/images"))
+        f"stages.{stage.name}.data.{place}.{key}={value}"
+        for stage in stages
+        for place, one in enumerate(stage.data)
+        for key, value in (("records", f"{data}/meta/{one.records.name}"), ("images", f"{data}/images"))
     ]
 
 
@@ -131,7 +133,8 @@ def _make_base(out: Path, captions: int, more: Sequence[str], quiet: bool) -> No
         texts = ", ".join(f"{data}/meta/{file}.json" for file in ("descriptions_level_3", "captions", "score"))
         _step(quiet, "init-model", "--config", _config("model.yaml"), "--out", drawn, f"texts=[{texts}]")
     settings = [f"run={name}", f"base={drawn}", f"infer.records={data}/meta/test.json", f"infer.images={data}/images"]
-    _step(quiet, "train", "--config", _config("base.yaml"), *settings, *_sets("captions", data, "captions"), *more)
+    config = _config("base.yaml")
+    _step(quiet, "train", "--config", config, *settings, *_sets(load_config(config).stages, data), *more)
     if not out.is_dir():
         model = Path("runs") / name / "captions" / "model"
         _step(quiet, "export", model, "--to", "merged", "--dtype", "bfloat16", "--out", out)

@@ -62,7 +62,7 @@ def _demo(commands: Commands) -> None:
     add("seed", nargs="?", type=int, default=0, metavar="SEED", help="of pictures and training (default %(default)s)")
     add("--short", action="store_true", help="few pictures and steps, to see that it runs: the figures mean nothing")
     other = command.add_mutually_exclusive_group()
-    other.add_argument("--internvl", action="store_true", help="transformers' InternVL with drawn weights instead")
+    other.add_argument("--network", metavar="NAME", help="another, with drawn weights: those of configs/demo/NAME.yaml")
     other.add_argument("--from-scratch", action="store_true", help="make the base anew first, in 40 minutes")
 
 

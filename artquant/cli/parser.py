@@ -290,7 +290,7 @@ def _export(commands: Commands) -> None:
 
 
 def _eval(commands: Commands) -> None:
-    command = _command(commands, "eval", "evaluate", "compare predictions with human scores")
+    command = _command(commands, "eval", "evaluate", "compare predictions with true scores")
     add = command.add_argument
     add_config(command, required=False)
     add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")

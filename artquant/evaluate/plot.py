@@ -1,4 +1,4 @@
-"""Plots of predicted against human scores; matplotlib is loaded only when one is drawn."""
+"""Plots of predicted against true scores; matplotlib is loaded only when one is drawn."""
 
 from __future__ import annotations
 
@@ -47,15 +47,13 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     limits = (both.min() - margin, both.max() + margin)
     size = float(np.clip(12000 / truth.size, 3, 28))
     axes.scatter(truth, predicted, s=size, color=_POINT, alpha=0.4, linewidths=0, zorder=2, label="one image")
-    axes.plot(
-        limits, limits, color=_IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = human"
-    )
+    axes.plot(limits, limits, color=_IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = true")
     centres, medians = _binned_medians(predicted, truth)
     axes.plot(centres, medians, color="white", linewidth=3.5, zorder=4)
     axes.plot(
         centres, medians, color=_TREND, linewidth=2, marker="o", markersize=4, zorder=5, label="median prediction"
     )
-    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="human score", ylabel="predicted score")
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true score", ylabel="predicted score")
     axes.set_xticks([tick for tick in axes.get_yticks() if limits[0] <= tick <= limits[1]])
     axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=_TEXT)
     _tidy(axes)
@@ -117,7 +115,7 @@ def _tidy(axes: Axes) -> None:
 
 
 def _margins(figure: Figure, axes: Axes, predicted: np.ndarray, truth: np.ndarray, limits: tuple[float, float]) -> None:
-    """Histograms of the human scores above and of the predicted scores at the right."""
+    """Histograms of the true scores above and of the predicted scores at the right."""
     left, bottom, width, height = axes.get_position().bounds
     edges = np.linspace(*limits, 41).tolist()
     top = figure.add_axes((left, bottom + height + 0.01, width, 0.07))

@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, serving
 from huggingface_hub import constants
 
 from artquant.models.family import CheckpointError
-from artquant.models.hub import Place, known_models, locate
+from artquant.models.hub import KnownModel, Place, known_models, locate
 from artquant.models.model_folder import ModelFolder
 
 REPOSITORY = "someone/Small-Model"
@@ -124,3 +126,9 @@ def test_by_the_command_line(lab, hub, tmp_path):
     assert 1 <= json.loads(out)["score"] <= 10
     card = json.loads((tmp_path / "runs/run/scores/model/artquant.json").read_text())
     assert card["base"]["folder"] == card["history"]["base"] == f"{REPOSITORY}@{COMMIT}"
+
+
+def test_the_page_lists_the_short_names():
+    page = (Path(__file__).resolve().parents[2] / "ModelZoo" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| `(\S+)` \| (?:`([\w-]+)` )?\|$", page, re.M)
+    assert {name: KnownModel(repository, base or None) for name, repository, base in rows} == known_models()

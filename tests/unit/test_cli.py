@@ -18,7 +18,9 @@ from artquant.errors import ArtQuantError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = [
+    "demo",
     "demo-data",
+    "demo-base",
     "init-model",
     "prepare",
     "check",

@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bool) -> int:
+    if _gpus() == 0:  # DeepSpeed, which accelerate loads where it is installed, is not to wonder at it on stdout
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from artquant.train.interruption import TrainingStopped
     from artquant.train.stage import leave_ranks, run_training
 

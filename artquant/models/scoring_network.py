@@ -46,10 +46,9 @@ class ScoringNetwork(nn.Module):
     @property
     def plain(self) -> PreTrainedModel:
         """The network inside the adapter's wrapping, or itself."""
-        from peft import PeftModel  # takes seconds, and only adapters need it
-
-        network = self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
-        return cast(PreTrainedModel, network)  # peft takes any module
+        if isinstance(self.network, PreTrainedModel):  # asked so, peft, which takes seconds, need not be there
+            return self.network
+        return cast(PreTrainedModel, self.network.get_base_model())  # peft takes any module
 
     @property
     def config(self) -> PretrainedConfig:

@@ -77,10 +77,11 @@ def test_command(lab, workplace, monkeypatch, capsys, page, command):
         assert status == 2 and ABSENT.search(line), line
 
 
-def test_python_of_the_readme(workplace, monkeypatch, capsys):
+@pytest.mark.parametrize("page", ["README.md", "docs/using.md"])
+def test_python(workplace, monkeypatch, capsys, page):
     monkeypatch.chdir(workplace)
-    [code] = blocks(REPOSITORY / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {})
+    [code] = blocks(REPOSITORY / page, "python")
+    exec(compile(code, page, "exec"), {})
     assert "tensor([" in capsys.readouterr().out
 
 

@@ -38,3 +38,10 @@ def test_train_infer_eval(lab, tmp_path):
     [again] = json.loads(sh(tmp_path, "eval.sh", *files, "--json", "--bootstrap", 0))
     assert again["n"] == 8
     assert again["metrics"]["MAE"]["value"] == pytest.approx(result["metrics"]["MAE"]["value"], abs=1e-5)
+
+
+def test_what_scripts_say_without_doing_anything(tmp_path):
+    assert "--network internvl" in sh(tmp_path, "scripts/demo.sh", "--help")
+    command = ["sh", REPOSITORY / "infer.sh", "0,1", "configs/apdd/apdd.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "one GPU at a time, not 0,1" in done.stderr

@@ -43,7 +43,7 @@ def test_scored_and_evaluated(lab, run, capsys):
     assert list((run / "evaluation").glob("attributes_*.png"))
     # the same pictures again without attributes are other predictions
     assert lab.artquant("--quiet", "infer", "--config", config, "infer.attributes=[]") == 2
-    assert "made with other settings" in capsys.readouterr().err
+    assert "made with other attributes" in capsys.readouterr().err
 
 
 def test_one_picture(lab, model, capsys):

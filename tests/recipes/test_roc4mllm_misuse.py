@@ -52,7 +52,7 @@ WRONG = {
         {"gt_score": [3.0], "target": REMOVE, "attribute": ["a", "b"]},
         "must be a list of 1 different names",
     ),
-    "a list of pictures": ({"image": ["a.png", "b.png"]}, '"image" must be text, got a list'),
+    "a list of pictures": ({"image": ["a.png", "b.png"]}, '"image" names 2 pictures; a record is about one'),
     "a picture in the second round": (
         {"conversations": turns("Rate it.", RATE) + turns("And it?", "Calm.")},
         "only the first human turn may hold <|image|>, got 1",

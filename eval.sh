@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 . scripts/environment.sh
 case "${1:-}" in
     --*) exec "$PYTHON" -m artquant eval "$@" ;;
-    *.yaml) config=$1; shift ;;
+    *.yaml | *.yml) config=$1; shift ;;
     *) config=configs/demo/demo.yaml ;;
 esac
 exec "$PYTHON" -m artquant eval --config "$config" "$@"

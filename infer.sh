@@ -15,5 +15,5 @@ case "${1:-}" in
         exit 2
         ;;
 esac
-case "${1:-}" in *.yaml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
+case "${1:-}" in *.yaml | *.yml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
 exec "$PYTHON" -m artquant infer --config "$config" --device "$device" "$@"

@@ -5,5 +5,5 @@
 set -eu
 cd "$(dirname "$0")"
 . scripts/environment.sh
-case "${1:-}" in *.yaml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
+case "${1:-}" in *.yaml | *.yml) config=$1; shift ;; *) config=configs/demo/demo.yaml ;; esac
 exec "$PYTHON" -m artquant train --config "$config" "$@"

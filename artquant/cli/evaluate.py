@@ -69,6 +69,11 @@ def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> 
 
     config = load_config(arguments.config, arguments.overrides)
     folder, levels = run_folder(config), config.levels.scale
+    if not (settings["pairs"] or (folder / PREDICTIONS).exists()):
+        raise ArtQuantError(
+            f"{folder / PREDICTIONS}: not there; score the run's pictures first: artquant infer --config "
+            f"{arguments.config}"
+        )
     settings["pairs"] = settings["pairs"] or [
         (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
     ]

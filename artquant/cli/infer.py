@@ -17,8 +17,8 @@ from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, write_text
+from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
-from artquant.texts.attributes import attribute_phrase
 
 if TYPE_CHECKING:
     from artquant.infer.score_files import InferenceSummary
@@ -96,19 +96,18 @@ def require_learned(
     Raises:
         ArtQuantError: it learned none of a task's records, or an attribute is none of those that it was trained on.
     """
+    from artquant.infer.trained import known_attributes
+
     learned = scorer.loaded.learned
     if learned is None or arguments.anyway:
         return
     for task, what in (("score", "scores"), ("description", "descriptions")):
         if task in tasks and task not in learned:
             raise ArtQuantError(f"{model}: was never trained on {what}; name a model that was, or add --anyway")
-    known = {attribute_phrase(name) for name in scorer.loaded.attributes}
-    strange = next((name for name in attributes if attribute_phrase(name) not in known), None)
-    if strange is not None:
-        listed = ", ".join(scorer.loaded.attributes) or "none"
-        raise ArtQuantError(
-            f"{model}: was never trained on attribute {strange!r} (on {listed}); name one of those, or add --anyway"
-        )
+    try:
+        known_attributes(scorer.loaded, attributes)
+    except ArtQuantError as error:
+        raise ArtQuantError(f"{model}: {error}, or add --anyway") from None
 
 
 def origin_of(opened: ModelFolder) -> dict[str, object]:
@@ -140,6 +139,18 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
 
     config = load_config(arguments.config, arguments.overrides)
     model = arguments.model or final_model(config)
+    settings = replace(config.infer, **given)
+    _require_there(arguments, model, settings)
     out = arguments.out or run_folder(config) / PREDICTIONS
     folder = ModelFolder.open(model, arguments.base, config.base, arguments.allow_other_base)
-    return folder, replace(config.infer, **given), out
+    return folder, settings, out
+
+
+def _require_there(arguments: argparse.Namespace, model: Path, settings: InferConfig) -> None:
+    """Raise an ArtQuantError that names all that a run is to be scored with and on, and that is not there."""
+    needed = [(model, f"train it first: artquant train --config {arguments.config}")] * (not is_fetched(model))
+    needed += [(settings.records, "dataset/README.md says how lists are made")]
+    needed += [(settings.images, "the pictures")] if settings.images is not None else []
+    missing = [f"{path} ({advice})" for path, advice in needed if not path.exists()]
+    if missing:
+        raise ArtQuantError(f"{arguments.config}: not there: {', '.join(missing)}")

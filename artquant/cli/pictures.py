@@ -89,7 +89,7 @@ def _generate(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
 
 
 def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
-    [result] = scorer([image], attributes=arguments.attribute)
+    [result] = scorer.score_pictures([scorer.processor.picture(image)], arguments.attribute)
     if arguments.json:
         several = {}
         if scorer.loaded.readout.several:

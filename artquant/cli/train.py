@@ -31,13 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
     launchers = {stage.name: _launcher(arguments, stage, machines) for stage in stages}
     _check_deepspeed(stages, launchers)
     config = replace(config, base=locate(config.base).name)  # a repository with its commit: a run stays with it
-    if "RANK" not in os.environ and not arguments.node_rank:
-        claim_run(config, arguments.accept_changes)
-        if all(stage_model(config, stage).is_dir() for stage in stages):
-            print(f"run {config.run}: nothing is left to do; model in {stage_model(config, stages[-1])}")
-            return 0
+    finished = all(stage_model(config, stage).is_dir() for stage in stages)
+    done = f"run {config.run}: {'nothing is left to do; ' * finished}model in {stage_model(config, stages[-1])}"
     if all(launcher == "none" for launcher in launchers.values()):
-        return _train_here(config, stages, arguments.accept_changes)
+        return _train_here(config, stages, arguments.accept_changes, done)
+    if not arguments.node_rank:  # of several machines the first one, before processes that would say it each
+        claim_run(config, arguments.accept_changes)
+    if finished:
+        print(done)
+        return 0
     for stage in stages:
         command = launch_command(launchers[stage.name], machines, _inner_arguments(arguments, stage))
         status, stopped = run_processes(command, on_gpu=_gpus() > 0)
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bool) -> int:
+def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bool, done: str) -> int:
     if _gpus() == 0:  # DeepSpeed, which accelerate loads where it is installed, is not to wonder at it on stdout
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from artquant.train.interruption import TrainingStopped
@@ -65,7 +67,7 @@ def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bo
         return _STOPPED
     atexit.register(leave_ranks)  # when the process ends: a caller may train again in it
     if first:
-        print(f"run {config.run}: model in {stage_model(config, stages[-1])}")
+        print(done)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,7 +38,7 @@ def as_pictures(given: Pictures) -> tuple[list[Image.Image], bool]:
         single = len(given.shape) == 2 or (len(given.shape) == 3 and _is_one(given))
     if single:
         return [_as_picture(given, "")], True  # type: ignore[arg-type]
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping)):
         raise ArtQuantError(f"{type(given).__name__} is no picture; give {_TAKEN}")
     return [_as_picture(one, f"picture {number}: ") for number, one in enumerate(given, 1)], False
 
@@ -57,7 +57,7 @@ def _channels_at(given: np.ndarray | torch.Tensor) -> int | None:
 def _as_picture(given: Picture, where: str) -> Image.Image:
     if isinstance(given, Image.Image):
         return as_rgb(given)
-    if isinstance(given, (str, Path)):
+    if isinstance(given, (str, Path)) and given != "":
         return load_image(given)
     if not isinstance(given, (np.ndarray, torch.Tensor)):
         raise ArtQuantError(f"{where}{type(given).__name__} is no picture; give {_TAKEN}")
@@ -67,7 +67,10 @@ def _as_picture(given: Picture, where: str) -> Image.Image:
     place = _channels_at(given) if len(given.shape) == 3 else None
     if place is None or 0 in shape:
         raise ArtQuantError(f"{where}a shape of {list(shape)} is no picture; give {_TAKEN}")
-    values = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
+    if isinstance(given, torch.Tensor):  # numpy has no bfloat16
+        given = given.detach().cpu()
+        given = (given.float() if given.is_floating_point() else given).numpy()
+    values = given
     values = _as_bytes(np.moveaxis(values, place, 2), where)
     return as_rgb(Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else np.ascontiguousarray(values)))
 
@@ -77,12 +80,18 @@ def _as_bytes(values: np.ndarray, where: str) -> np.ndarray:
         return values
     if not np.issubdtype(values.dtype, np.floating):
         raise ArtQuantError(f"{where}values of {values.dtype} have no known range; give uint8, or floats in 0 to 1")
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        low, high = float(np.min(values)), float(np.max(values))
-        raise ArtQuantError(f"{where}floats must be in 0 to 1, got {low:g} to {high:g}; divide by the highest value")
+    if not np.isfinite(values).all():
+        raise ArtQuantError(f"{where}floats must be in 0 to 1, some are not finite; look where they come from")
+    if values.min() < 0 or values.max() > 1:
+        low, high = float(values.min()), float(values.max())
+        raise ArtQuantError(f"{where}floats must be in 0 to 1, got {low:g} to {high:g}; scale what they stand for")
     return np.rint(values * 255).astype(np.uint8)
 
 
 def as_names(given: Names) -> tuple[str, ...]:
-    """One name or several."""
-    return (given,) if isinstance(given, str) else tuple(given)
+    """One name or several. Raises ArtQuantError: they are no names."""
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else (given,)
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange:
+        raise ArtQuantError(f"attribute {strange[0]!r} is no name; give a text such as 'Color', several, or 'trained'")
+    return names

@@ -32,6 +32,7 @@ from artquant.infer.answers import (
 from artquant.infer.device import choose_device
 from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
 from artquant.infer.score import Score, listed
+from artquant.infer.trained import known_attributes
 from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
@@ -245,15 +246,16 @@ class Scorer:
 
         Args:
             images: paths, PIL pictures, arrays or tensors, as `artquant.infer.given.as_pictures` takes them.
-            attributes: a name or several, as in `score_pictures`.
+            attributes: a name or several, of those that the model was trained on; "trained": all of them.
             unit: scores in 0 to 1 instead of the range of the model (or of `score_range`).
             as_tensor: the scores alone, [N] on the scorer's device; with A attributes [N, 1 + A], the whole first.
 
         Raises:
-            ArtQuantError: something is no picture; or as `score_pictures`.
+            ArtQuantError: something is no picture; the model's card does not know an attribute; or as
+                `score_pictures`, which scores any.
         """
         pictures, single = as_pictures(images)
-        names = as_names(attributes)
+        names = known_attributes(self.loaded, as_names(attributes))
         scores = [
             score
             for batch in _batches(pictures, batch_size)

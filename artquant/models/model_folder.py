@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
-from artquant.models.hub import Place, known_base, locate
+from artquant.models.hub import Place, known_base, known_models, locate
 from artquant.models.model_card import Base, Card
 from artquant.readouts import published_words
 
@@ -203,4 +204,8 @@ def _no_model(path: Path) -> CheckpointError:
             f"{path}: a checkpoint of an earlier version, which does not say its network; go on with its run, whose "
             "next checkpoint does"
         )
-    return CheckpointError(f"{path}: not a model folder (no config.json); name a folder with config.json and weights")
+    similar = [] if path.exists() else difflib.get_close_matches(str(path), known_models(), n=1)
+    hint = f"did you mean {similar[0]}? Or " if similar else ""
+    return CheckpointError(
+        f"{path}: not a model folder (no config.json); {hint}name a folder with config.json and weights"
+    )

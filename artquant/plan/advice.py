@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.plan.stage import Assumptions, StagePlan, plan_stage, with_batch
 from artquant.plan.zero import read_zero
+
+logger = logging.getLogger(__name__)
 
 Change = tuple[tuple[str, ...], str, RunConfig, StageConfig]  # settings, remark, and what they make of the two
 LARGEST = 256  # batches beyond are not looked at
@@ -156,4 +159,8 @@ def plan_run(config: RunConfig, stages: list[StageConfig], assumptions: Assumpti
         raise ArtQuantError(
             f"--length {assumptions.length}: training refuses samples of more than max_length, {allowed}; raise that"
         )
-    return [advise(config, stage, assumptions) for stage in stages]
+    plans = []
+    for stage in stages:
+        logger.info("planning stage %s; of a 7B network this takes a minute or two", stage.name)
+        plans.append(advise(config, stage, assumptions))
+    return plans

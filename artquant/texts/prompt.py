@@ -154,9 +154,9 @@ class Prompt:
     def describing(self, level: int | None = None) -> Exchange:
         """The prompt for a description of level 1 (perception), 2 (+ cognition) or 3 (+ emotion); None: the fullest."""
         level = len(self.description_questions) if level is None else level
-        if not 1 <= level <= len(self.description_questions):
+        if level not in range(1, len(self.description_questions) + 1):
             raise ArtQuantError(
-                f"prompt {self.name!r}: description levels are 1 to {len(self.description_questions)}, got {level}"
+                f"prompt {self.name!r}: description levels are 1 to {len(self.description_questions)}, got {level!r}"
             )
         return self.exchange(self.description_questions[level - 1].replace(SUBJECT, self.subject))
 

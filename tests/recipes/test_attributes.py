@@ -6,7 +6,9 @@ import shutil
 import pytest
 from PIL import Image
 
+from artquant import Scorer
 from artquant.data.images import list_pictures
+from artquant.errors import ArtQuantError
 from artquant.texts.attributes import APDD_ATTRIBUTES
 
 NAMES = [attribute.name for attribute in APDD_ATTRIBUTES]
@@ -27,6 +29,16 @@ def model(run):
 
 def test_the_model_knows_what_it_was_trained_on(model):
     assert sorted(json.loads((model / "artquant.json").read_text())["attributes"]) == sorted(NAMES)
+
+
+def test_in_python_by_their_names_or_all(lab, run):
+    scorer, picture = Scorer.from_pretrained(run / "scores" / "model", device="cpu"), lab.images / "00000.png"
+    assert list(scorer(picture, attributes="Color").attributes) == ["Color"]
+    every = scorer([picture, picture], attributes="trained", as_tensor=True)
+    assert sorted(scorer(picture, attributes="trained").attributes) == sorted(NAMES)
+    assert every.shape == (2, 1 + len(NAMES)) and every[0].tolist() == pytest.approx(every[1].tolist(), abs=1e-5)
+    with pytest.raises(ArtQuantError, match=r"never trained on attribute 'Colour' \(on .*Color"):
+        scorer(picture, attributes=("Mood", "Colour"))
 
 
 def test_scored_and_evaluated(lab, run, capsys):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from artquant import Scorer
+from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json_lines
 
 WORDS = ["excellent", "good", "fair", "poor", "bad"]
@@ -86,6 +87,20 @@ def test_whole_way_of_a_run(lab, two_stages, capsys):
     assert result["n"] == 8
     error = sum(abs(line["score"] - line["gt_score"]) for line in predictions) / 8
     assert result["metrics"]["MAE"]["value"] == pytest.approx(error, abs=1e-5)
+
+
+def test_a_run_that_is_not_there_is_named_with_what_to_do(lab, tmp_path, capsys):
+    config = lab.write(tmp_path, lab.scores(), infer={"records": str(tmp_path / "none.json"), "images": "nowhere"})
+    assert lab.artquant("infer", config) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    for part in (
+        f"scores/model (train it first: artquant train --config {config})",
+        "none.json (",
+        "nowhere (the pict",
+    ):
+        assert part in line
+    assert lab.artquant("eval", config) == 2
+    assert "predictions.jsonl: not there; score the run's pictures first: artquant infer" in capsys.readouterr().err
 
 
 def test_folder_of_pictures(lab, infer, tmp_path):
@@ -336,9 +351,10 @@ def test_the_python_interface(lab, model):
     assert one.score == pytest.approx(many[0].score, abs=1e-5) and len(many) == 3
     assert scorer(paths, as_tensor=True).tolist() == pytest.approx([score.score for score in many], abs=1e-5)
     assert scorer(paths[0], unit=True).score == pytest.approx((one.score - 1) / 9, abs=1e-6)
-    colour = scorer(paths[0], attributes="Color")
-    assert list(colour.attributes) == ["Color"]
-    assert scorer(paths, attributes="Color", as_tensor=True).shape == (3, 2)
+    with pytest.raises(ArtQuantError, match="never trained on attribute 'Color' \\(on none\\)"):
+        scorer(paths[0], attributes="Color")
+    with pytest.raises(ArtQuantError, match="levels are 1 to 3, got 'emotion'"):
+        scorer.describe(paths[0], level="emotion")
     assert scorer([]) == [] and scorer([], as_tensor=True).shape == (0,)
     assert isinstance(scorer.describe(paths[0], max_new_tokens=3), str)
     assert len(scorer.describe(paths, max_new_tokens=3)) == 3

@@ -11,7 +11,7 @@ from PIL import Image
 import artquant
 from artquant.errors import ArtQuantError
 from artquant.infer.device import choose_device
-from artquant.infer.given import as_pictures
+from artquant.infer.given import as_names, as_pictures
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def forms(picture: np.ndarray, folder) -> dict[str, object]:
         "tensor": torch.from_numpy(channels_first),
         "tensor, channels last": torch.from_numpy(picture),
         "tensor of floats": torch.from_numpy(channels_first) / 255,
-        "tensor of bfloat16": (torch.from_numpy(channels_first) / 255).to(torch.float64),
+        "tensor of float64": (torch.from_numpy(channels_first) / 255).to(torch.float64),
         "opaque": np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]),
     }
 
@@ -71,10 +71,13 @@ def test_grey_pictures(picture):
         (7, "int is no picture; give a path"),
         ([7], "picture 1: int is no picture"),
         (["missing.png"], "missing.png"),
-        (b"bytes", "picture 1: int is no picture"),
+        (b"bytes", "bytes is no picture"),
+        ({"image": "a.jpg"}, "dict is no picture"),
+        ("", "str is no picture"),
+        (torch.full((3, 4, 4), -1.0, dtype=torch.bfloat16), "floats must be in 0 to 1, got -1 to -1"),
         (np.zeros((4, 4, 3), np.int64), "values of int64 have no known range"),
         (np.full((4, 4, 3), 200.0), "floats must be in 0 to 1, got 200 to 200"),
-        (np.full((4, 4), np.nan), "floats must be in 0 to 1"),
+        (np.full((4, 4), np.nan), "some are not finite"),
         (torch.zeros(2, 5, 5, 5), "picture 1: a shape of [5, 5, 5] is no picture"),
         (np.zeros((0, 4, 3), np.uint8), "a shape of [0, 4, 3] is no picture"),
         (np.zeros((2, 2, 2, 2, 2)), "picture 1: a shape of [2, 2, 2, 2] is no picture"),
@@ -84,6 +87,13 @@ def test_what_is_no_picture_is_named(given, message):
     with pytest.raises(ArtQuantError) as error:
         as_pictures(given)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_names_are_texts():
+    assert as_names("Color") == ("Color",) and as_names(["Color", "Mood"]) == ("Color", "Mood") and as_names(()) == ()
+    for given in (True, [1], None):
+        with pytest.raises(ArtQuantError, match="is no name"):
+            as_names(given)
 
 
 @pytest.mark.parametrize(("name", "message"), [("mps", "no Metal"), ("tpu", "not known"), ("meta", "not one that was")])

@@ -46,7 +46,9 @@ def launched(monkeypatch, tmp_path):
 
         monkeypatch.setattr(train, "_gpus", lambda: gpus)
         monkeypatch.setattr(train, "run_processes", start)
-        monkeypatch.setattr(train, "_train_here", lambda config, stages, _: calls.append([s.name for s in stages]) or 0)
+        monkeypatch.setattr(
+            train, "_train_here", lambda config, stages, *_: calls.append([s.name for s in stages]) or 0
+        )
         return main([*before, "train", "--config", str(config), *options]), calls
 
     return run
@@ -168,10 +170,10 @@ def test_all_that_is_missing_is_named_before_anything_is_started_or_written(laun
 
 
 def test_a_run_of_which_nothing_was_trained_takes_another_configuration(launched, capsys, tmp_path):
-    assert launched("seed=1")[0] == 0
-    assert launched("seed=2")[0] == 0
+    assert launched("seed=1", gpus=2)[0] == 0
+    assert launched("seed=2", gpus=2)[0] == 0
     (tmp_path / "runs" / "two" / "first" / "checkpoints" / "checkpoint-5").mkdir(parents=True)
-    assert launched("seed=3") == (2, [])
+    assert launched("seed=3", gpus=2) == (2, [])
     assert "seed was 2, is 3" in capsys.readouterr().err
 
 

@@ -1,0 +1,24 @@
+"""What a model was trained on, as far as its card says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artquant.errors import ArtQuantError
+from artquant.models.weights import LoadedModel
+from artquant.texts.attributes import attribute_phrase
+
+
+def known_attributes(loaded: LoadedModel, names: Sequence[str]) -> tuple[str, ...]:
+    """Attributes by their names; of "trained" alone, all that the model was trained on.
+
+    Raises:
+        ArtQuantError: one is none of its card's.
+    """
+    attributes = loaded.attributes if tuple(names) == ("trained",) else tuple(names)
+    known = {attribute_phrase(name) for name in loaded.attributes}
+    strange = next((name for name in attributes if attribute_phrase(name) not in known), None)
+    if loaded.learned is not None and strange is not None:
+        listed = ", ".join(loaded.attributes) or "none"
+        raise ArtQuantError(f"the model was never trained on attribute {strange!r} (on {listed}); name one of those")
+    return attributes

@@ -85,6 +85,16 @@ def test_python(workplace, monkeypatch, capsys, page):
     assert "tensor([" in capsys.readouterr().out
 
 
+def test_the_configuration_for_own_data(lab, tmp_path):
+    [text] = blocks(REPOSITORY / "configs" / "README.md", "yaml")
+    for name, file in (("meta/score.json", lab.records("score")), ("meta/test.json", lab.records("test"))):
+        text = text.replace(f"dataset/MINE/{name}", str(file))
+    text = text.replace("dataset/MINE/images", str(lab.images)).replace("ModelZoo/demo", str(lab.base))
+    (tmp_path / "mine.yaml").write_text(f"{text}output: {tmp_path / 'runs'}\n", encoding="utf-8")
+    assert lab.artquant("--quiet", "train", tmp_path / "mine.yaml", "stages.scores.max_steps=1") == 0
+    assert lab.artquant("--quiet", "infer", tmp_path / "mine.yaml") == 0
+
+
 def test_every_link_leads_somewhere():
     for page in [*PAGES, REPOSITORY / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):

@@ -29,8 +29,8 @@ _ADAPTER_KEYS = (
     *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r"),
     *("revision", "target_modules", "task_type"),
 )
-# What our configurations hold beside the published fields: how the base was held in training.
-_OURS = ("quantization_config",)
+# What our configurations may hold beside the published fields: where the base lay, and how it was held in training.
+_OURS = ("_name_or_path", "quantization_config")
 ROC4MLLM = get_prompt("roc4mllm", "image")  # with which its models are trained and asked; no file says so
 _READ_BY = (
     *("level_ids", "level_prefix", "score_weight", "score_id", "output_first_id", "output_last_id", "img_token_num"),

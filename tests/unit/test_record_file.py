@@ -17,10 +17,11 @@ from artquant.data import record_file
 from artquant.data.fields import RecordError
 from artquant.data.record_file import RecordColumns, RecordFile, RecordSets
 from artquant.data.records import TrainingRecord, parse_training_record
+from artquant.data.turns import media_tag
 from artquant.errors import ArtQuantError
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
-    lambda t: t.strip() and "<|image|>" not in t
+    lambda t: t.strip() and media_tag(t) is None
 )
 
 

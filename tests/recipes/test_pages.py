@@ -1,5 +1,6 @@
 """Every command of the pages is run beside a demo's model and data: it works, or one line names what is not at hand."""
 
+import json
 import re
 import shlex
 import shutil
@@ -44,7 +45,11 @@ def workplace(lab, two_stages, tmp_path_factory):
     """A folder in which the demo has run, with some pictures and a table of scores."""
     place = tmp_path_factory.mktemp("workplace")
     (place / "configs").symlink_to(REPOSITORY / "configs")
-    shutil.copytree(two_stages / "scores" / "model", place / "runs" / "demo" / "scores" / "model")
+    model = shutil.copytree(two_stages / "scores" / "model", place / "runs" / "demo" / "scores" / "model")
+    card = json.loads((model / "artquant.json").read_text(encoding="utf-8"))
+    (model / "artquant.json").write_text(
+        json.dumps(card | {"attributes": ["Color"]}), encoding="utf-8"
+    )  # as the demo's
     (place / "dataset").mkdir()
     (place / "dataset" / "demo").symlink_to(lab.data)
     for name in ("a.jpg", "b.jpg", "painting.jpg"):

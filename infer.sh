@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh infer.sh [GPU] [CONFIG] [key=value ...] - score the run's pictures; run again, it goes on where it stopped.
+# sh infer.sh [GPU] [CONFIG] [key=value ...] - score the run's pictures; run again, it resumes.
 #
 # GPU is a number, or cpu; left out, the first GPU is taken, else the CPU.
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh train.sh [CONFIG] [key=value ...] [--ranks N] - train a run's stages; run again, it goes on where it stopped.
+# sh train.sh [CONFIG] [key=value ...] [--ranks N] - train a run's stages; run again, it resumes.
 #
 # On a machine with GPUs one process per GPU is started (torchrun; with --hostfile DeepSpeed's launcher).
 set -eu

@@ -11,6 +11,8 @@ from artquant.check.findings import Finding
 from artquant.config.schema import RunConfig
 from artquant.data.records import ImageRecord, TrainingRecord
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
+from artquant.models.family import CheckpointError
+from artquant.models.hub import is_fetched, locate
 from artquant.texts.prompt import Prompt, get_prompt
 
 Split = Literal["training", "validation", "test", "to score"]
@@ -102,7 +104,11 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
         add(Source(truth, folder, "test", False, score_range=own_range))
     sources, prompt = tuple(merged.values()), get_prompt(config.prompt, config.subject)
     findings, untested = tuple(_missing_files(config)), config.model.untested
-    return Inputs(name, sources, config.levels.scale, prompt, config.base, config.readout, untested, findings)
+    try:
+        base = locate(config.base, weights=False).folder
+    except CheckpointError:  # what needs it is said to be unchecked
+        base = config.base
+    return Inputs(name, sources, config.levels.scale, prompt, base, config.readout, untested, findings)
 
 
 def inputs_from_files(
@@ -122,7 +128,7 @@ def _missing_files(config: RunConfig) -> list[Finding]:
         if stage.deepspeed is not None and not stage.deepspeed.is_file():
             message = f"stage {stage.name}: no such DeepSpeed file; correct the path"
             found.append(Finding("file", message, str(stage.deepspeed)))
-        if stage.start is not None and not stage.start.is_dir():
+        if stage.start is not None and not (stage.start.is_dir() or is_fetched(stage.start)):
             message = f"stage {stage.name} starts from this folder, which is not there; train that model first"
             found.append(Finding("start", message, str(stage.start)))
     return found

@@ -57,7 +57,7 @@ def _demo(arguments: argparse.Namespace) -> None:
         raise ArtQuantError(f"the seed must be 0 or more, got {arguments.seed}")
     started, quiet, network = time.monotonic(), arguments.quiet, arguments.network
     name = "demo" + "-short" * arguments.short + f"-{arguments.seed}" * bool(arguments.seed)
-    name += "" if network is None else f"-{network}"
+    name += f"-{network}" * (network is not None)
     data = Path("dataset") / name
     # Those of other networks are fewer, as their figures in docs/results.md are of.
     images, held_out = (120, 0.15) if arguments.short else (5400, 0.05) if network is None else (1800, 0.15)

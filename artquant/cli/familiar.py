@@ -8,6 +8,7 @@ import numpy as np
 
 from artquant.cli.arguments import given_loading
 from artquant.data.records import read_image_records
+from artquant.errors import ArtQuantError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -16,6 +17,8 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.infer.scorer import Scorer
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
 
+    if not arguments.model.is_dir():
+        raise ArtQuantError(f"{arguments.model}: no folder here, and one is written into; name a model's own folder")
     if (arguments.model / FAMILIAR).exists():
         print(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
         return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.config.load import load_config
-from artquant.config.run_paths import PREDICTIONS, final_model, run_folder
+from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
 from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
@@ -79,13 +79,14 @@ def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path
     Raises:
         ArtQuantError: the model was trained on none.
     """
+    from artquant.infer.trained import known_attributes
+
     if wanted != "trained":
         return tuple(wanted)
-    if not scorer.loaded.attributes:
-        raise ArtQuantError(
-            f"{model}: was trained on no attributes; train on attribute records, or name some (--attribute NAME)"
-        )
-    return scorer.loaded.attributes
+    try:
+        return known_attributes(scorer.loaded, (wanted,))
+    except ArtQuantError as error:
+        raise ArtQuantError(f"{model}: {error} (--attribute NAME)") from None
 
 
 def require_learned(
@@ -140,17 +141,19 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
     config = load_config(arguments.config, arguments.overrides)
     model = arguments.model or final_model(config)
     settings = replace(config.infer, **given)
-    _require_there(arguments, model, settings)
+    trained = config.stages and model == stage_model(config, config.stages[-1])
+    advice = f"train it first: artquant train --config {arguments.config}" if trained else "see ModelZoo/README.md"
+    _require_there(arguments.config, model, advice, settings)
     out = arguments.out or run_folder(config) / PREDICTIONS
     folder = ModelFolder.open(model, arguments.base, config.base, arguments.allow_other_base)
     return folder, settings, out
 
 
-def _require_there(arguments: argparse.Namespace, model: Path, settings: InferConfig) -> None:
+def _require_there(config: Path, model: Path, advice: str, settings: InferConfig) -> None:
     """Raise an ArtQuantError that names all that a run is to be scored with and on, and that is not there."""
-    needed = [(model, f"train it first: artquant train --config {arguments.config}")] * (not is_fetched(model))
+    needed = [(model, advice)] * (not is_fetched(model))
     needed += [(settings.records, "dataset/README.md says how lists are made")]
     needed += [(settings.images, "the pictures")] if settings.images is not None else []
     missing = [f"{path} ({advice})" for path, advice in needed if not path.exists()]
     if missing:
-        raise ArtQuantError(f"{arguments.config}: not there: {', '.join(missing)}")
+        raise ArtQuantError(f"{config}: not there: {', '.join(missing)}")

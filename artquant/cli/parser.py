@@ -96,7 +96,7 @@ def _prepare(commands: Commands) -> None:
     add("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
     add("--skip-missing", action="store_true", help="leave out pictures that are not there")
     add("--overwrite", action="store_true", help="also replace files that this command did not write")
-    add("--encoding", help="of the files (default: UTF-8; CSV that is no UTF-8: Latin-1)")
+    add("--encoding", help="of the files (default: UTF-8; CSV that is not UTF-8: Latin-1)")
     _scale(command)
     _columns(command)
 
@@ -168,7 +168,7 @@ def _plan(commands: Commands) -> None:
 
 
 def _train(commands: Commands) -> None:
-    command = _command(commands, "train", "train", "train a run's stages; run again, it goes on where it stopped")
+    command = _command(commands, "train", "train", "train a run's stages; run again, it resumes")
     add_config(command, required=True)
     command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
     command.add_argument(

@@ -19,12 +19,14 @@ def progress_bar(
     initial: int = 0,
     of: Iterable[Any] | None = None,
     leave: bool = True,
+    delay: float = 0.0,
 ) -> tqdm:
     """A named bar; in a log, which keeps every state, a state each half minute.
 
     Args:
         unit: of what is counted, such as "image". total, initial: how many there are, and were done before.
-        of: what is gone through, where the bar is to count by itself. leave: whether it stays when it is done.
+        of: what is gone through, where the bar is to count by itself. leave: whether it stays when it is done. delay:
+            seconds before it shows.
     """
     seconds = 0.1 if sys.stderr.isatty() else _SECONDS_IN_LOGS
     return tqdm(
@@ -35,6 +37,7 @@ def progress_bar(
         total=total,
         initial=initial,
         leave=leave,
+        delay=delay,
         mininterval=seconds,
         maxinterval=max(10.0, seconds),
     )

@@ -35,7 +35,7 @@ def as_pictures(given: Pictures) -> tuple[list[Image.Image], bool]:
     """
     single = isinstance(given, (str, Path, Image.Image))
     if isinstance(given, (np.ndarray, torch.Tensor)):
-        single = len(given.shape) == 2 or (len(given.shape) == 3 and _is_one(given))
+        single = len(given.shape) == 2 or (len(given.shape) == 3 and _channels_at(given) is not None)
     if single:
         return [_as_picture(given, "")], True  # type: ignore[arg-type]
     if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping)):
@@ -43,13 +43,8 @@ def as_pictures(given: Pictures) -> tuple[list[Image.Image], bool]:
     return [_as_picture(one, f"picture {number}: ") for number, one in enumerate(given, 1)], False
 
 
-def _is_one(given: np.ndarray | torch.Tensor) -> bool:
-    """Whether three dimensions are one picture, not several grey ones."""
-    return _channels_at(given) is not None
-
-
 def _channels_at(given: np.ndarray | torch.Tensor) -> int | None:
-    """Which of three dimensions counts channels; None: neither can."""
+    """Which of three dimensions counts channels; None: neither can, so they are several grey pictures."""
     places = (0, 2) if isinstance(given, torch.Tensor) else (2, 0)
     return next((place for place in places if given.shape[place] in (1, 3, 4)), None)
 
@@ -70,8 +65,7 @@ def _as_picture(given: Picture, where: str) -> Image.Image:
     if isinstance(given, torch.Tensor):  # numpy has no bfloat16
         given = given.detach().cpu()
         given = (given.float() if given.is_floating_point() else given).numpy()
-    values = given
-    values = _as_bytes(np.moveaxis(values, place, 2), where)
+    values = _as_bytes(np.moveaxis(given, place, 2), where)
     return as_rgb(Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else np.ascontiguousarray(values)))
 
 

@@ -13,12 +13,15 @@ def known_attributes(loaded: LoadedModel, names: Sequence[str]) -> tuple[str, ..
     """Attributes by their names; of "trained" alone, all that the model was trained on.
 
     Raises:
-        ArtQuantError: one is none of its card's.
+        ArtQuantError: one is none of its card's, or the card has none.
     """
-    attributes = loaded.attributes if tuple(names) == ("trained",) else tuple(names)
+    if tuple(names) == ("trained",):
+        if not loaded.attributes:
+            raise ArtQuantError("the model was trained on no attributes; train on attribute records, or name some")
+        return loaded.attributes
     known = {attribute_phrase(name) for name in loaded.attributes}
-    strange = next((name for name in attributes if attribute_phrase(name) not in known), None)
+    strange = next((name for name in names if attribute_phrase(name) not in known), None)
     if loaded.learned is not None and strange is not None:
         listed = ", ".join(loaded.attributes) or "none"
         raise ArtQuantError(f"the model was never trained on attribute {strange!r} (on {listed}); name one of those")
-    return attributes
+    return tuple(names)

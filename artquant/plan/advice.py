@@ -161,6 +161,6 @@ def plan_run(config: RunConfig, stages: list[StageConfig], assumptions: Assumpti
         )
     plans = []
     for stage in stages:
-        logger.info("planning stage %s; of a 7B network this takes a minute or two", stage.name)
+        logger.info("planning stage %s (a 7B network takes minutes)", stage.name)
         plans.append(advise(config, stage, assumptions))
     return plans

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from artquant.errors import ArtQuantError
+from artquant.files.progress_bar import progress_bar
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.annotation import Annotation, PrepareError
@@ -111,7 +111,7 @@ class Labelling:
     def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
         sigma = self.used_sigma if method == self.method else (self.levels.high - self.levels.low) / _APDD_WIDTH
         made, values = list[list[float]](), self.values
-        with tqdm(total=len(scores), desc=f"distributions of {what}", disable=not self.progress, delay=1) as bar:
+        with progress_bar(f"distributions of {what}", "it", self.progress, len(scores), delay=1) as bar:
             for start in range(0, len(scores), _CHUNK):
                 chunk = np.array(scores[start : start + _CHUNK])
                 made.extend(soft_labels(chunk, values, method, sigma=sigma).tolist())

@@ -36,7 +36,7 @@ def read_table(path: Path | str, encoding: str | None = None, between_blanks: bo
 
     Args:
         path: The file.
-        encoding: Of the text. None: UTF-8 (with or without byte-order mark); CSV that is no UTF-8 is read as Latin-1,
+        encoding: Of the text. None: UTF-8 (with or without byte-order mark); CSV that is not UTF-8 is read as Latin-1,
             which a note says. JSON is UTF-8.
         between_blanks: Text without a comma in its first line is AVA's form: no header, index, image id, ten counts
             and any number of tags, separated by blanks.

@@ -111,6 +111,17 @@ def test_short_names_bring_what_they_are_read_with(hub, monkeypatch):
     assert str(opened.named_base) == "mplug-owl2"
 
 
+def test_check_and_familiar_of_a_repository(lab, hub, tmp_path, capsys):
+    """What needs the tokenizer alone fetches no weights; what writes into a model wants its folder."""
+    config = lab.write(tmp_path, lab.scores(start=REPOSITORY), base=REPOSITORY)
+    assert lab.artquant("--quiet", "check", config, "--no-pictures") == 0
+    assert "lengths in tokens" not in capsys.readouterr().out
+    assert not any(name.endswith((".safetensors", ".bin")) for name in hub.files_asked())
+    options = ("--records", lab.records("score"), "--images", lab.images)
+    assert lab.artquant("familiar", "--model", REPOSITORY, *options) == 2
+    assert f"{REPOSITORY}: no folder here" in capsys.readouterr().err
+
+
 def test_by_the_command_line(lab, hub, tmp_path):
     """Train over a repository, score the adapter without its name or a network, and refuse a base that has moved."""
     environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache"), "NO_PROXY": "*"}

@@ -99,6 +99,8 @@ def test_a_run_that_is_not_there_is_named_with_what_to_do(lab, tmp_path, capsys)
         "nowhere (the pict",
     ):
         assert part in line
+    assert lab.artquant("infer", config, f"infer.model={tmp_path / 'published'}") == 2
+    assert "published (see ModelZoo/README.md)" in capsys.readouterr().err
     assert lab.artquant("eval", config) == 2
     assert "predictions.jsonl: not there; score the run's pictures first: artquant infer" in capsys.readouterr().err
 
@@ -351,8 +353,12 @@ def test_the_python_interface(lab, model):
     assert one.score == pytest.approx(many[0].score, abs=1e-5) and len(many) == 3
     assert scorer(paths, as_tensor=True).tolist() == pytest.approx([score.score for score in many], abs=1e-5)
     assert scorer(paths[0], unit=True).score == pytest.approx((one.score - 1) / 9, abs=1e-6)
-    with pytest.raises(ArtQuantError, match="never trained on attribute 'Color' \\(on none\\)"):
-        scorer(paths[0], attributes="Color")
+    for wanted, message in (
+        ("Color", r"never trained on attribute 'Color' \(on none\)"),
+        ("trained", "on no attributes"),
+    ):
+        with pytest.raises(ArtQuantError, match=message):
+            scorer(paths[0], attributes=wanted)
     with pytest.raises(ArtQuantError, match="levels are 1 to 3, got 'emotion'"):
         scorer.describe(paths[0], level="emotion")
     assert scorer([]) == [] and scorer([], as_tensor=True).shape == (0,)

@@ -167,8 +167,43 @@ def normalised(loaded, batch, config):
     return {term: value / counts[term] for term, value in sums.items() if counts[term]}
 
 
+class SixteenLanes(torch.autograd.Function):
+    """Cross-entropy [M] in float32, the words' shares summed in 16 interleaved running sums.
+
+    So torch's kernel does it with AVX-512, on which the golden values were made. A running sum that holds the likely word
+    loses the shares too small to be added to it; of eight (AVX2) other shares are lost. Where the text is nearly certain
+    the exact gradient is 2e-3 of the norm away from the golden one.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, token_ids):
+        highest = logits.amax(-1, keepdim=True)
+        shares = torch.nn.functional.pad((logits - highest).exp(), (0, -logits.shape[-1] % 16))
+        sums = torch.zeros(len(logits), 16)
+        for column in shares.view(len(logits), shares.shape[-1] // 16, 16).unbind(1):
+            sums += column
+        logarithms = logits - highest - sums.sum(-1, keepdim=True).log()
+        ctx.save_for_backward(logarithms, token_ids)
+        return -logarithms.gather(-1, token_ids[:, None])[:, 0]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        logarithms, token_ids = ctx.saved_tensors
+        found = logarithms.exp()
+        found[torch.arange(len(found)), token_ids] -= 1
+        return found * gradient[:, None], None
+
+
+@pytest.fixture
+def summed_as_published(monkeypatch):
+    """On other hardware than that of the golden values, their kernel's order of additions."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        monkeypatch.setattr("artquant.train.objective.token_cross_entropy", SixteenLanes.apply)
+
+
 @pytest.mark.parametrize("row", range(6))
 @pytest.mark.parametrize("name", ["single", "multi"])
+@pytest.mark.usefixtures("summed_as_published")
 def test_gradients(loaded, arrays, batch_of, name, row):
     network, objective = loaded.network.plain, weighted(loaded, arrays["weightings"][row].tolist())
     network.zero_grad()
@@ -183,7 +218,7 @@ def test_gradients(loaded, arrays, batch_of, name, row):
         gradient = parameters[parameter].grad
         gradient = np.zeros(parameters[parameter].shape) if gradient is None else gradient.numpy().astype(np.float64)
         draw = np.random.default_rng([seed, zlib.crc32(parameter.encode())]).standard_normal(gradient.shape)
-        room = 1e-3 * float(norm) + 1e-6
+        room = 5e-5 * float(norm) + 1e-6
         assert np.linalg.norm(gradient) == pytest.approx(float(norm), abs=room), parameter
         assert (gradient * draw).sum() == pytest.approx(float(projection), abs=room), parameter
     for kind, table in (("head", "lm_head.weight"), ("embed", "model.embed_tokens.weight")):

@@ -93,7 +93,7 @@ def with_interval(predicted: np.ndarray, truth: np.ndarray) -> str:
 def main(seeds: list[int]) -> None:
     """Run what is missing and print the table."""
     for seed in seeds:
-        subprocess.run(["sh", "scripts/demo.sh", str(seed)], check=True, stdout=sys.stderr)
+        subprocess.run([sys.executable, "-m", "artquant", "demo", str(seed)], check=True, stdout=sys.stderr)
     print("| epochs of scores | seed | descriptions first | scores alone | gain | attributes | within pictures |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for epochs, share in SETTINGS:

@@ -24,6 +24,7 @@ class Kind:
 KINDS = {
     "file": Kind("error", "files that cannot be read"),
     "json": Kind("error", "broken JSON"),
+    "not-as-prepared": Kind("error", "files that are not those of the data card beside them"),
     "empty": Kind("error", "files without records"),
     "record": Kind("error", "records that are not as the format says"),
     "duplicate-id": Kind("error", "ids used twice in a file"),

@@ -12,6 +12,7 @@ from artquant.check.picture_uses import Uses
 from artquant.check.sources import Entry, Place, Source
 from artquant.data.images import ImageError
 from artquant.data.picture_names import PictureNames
+from artquant.data.prepared import require_as_prepared
 from artquant.data.records import (
     ImageRecord,
     Parsed,
@@ -20,6 +21,7 @@ from artquant.data.records import (
     parse_training_record,
     read_image_records,
 )
+from artquant.errors import ArtQuantError
 from artquant.files.json_files import FileUnreadable, JsonError
 from artquant.files.json_stream import iterate_json
 from artquant.labels.rating_scale import RatingScale
@@ -52,6 +54,10 @@ class Reader:
         if self.source.path.is_dir() and not self.source.conversations:
             yield from self._pictures_of_a_folder()
             return
+        try:
+            require_as_prepared(self.source.path)
+        except ArtQuantError as error:
+            self._report("not-as-prepared", str(error).removeprefix(self.name).lstrip(": "))
         try:
             for _, _, item in iterate_json(self.source.path, faulty_lines=True):
                 self.count += 1

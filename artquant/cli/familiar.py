@@ -9,16 +9,24 @@ import numpy as np
 from artquant.cli.arguments import given_loading
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
+from artquant.files.only_writer import only_writer
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn what a model's training pictures look like to it, and put that into the model's folder."""
+    from artquant.models.familiar import FAMILIAR
+
+    if not arguments.model.is_dir():
+        raise ArtQuantError(f"{arguments.model}: no folder here, and one is written into; name a model's own folder")
+    with only_writer(arguments.model / FAMILIAR):
+        return _learn(arguments)
+
+
+def _learn(arguments: argparse.Namespace) -> int:
     from artquant.infer.familiar import learn_familiar
     from artquant.infer.scorer import Scorer
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
 
-    if not arguments.model.is_dir():
-        raise ArtQuantError(f"{arguments.model}: no folder here, and one is written into; name a model's own folder")
     if (arguments.model / FAMILIAR).exists():
         print(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -16,7 +17,7 @@ from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import json_text, write_text
+from artquant.files.json_files import json_text, read_json, write_text
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder, settings, out = _settings(arguments)
     if arguments.published is not None and arguments.published.resolve() in (out.resolve(), settings.records.resolve()):
         raise ArtQuantError(f"--published {arguments.published}: is the list or the predictions file; name another")
+    if arguments.published is not None:
+        _require_published(arguments.published)
     records = read_image_records(settings.records, settings.images)
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
@@ -61,6 +64,19 @@ def run(arguments: argparse.Namespace) -> int:
         listed = [{"image": one.id, "score": found[one.id].prediction.score} for one in records if one.id in found]
         write_text(arguments.published, json_text(arguments.published, listed, indent=2))
     return report(summary, out)
+
+
+def _require_published(file: Path) -> None:
+    """Refuse to replace a file that is no list of published scores."""
+    if os.path.lexists(file) and not (file.is_file() and file.stat().st_size == 0):
+        try:
+            found = read_json(file)
+        except ArtQuantError:
+            found = None
+        if not (
+            isinstance(found, list) and all(isinstance(one, dict) and {*one} == {"image", "score"} for one in found)
+        ):
+            raise ArtQuantError(f"--published {file}: is there and holds something else; name another file")
 
 
 def report(summary: InferenceSummary, out: Path) -> int:

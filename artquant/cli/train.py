@@ -8,12 +8,15 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from artquant.cli.runs import load_run
-from artquant.config.run_paths import stage_model
+from artquant.config.run_paths import run_folder, stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
+from artquant.files.only_writer import only_writer
 from artquant.models.hub import locate
 from artquant.train.claim import claim_run
 from artquant.train.launch import Machines, launch_command, run_processes
@@ -33,14 +36,25 @@ def run(arguments: argparse.Namespace) -> int:
     config = replace(config, base=locate(config.base).name)  # a repository with its commit: a run stays with it
     finished = all(stage_model(config, stage).is_dir() for stage in stages)
     done = f"run {config.run}: {'nothing is left to do; ' * finished}model in {stage_model(config, stages[-1])}"
-    if all(launcher == "none" for launcher in launchers.values()):
-        return _train_here(config, stages, arguments.accept_changes, done)
-    if not arguments.node_rank:  # of several machines the first one, before processes that would say it each
-        claim_run(config, arguments.accept_changes)
-    if finished:
-        print(done)
-        return 0
-    for stage in stages:
+    with ExitStack() as lock:
+        if not arguments.node_rank and "RANK" not in os.environ:  # of several machines or ranks the first one
+            lock.enter_context(only_writer(run_folder(config)))
+        if all(launcher == "none" for launcher in launchers.values()):
+            return _train_here(config, stages, arguments.accept_changes, done)
+        if not arguments.node_rank:  # before processes that would say it each
+            claim_run(config, arguments.accept_changes)
+        if finished:
+            print(done)
+            return 0
+        return _train_in_processes(arguments, config, launchers, machines)
+
+
+def _train_in_processes(
+    arguments: argparse.Namespace, config: RunConfig, launchers: Mapping[str, str], machines: Machines
+) -> int:
+    """Train the stages, each in processes of its own."""
+    for name in launchers:
+        stage = config.chosen_stages([name])[0]
         command = launch_command(launchers[stage.name], machines, _inner_arguments(arguments, stage))
         status, stopped = run_processes(command, on_gpu=_gpus() > 0)
         if stopped:

@@ -23,6 +23,7 @@ import numpy as np
 from artquant.data.fields import RecordError
 from artquant.data.missing_pictures import MissingPictures
 from artquant.data.picture_names import PictureNames
+from artquant.data.prepared import require_as_prepared
 from artquant.data.records import TrainingRecord, parse_training_record
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
@@ -159,6 +160,7 @@ class RecordFile(_Records):
         self._names = PictureNames()
         self._spans = array("q")  # first byte and end of each record, one after the other
         before = _state(self.path) if self.path.exists() else None
+        require_as_prepared(self.path)
         missing = MissingPictures() if check_images else None
         self.columns = RecordColumns.of(self._opened(missing), number_of_levels)
         self._state = _state(self.path)

@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from artquant.data.fields import Fault, Fields, RecordError
 from artquant.data.images import list_pictures
 from artquant.data.picture_names import PictureNames
+from artquant.data.prepared import require_as_prepared
 from artquant.data.turns import conversation, is_of_other_tools, picture_name
 from artquant.files.json_stream import iterate_records
 
@@ -118,6 +119,7 @@ def read_image_records(
             ImageRecord(image.relative_to(path).as_posix(), image, None, None, f"{path} picture {number}")
             for number, image in enumerate(list_pictures(path, recursive=True), start=1)
         ]
+    require_as_prepared(path)
     folder = path.parent if image_folder is None else Path(image_folder)
     names = PictureNames()
     records = [

@@ -34,6 +34,7 @@ from artquant.demo.phrases import CAPTION_QUESTION
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
+from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.prepare.annotation import Annotation
@@ -120,7 +121,14 @@ def write_demo_data(
     _check_arguments(images, seed, test_fraction, workers)
     held_out = min(images - 1, max(1, round(images * test_fraction)))
     made_from = {"edition": EDITION, "images": images, "seed": seed, "test_fraction": test_fraction}
-    _claim(out, {"generator": GENERATOR, **made_from})
+    with only_writer(out):
+        return _drawn(out, {"generator": GENERATOR, **made_from}, held_out, workers, progress)
+
+
+def _drawn(out: Path, manifest: dict, held_out: int, workers: int, progress: bool) -> DemoSummary:
+    """Draws what of a data set is not there yet."""
+    images, seed = manifest["images"], manifest["seed"]
+    _claim(out, manifest)
     biases = panel_biases(seed)
     pictures = [make_picture(seed, index, biases)[0] for index in range(images)]
     test = set(np.random.default_rng([seed, 0, 2]).permutation(images)[:held_out].tolist())

@@ -11,6 +11,7 @@ import numpy as np
 
 from artquant.data.fields import Fields, RecordError
 from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
+from artquant.data.prepared import require_as_prepared
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
 from artquant.files.json_stream import iterate_records
@@ -61,6 +62,7 @@ def read_truth(path: Path) -> dict[str, RatedPicture]:
     Raises:
         ArtQuantError: Unreadable file, an id twice, or a record without a finite gt_score; names file and record.
     """
+    require_as_prepared(path)
     found: dict[str, RatedPicture] = {}
     for source, item in iterate_records(path):
         fields = Fields(item, source)

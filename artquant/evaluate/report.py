@@ -14,8 +14,11 @@ from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
 from artquant.evaluate.within import Within, within_pictures
-from artquant.files.json_files import write_json
+from artquant.files.json_files import read_json, write_json
+from artquant.files.whole_files import whole_files
 from artquant.labels.rating_scale import RatingScale
+
+METRICS = "metrics.json"
 
 logger = logging.getLogger(__name__)
 
@@ -121,17 +124,43 @@ def _distribution(predictions: Path, joined: Joined) -> DistributionDistances | 
 
 
 def _write(out: Path, evaluations: list[Evaluation]) -> None:
-    for evaluation in evaluations:
-        title = f"{evaluation.predictions.parent.name}/{evaluation.predictions.name}".lstrip("/")
-        if evaluation.attributes_plot is not None:
-            correlations = {name: metrics.SRCC for name, metrics in evaluation.attributes.items()}
-            draw_attributes(correlations, evaluation.metrics.SRCC, title, evaluation.attributes_plot)
-        if evaluation.plot is not None:
-            draw_scatter(
-                evaluation.joined.predicted, evaluation.joined.truth, title, _subtitle(evaluation), evaluation.plot
+    with whole_files(out) as new:
+        _require_ours(out, evaluations)
+        for evaluation in evaluations:
+            _draw(evaluation, new)
+        write_json(new / METRICS, [as_record(evaluation) for evaluation in evaluations])
+    logger.info("%s: figures of %d prediction files", out / METRICS, len(evaluations))
+
+
+def _require_ours(out: Path, evaluations: list[Evaluation]) -> None:
+    """Refuse to replace what no evaluation wrote."""
+    drawn = [plot.name for one in evaluations for plot in (one.plot, one.attributes_plot) if plot is not None]
+    there = [out / name for name in (METRICS, *drawn) if (out / name).exists()]
+    if there:
+        try:
+            found = read_json(out / METRICS)
+        except ArtQuantError:
+            found = None
+        ours = isinstance(found, list) and all(isinstance(one, dict) and "metrics" in one for one in found)
+        if not ours:
+            raise ArtQuantError(
+                f"{there[0]}: is there and was written by no evaluation; name another folder with --out"
             )
-    write_json(out / "metrics.json", [as_record(evaluation) for evaluation in evaluations])
-    logger.info("%s: figures of %d prediction files", out / "metrics.json", len(evaluations))
+
+
+def _draw(evaluation: Evaluation, folder: Path) -> None:
+    title = f"{evaluation.predictions.parent.name}/{evaluation.predictions.name}".lstrip("/")
+    if evaluation.attributes_plot is not None:
+        correlations = {name: metrics.SRCC for name, metrics in evaluation.attributes.items()}
+        draw_attributes(correlations, evaluation.metrics.SRCC, title, folder / evaluation.attributes_plot.name)
+    if evaluation.plot is not None:
+        draw_scatter(
+            evaluation.joined.predicted,
+            evaluation.joined.truth,
+            title,
+            _subtitle(evaluation),
+            folder / evaluation.plot.name,
+        )
 
 
 def _subtitle(evaluation: Evaluation) -> str:

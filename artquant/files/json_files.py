@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from artquant.errors import ArtQuantError, one_line
+from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import force_to_disk
 
 # A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
@@ -115,7 +118,7 @@ def append_json_lines(path: Path | str, values: Iterable[Any]) -> None:
     """
     path = Path(path)
     lines = "".join(json_text(path, value) + "\n" for value in values).encode("utf-8")
-    with _errors_named(path):
+    with errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:
             _close_last_line(stream)
@@ -142,8 +145,8 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         JsonError: The file cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link is written through, not replaced
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _errors_named(path):
+    part = path.parent / f".{path.name}.part"  # of a killed process too: it is written anew
+    with errors_named(path, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
@@ -151,14 +154,6 @@ def whole_file(path: Path | str) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise JsonError(f"{path}: cannot be written: {error.strerror}; check the folder and the free space") from None
 
 
 def json_text(path: Path | str, value: Any, indent: int | None = None) -> str:

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from artquant.errors import ArtQuantError
+from artquant.files.only_writer import only_writer
+from artquant.files.unwritten import errors_named
 
 
 @contextmanager
@@ -18,23 +22,26 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Whatever an earlier writer left unfinished there is deleted first.
 
     Raises:
-        ArtQuantError: the target is there already and not empty.
+        ArtQuantError: the target is there already and not empty, another process is writing it, or it cannot be
+            written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ArtQuantError(f"{target}: is there already; name a new folder or delete it")
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for file in partial.rglob("*"):
-            force_to_disk(file)
-        if target.exists():
-            target.rmdir()
-        os.replace(partial, target)
-        force_to_disk(target.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    real = Path(os.path.realpath(target))  # an empty folder that a link leads to is filled there
+    partial = real.with_name(f".{real.name}.partial")
+    with only_writer(target), errors_named(target, SafetensorError):
+        if os.path.lexists(real) and (not real.is_dir() or any(real.iterdir())):
+            raise ArtQuantError(f"{target}: is there already; name a new folder or delete it")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            for file in partial.rglob("*"):
+                force_to_disk(file)
+            if real.exists():
+                real.rmdir()
+            os.replace(partial, real)
+            force_to_disk(real.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def force_to_disk(path: Path) -> None:

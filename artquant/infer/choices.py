@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ from artquant.data.predictions import origin_file
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.choices import FAILED, ChoiceQuestion, chosen_letter
-from artquant.files.json_files import append_json_lines, json_text, read_json_lines, write_text
+from artquant.files.json_files import json_text, read_json, write_text
+from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
-from artquant.infer.score_files import Pictures, check_origin
+from artquant.infer.journal import Journal, full_origin
+from artquant.infer.score_files import NotedPictures
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Row
 from artquant.texts.prompt import CHOICES_QUESTION
@@ -76,28 +79,27 @@ def answer_questions(
     """
     if batch_size < 1 or workers < 0:
         raise ArtQuantError(f"a batch takes 1 or more and workers are 0 or more, got {batch_size} and {workers}")
-    journal = answers_file(out)
-    if out.exists() and not origin_file(journal).is_file():
+    if os.path.lexists(out) and not (origin_file(answers_file(out)).is_file() and _is_answered(out, questions)):
         raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")
     _answered(questions, name, [FAILED] * len(questions), out)  # says now what could not be written at the end
     made = {**origin, "images": str(images.resolve()), "asked": CHOICES_QUESTION}
-    with only_writer(out):
-        texts = _texts_done(journal, questions)
-        check_origin(journal, scorer, made, empty=not texts)
+    with only_writer(out), Journal(answers_file(out), "image") as journal:
+        texts, names = _texts_done(journal.lines, questions), PictureNames()
+        journal.begin(full_origin(scorer, made), {image: names.path(images, image) for image, _ in texts})
         before = len(texts)
         first: dict[tuple[str, str], ChoiceQuestion] = {}
         for one in questions:
             first.setdefault(one.asked, one)
         todo = [one for asked, one in first.items() if asked not in texts]
-        names = PictureNames()
         pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
         loader = DataLoader(
-            Pictures(pictures, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+            NotedPictures(pictures, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
         )
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
+        journal.lines.finish()
         if not texts:
             raise ArtQuantError(f"{images}: no picture of {len(questions)} can be read; check the folder: {skipped[0]}")
         said = tuple(texts.get(one.asked, FAILED) for one in questions)
@@ -110,7 +112,7 @@ def _ask_all(
     todo: Sequence[ChoiceQuestion],
     loader: DataLoader,
     skip_unreadable: bool,
-    journal: Path,
+    journal: Journal,
     texts: Texts,
     bar: tqdm,
 ) -> list[str]:
@@ -118,14 +120,15 @@ def _ask_all(
     waiting = iter([(one.asked, _row(scorer, one)) for one in todo])  # all are looked at before the first is asked
     skipped: list[str] = []
     for batch in loader:
-        asked = [(*next(waiting), picture, error) for _, picture, error in batch]
+        asked = [(*next(waiting), picture, error) for _, picture, error, _ in batch]
         good = [(key, row, picture) for key, row, picture, error in asked if error is None]
         if good:
             keys, rows, pictures = zip(*good, strict=True)
             new = dict(zip(keys, _first_words(scorer, rows, pictures), strict=True))
-            append_json_lines(journal, [{"image": key[0], "question": key[1], "text": new[key]} for key in keys])
+            lines = [{"image": key[0], "question": key[1], "text": new[key]} for key in keys]
+            journal.append(lines, {one.id: note for one, _, error, note in batch if error is None})
             texts |= new
-        errors = [error for _, _, error in batch if error is not None]
+        errors = [error for _, _, error, _ in batch if error is not None]
         if errors and not skip_unreadable:
             raise ArtQuantError(errors[0])
         skipped += errors
@@ -151,20 +154,35 @@ def _first_words(scorer: Scorer, rows: Sequence[Row], pictures: Sequence[Any]) -
     return texts
 
 
-def _texts_done(journal: Path, questions: Sequence[ChoiceQuestion]) -> Texts:
+def _is_answered(out: Path, questions: Sequence[ChoiceQuestion]) -> bool:
+    """Whether a file holds the questions, answered: what an earlier run wrote."""
+    try:
+        found = read_json(out)
+    except ArtQuantError:
+        return False
+    asked = [one.record for one in questions]
+    return (
+        isinstance(found, list)
+        and len(found) == len(asked)
+        and all(
+            isinstance(one, dict) and one.items() >= record.items() for one, record in zip(found, asked, strict=True)
+        )
+    )
+
+
+def _texts_done(journal: LineFile, questions: Sequence[ChoiceQuestion]) -> Texts:
     """The texts that earlier runs kept."""
-    if not journal.is_file():
-        return {}
-    append_json_lines(journal, [])  # removes the half line that a killed run left
     done: Texts = {}
     known = {one.asked for one in questions}
-    for number, line in read_json_lines(journal):
-        fields = Fields(line, f"{journal} line {number}")
+    for number, line in journal.read():
+        fields = Fields(line, f"{journal.path} line {number}")
         asked, text = (fields.text("image"), fields.text("question")), fields.item.get("text")
         fields.refuse()
         if asked not in known or not isinstance(text, str):
             reason = f"no answer to one of these questions (about {asked[0]!r}); name another output file or delete it"
-            raise ArtQuantError(f"{journal} line {number}: {reason}")
+            raise ArtQuantError(f"{fields.name}: {reason}")
+        if asked in done:
+            raise ArtQuantError(f"{fields.name}: a question a second time; name another output file or delete it")
         done[asked] = text
     return done
 

@@ -12,12 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from artquant.data.images import ImageError, load_image
 from artquant.data.picture_names import PictureNames
-from artquant.data.predictions import origin_file, prediction_line
+from artquant.data.predictions import prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import append_json_lines, read_json, read_json_lines, write_json
+from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
+from artquant.infer.journal import Journal, full_origin
+from artquant.infer.picture_notes import PictureNote
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Processor
 
@@ -51,6 +53,14 @@ class Pictures(Dataset):
         return record, self.processor.picture(image), None
 
 
+class NotedPictures(Pictures):
+    """The same, each with a note of the file that was read."""
+
+    def __getitem__(self, index: int) -> Any:
+        note = PictureNote.of(Path(self.records[index].image))
+        return *super().__getitem__(index), note
+
+
 def run_inference(
     scorer: Scorer,
     records: Sequence[ImageRecord],
@@ -68,7 +78,8 @@ def run_inference(
     Every batch is on disk before the next begins, whole lines only, so that a run may be killed and started again.
 
     Args:
-        out: predictions file; `OUT.origin.json` beside it says which model they are from.
+        out: predictions file; `OUT.origin.json` beside it says which model they are from, `OUT.pictures.jsonl` what the
+            pictures were. Nothing is changed that has no such origin.
         origin: what the model is ("model", how it is called; "weights", what it holds; plain values), to refuse mixing
             two models' predictions. How it is called may change.
         attributes: to be scored beside the whole picture.
@@ -77,82 +88,57 @@ def run_inference(
 
     Raises:
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
-            model's predictions, or another process is writing it.
+            model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
-    with only_writer(out):
-        done = _ids_done(out, records)
-        written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-        check_origin(out, scorer, origin | written, empty=not done)
+    written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    with only_writer(out), Journal(out, "id") as journal:
+        done = _ids_done(journal.lines, records)
+        journal.begin(full_origin(scorer, origin | written), {one.id: one.image for one in records if one.id in done})
         todo = [record for record in records if record.id not in done]
         loader = DataLoader(
-            Pictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+            NotedPictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
         )
         skipped: list[str] = []
-        scored = 0
-        with progress_bar("scoring", "image", progress, len(records), len(records) - len(todo)) as bar:
+        before, scored = len(records) - len(todo), 0
+        with progress_bar("scoring", "image", progress, len(records), before) as bar:
             for batch in loader:
-                good = [(record, picture) for record, picture, error in batch if error is None]
+                good = [(record, picture, note) for record, picture, error, note in batch if error is None]
                 if good:
-                    pictures = [picture for _, picture in good]
+                    pictures = [picture for _, picture, _ in good]
                     scores = scorer.score_pictures(pictures, attributes)
                     texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
-                    lines = [
+                    found = [
                         prediction_line(record.id, record.image.name, record.gt_score, score)
                         | ({} if said is None else {"texts": said})
-                        for (record, _), score, said in zip(good, scores, texts, strict=True)
+                        for (record, _, _), score, said in zip(good, scores, texts, strict=True)
                     ]
-                    append_json_lines(out, lines)
-                    scored += len(lines)
-                errors = [error for _, _, error in batch if error is not None]
+                    journal.append(found, {record.id: note for record, _, note in good})
+                    scored += len(good)
+                errors = [error for _, _, error, _ in batch if error is not None]
                 if errors and not skip_unreadable:
                     raise ArtQuantError(f"{errors[0]}; or go on without such pictures (--skip-unreadable)")
                 skipped += errors
                 bar.update(len(batch))
-        return InferenceSummary(scored, len(records) - len(todo), tuple(skipped))
+        journal.lines.finish()
+        return InferenceSummary(scored, before, tuple(skipped))
 
 
-def _ids_done(out: Path, records: Sequence[ImageRecord]) -> set[str]:
-    if not out.is_file():
-        return set()
-    append_json_lines(out, [])  # removes the half line that a killed run left
-    done = {_id(line, f"{out} line {number}") for number, line in read_json_lines(out)}
+def _ids_done(lines: LineFile, records: Sequence[ImageRecord]) -> set[str]:
+    done: set[str] = set()
+    for number, line in lines.read():
+        where = f"{lines.path} line {number}"
+        if not isinstance(line, dict) or not isinstance(line.get("id"), str) or "score" not in line:
+            raise ArtQuantError(f"{where}: no prediction with an id; name another output file or delete it")
+        if line["id"] in done:
+            raise ArtQuantError(
+                f"{where}: the id {line['id']!r} a second time, which one run never writes; name another output file "
+                "or delete it"
+            )
+        done.add(line["id"])
     foreign = done - {record.id for record in records}
     if foreign:
         raise ArtQuantError(
-            f"{out}: holds predictions for {len(foreign)} other pictures (first: {sorted(foreign)[0]!r}); name another "
-            "output file or delete it"
+            f"{lines.path}: holds predictions for {len(foreign)} other pictures (first: {sorted(foreign)[0]!r}); name "
+            "another output file or delete it"
         )
     return done
-
-
-def _id(line: object, where: str) -> str:
-    if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-        raise ArtQuantError(f"{where}: no prediction with an id; name another output file or delete it")
-    return line["id"]
-
-
-def check_origin(out: Path, scorer: Scorer, origin: dict[str, object], empty: bool) -> None:
-    """Note beside a file of results what it is made with.
-
-    Raises:
-        ArtQuantError: it is not empty, and was made by another model or with other settings.
-    """
-    file = origin_file(out)
-    origin = (
-        origin
-        | {
-            "prompt": scorer.loaded.prompt.to_dict() | {"description_questions": []},
-            "readout": scorer.loaded.readout.to_dict(),
-            "dtype": str(scorer.network.plain.dtype),
-        }
-        | ({} if scorer.score_range is None else {"score_range": list(scorer.score_range)})
-    )
-    recorded = read_json(file) if file.is_file() else {"model": "an unknown model"}
-    names = sorted({*recorded, *origin} - {"model"})
-    other = [name for name in names if recorded.get(name) != origin.get(name)]
-    if not empty and other:
-        raise ArtQuantError(
-            f"{out}: holds predictions of {recorded.get('model')}, made with other {', '.join(other)}; "
-            "name another output file or delete it"
-        )
-    write_json(file, origin)

@@ -1,4 +1,4 @@
-"""Which weights a folder holds, told in seconds however large they are."""
+"""What a model folder computes with - weights, settings, tokenizer, preprocessor - told in seconds however large."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ _BLOCK = 1 << 20
 _BLOCKS = 32  # read of a larger file, evenly from its first byte (where safetensors says what it holds) to its last
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin")
+# Files beside the weights that a score depends on. Cards are not among them: what they say is compared by itself.
+_SETTINGS = (
+    *("config.json", "adapter_config.json", "generation_config.json", "preprocessor_config.json"),
+    *("processor_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.json", "chat_template.jinja"),
+)
 
 
 def fingerprint(folder: Path | str) -> str:
-    """SHA-256 over the network's configuration and, of each weights file, its name, size and content.
+    """SHA-256 over name, size and content of the settings, the tokenizer's and processor's files and the weights.
 
     Of files above 64 MiB 32 blocks of 1 MiB are read, so two bases that differ only between those would be taken for
     one; bases that were trained differ everywhere.
@@ -23,7 +29,7 @@ def fingerprint(folder: Path | str) -> str:
     """
     folder = Path(folder)
     found = hashlib.sha256()
-    files = [folder / "config.json", folder / "adapter_config.json"]
+    files = [folder / name for name in _SETTINGS]
     files += sorted(file for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
     for file in files:
         if file.is_file():

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from artquant.data.prepared import DATA_CARD
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_json, write_text
+from artquant.files.whole_files import whole_files
 from artquant.prepare.annotation import PrepareError
 
-CARD = "dataset.json"
 # Every file of records that a prepared folder may hold.
 FILES = ("score.json", "attributes.json", "comments.json", "validation.json", "test.json")
 
@@ -21,7 +22,7 @@ def write_folder(
 ) -> dict[str, Any]:
     """Write the record files that have records, then the card.
 
-    Each file is written in one step, one record a line. Other files in the folder (descriptions) are left alone.
+    The files change together, one record a line. Other files in the folder (descriptions) are left alone.
 
     Args:
         out: The folder; made if need be.
@@ -40,14 +41,12 @@ def write_folder(
     digests = {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in texts.items()}
     listed = {name: {"records": len(records[name]), "sha256": digest} for name, digest in digests.items()}
     whole = {**card, "files": listed}
-    if not overwrite:
-        _check_folder(out, digests, card["name"])
-    for name, text in texts.items():
-        write_text(out / name, text)
-    for name in FILES:
-        if name not in texts:
-            _remove(out / name)
-    write_json(out / CARD, whole)
+    with whole_files(out, removed=[name for name in FILES if name not in texts]) as new:
+        if not overwrite:
+            _check_folder(out, digests, card["name"])
+        for name, text in texts.items():
+            write_text(new / name, text)
+        write_json(new / DATA_CARD, whole)
     return whole
 
 
@@ -58,9 +57,7 @@ def _text(path: Path, records: Sequence[Mapping[str, Any]]) -> str:
 
 def _check_folder(out: Path, digests: Mapping[str, str], name: str) -> None:
     """Refuse what an earlier run did not write, or wrote and would now lose."""
-    if out.exists() and not out.is_dir():
-        raise PrepareError(f"{out}: is a file; name a folder")
-    earlier_name, earlier = _earlier(out / CARD)
+    earlier_name, earlier = _earlier(out / DATA_CARD)
     if earlier and earlier_name != name:
         raise PrepareError(
             f"{out}: holds the data set {earlier_name!r}; name another folder, or --overwrite to replace it"
@@ -96,10 +93,3 @@ def _earlier(path: Path) -> tuple[str, dict[str, str]]:
         raise PrepareError(
             f"{path}: is no card of a prepared data set; name another folder, or --overwrite to replace it"
         ) from None
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise PrepareError(f"{path}: cannot be removed: {error.strerror}; check the folder") from None

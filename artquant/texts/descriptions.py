@@ -21,6 +21,7 @@ from artquant.data.turns import media_tag
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_json
 from artquant.files.json_stream import iterate_records
+from artquant.files.whole_files import whole_files
 from artquant.texts.prompt import IMAGE_TOKEN
 from artquant.texts.questions import LEVELS, Questions
 
@@ -112,16 +113,17 @@ def split_descriptions(
         for level in LEVELS
     }
     files = {level: out / f"descriptions_level_{level}.json" for level in LEVELS}
-    for level, file in files.items():
-        if file.resolve() == source.resolve():
-            raise ArtQuantError(f"{file}: would overwrite the file that is read; name another folder with --out")
-        if not levels[level] and file.exists():
-            raise ArtQuantError(
-                f"{file}: is there, but no record of {source} reaches level {level}; remove it or name another folder"
-            )
-    for level, records in levels.items():
-        if records:
-            write_json(files[level], records)
+    with whole_files(out) as new:
+        for level, file in files.items():
+            if file.resolve() == source.resolve():
+                raise ArtQuantError(f"{file}: would overwrite the file that is read; name another folder with --out")
+            if not levels[level] and file.exists():
+                raise ArtQuantError(
+                    f"{file}: is there, but no record of {source} reaches level {level}; remove it or name another "
+                    "folder"
+                )
+            if levels[level]:
+                write_json(new / file.name, levels[level])
     return LevelsReport(len(structured), {level: len(records) for level, records in levels.items()})
 
 

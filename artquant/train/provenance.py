@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from artquant import __version__
 from artquant.config.schema import RunConfig, StageConfig
+from artquant.data.prepared import DATA_CARD, file_sha256
 from artquant.data.record_file import RecordFile
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed")
@@ -23,9 +22,9 @@ def describe_data(files: Sequence[RecordFile]) -> list[dict[str, Any]]:
     """
     described = []
     for records in files:
-        entry = {"records": str(records.path), "count": len(records), "sha256": _hash(records.path)}
-        card = records.path.with_name("dataset.json")
-        described.append(entry | ({"card_sha256": _hash(card)} if card.is_file() else {}))
+        entry = {"records": str(records.path), "count": len(records), "sha256": file_sha256(records.path)}
+        card = records.path.with_name(DATA_CARD)
+        described.append(entry | ({"card_sha256": file_sha256(card)} if card.is_file() else {}))
     return described
 
 
@@ -52,11 +51,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _hash(file: Path) -> str:
-    found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from artquant.config.run_paths import run_folder, stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
+from artquant.files.only_writer import only_writer
 from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
@@ -269,7 +271,10 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
             f"stage {alone.name}: {alone.deepspeed} needs processes that a launcher starts; train with "
             "--launcher deepspeed, or set deepspeed: null"
         )
-    if int(os.environ.get("RANK", "0")) == 0:
-        claim_run(config, accept_changes)
-    for stage in chosen:
-        run_stage(config, stage)
+    with ExitStack() as locks:
+        if int(os.environ.get("RANK", "0")) == 0:
+            for stage in chosen:  # not the run: the command that started the ranks may have that
+                locks.enter_context(only_writer(run_folder(config) / stage.name))
+            claim_run(config, accept_changes)
+        for stage in chosen:
+            run_stage(config, stage)

@@ -29,6 +29,7 @@ from artquant.batches.order import EpochSampler
 from artquant.config.schema import OptimizerConfig
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import JsonError, append_json_lines
+from artquant.files.unwritten import Unwritten
 from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.texts.prompt import Prompt
@@ -42,7 +43,7 @@ from artquant.train.weights import stored_name, trainable_tensors
 
 logger = logging.getLogger(__name__)
 
-_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError)  # of a full disk, by whichever writer meets it
+_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError, JsonError, Unwritten)  # of a full disk, by whichever writer
 
 
 class _StepEvents(TrainerCallback):

@@ -35,6 +35,12 @@ def test_one_bit_of_the_weights_counts(tiny_base, copy, position):
     assert fingerprint(copy) != fingerprint(tiny_base)
 
 
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.model", "tokenizer_config.json"])
+def test_one_bit_of_what_scores_depend_on_counts(tiny_base, copy, name):
+    flip(copy / name, 5)
+    assert fingerprint(copy) != fingerprint(tiny_base)
+
+
 def test_configuration_and_file_names_count(tiny_base, copy):
     (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
     changed = fingerprint(copy)

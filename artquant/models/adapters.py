@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,13 @@ from transformers import PreTrainedModel
 
 from artquant.errors import one_line
 from artquant.files.json_files import read_json
-from artquant.models.adapter_config import ADAPTER_CONFIG, read_adapter_config
+from artquant.models.adapter_config import ADAPTER_CONFIG, largest_rank, patterns_in, read_adapter_config
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
-from artquant.models.tensors import check_tensors, complain, read_tensors
+from artquant.models.patterns import pattern_fault
+from artquant.models.tensors import check_tensors, complain, read_weights
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def attach_adapter(
     if dropout is not None:
         config.lora_dropout = dropout
     adapter_file, adapter = read_form(folder, "adapter_model")
+    _require_matchable(folder, config, [name for name, _ in model.named_modules()], adapter)
     start = str(config.init_lora_weights)
     if "niter" in start:
         logger.warning("%s: %s takes a drawn share out of the base, as in training: scores may differ", folder, start)
@@ -77,6 +79,21 @@ def attach_adapter(
     if holds_whole(folder):
         _load_whole_parts(adapted.get_base_model(), *read_form(folder, "non_lora_trainables"), parts)
     return adapted
+
+
+def _require_matchable(
+    folder: Path, config: LoraConfig, modules: Sequence[str], adapter: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse what would take forever to build: patterns that never end, ranks that no stored tensor has."""
+    fault, file = pattern_fault(patterns_in(config), modules), folder / ADAPTER_CONFIG
+    if fault is not None:
+        raise CheckpointError(f"{file}: a pattern of its modules {fault}")
+    longest = max((side for tensor in adapter.values() for side in tensor.shape), default=0)
+    if largest_rank(config) > longest:
+        raise CheckpointError(
+            f"{file}: rank {largest_rank(config)} is none of the adapter's, whose longest side is {longest}; copy the "
+            "folder again"
+        )
 
 
 def merged(adapted: PeftModel, folder: Path) -> PreTrainedModel:
@@ -138,11 +155,11 @@ def read_form(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:
     """
     file = folder / TRAINABLE_WEIGHTS
     if not file.is_file():
-        return read_tensors(folder, stem)
+        return read_weights(folder, stem)
     found, frozen = {}, {}
     if stem == "non_lora_trainables" and any(folder.glob(f"{stem}.*")):
-        frozen = read_tensors(folder, stem)[1]
-    for name, value in read_tensors(folder, file.stem)[1].items():
+        frozen = read_weights(folder, stem)[1]
+    for name, value in read_weights(folder, file.stem)[1].items():
         part = _PARTS.of(name)
         if stem == "adapter_model" and part in _ADAPTER_PARTS:
             found[f"{name}.".replace(".default.", ".").removesuffix(".")] = value  # as peft stores them

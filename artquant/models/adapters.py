@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PEFT_PREFIX = "base_model.model."
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's: only what trains, by the names that it has in training
+STORED_BESIDE: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 _ADAPTER_PARTS = ("adapters", "new_rows")
 _PARTS = Parts({}, rest="decoder")  # tells an adapter's tensors from all others
 
@@ -76,9 +77,26 @@ def attach_adapter(
     )
     check_tensors(adapter_file, adapter, wanted, allowed)
     set_peft_model_state_dict(adapted, adapter)
+    _require_beside(folder, adapted.get_base_model(), parts)
     if holds_whole(folder):
         _load_whole_parts(adapted.get_base_model(), *read_form(folder, "non_lora_trainables"), parts)
     return adapted
+
+
+def _require_beside(folder: Path, base: Any, parts: Parts) -> None:
+    """Refuse a run without the parts that training stores whole beside every adapter.
+
+    Those that say their network (`config.json`) are in that form; adapters as peft saves them do not, and hold LoRA alone.
+    """
+    if (folder / TRAINABLE_WEIGHTS).is_file() or not (folder / "config.json").is_file():
+        return
+    wanted = {parts.of(name) for name, _ in base.named_parameters()} & set(STORED_BESIDE)
+    lacking = sorted(wanted - stored_parts(folder, parts))
+    if lacking:
+        raise CheckpointError(
+            f"{folder}: holds an adapter without the {' and '.join(lacking)} that were stored beside it "
+            "(non_lora_trainables.safetensors or .bin); copy the folder again"
+        )
 
 
 def _require_matchable(
@@ -89,7 +107,7 @@ def _require_matchable(
     if fault is not None:
         raise CheckpointError(f"{file}: a pattern of its modules {fault}")
     longest = max((side for tensor in adapter.values() for side in tensor.shape), default=0)
-    if largest_rank(config) > longest:
+    if largest_rank(config) > longest > 0:  # what is empty has a message of its own
         raise CheckpointError(
             f"{file}: rank {largest_rank(config)} is none of the adapter's, whose longest side is {longest}; copy the "
             "folder again"

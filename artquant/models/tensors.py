@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from zipfile import is_zipfile
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from artquant.errors import one_line
@@ -67,6 +67,23 @@ def stored_dtypes(file: Path) -> dict[str, str]:
         with safe_open(file, "pt") as stored:
             return {name: stored.get_slice(name).get_dtype() for name in stored.keys()}  # noqa: SIM118  # no dictionary
     except Exception as error:  # as below
+        raise CheckpointError(f"{file}: cannot be read as tensors ({one_line(error)})") from error
+
+
+def stored_tensors(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and tensors of one weights file; of safetensors each is read when its turn comes.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if file.suffix != ".safetensors":
+        yield from _read(file, mmap=is_zipfile(file)).items()
+        return
+    try:
+        with safe_open(file, "pt") as stored:
+            for name in stored.keys():  # noqa: SIM118  # no dictionary
+                yield name, stored.get_tensor(name)
+    except SafetensorError as error:
         raise CheckpointError(f"{file}: cannot be read as tensors ({one_line(error)})") from error
 
 

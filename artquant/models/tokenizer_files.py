@@ -22,13 +22,13 @@ _SETTINGS = (
 
 
 def unreadable_processor(folder: Path, error: Exception) -> CheckpointError:
-    """The error for a folder whose tokenizer or preprocessor cannot be read."""
+    """The error for a folder whose tokenizer or processor cannot be read."""
     if isinstance(error, ArtQuantError):
         return CheckpointError(f"{folder}: {error}")
     fault = next(_faults(folder), None)
     if fault is not None:
         return CheckpointError(f"{fault}; copy the file again")
-    return CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {one_line(error)}")
+    return CheckpointError(f"{folder}: tokenizer or processor cannot be read: {one_line(error)}")
 
 
 def _faults(folder: Path) -> Iterator[str]:

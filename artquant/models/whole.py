@@ -66,7 +66,7 @@ def load_whole(
             **options,
         )
     except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
-        if tensors is None and any(file.suffix == ".bin" for file in weights_files(folder)):
+        if tensors is None and any(folder.glob("pytorch_model*.bin")):
             read_shards(folder)  # which says in our words what is wrong with a pickle
         raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
     if tensors is None and any(is_compiled(name) for name in info["unexpected_keys"]):

@@ -24,6 +24,7 @@ from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
 from artquant.models.adapter_config import changed_settings, read_adapter_config
 from artquant.models.adapters import (
+    STORED_BESIDE,
     attach_adapter,
     save_adapter,
     save_adapter_config,
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 # What a stage's settings say of an adapter; one with others is merged, and a new one laid over it.
 _OF_A_STAGE = {"r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices"}
-_BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def prepare_network(
         loaded.model.gradient_checkpointing_enable()
     earlier = stored_parts(start.path, parts) if start.is_adapter else set()
     head: set[Part] = {"head"} if "head" in trainable.parts() else set()
-    whole = frozenset(earlier | head | {*_BESIDE_ADAPTERS})
+    whole = frozenset(earlier | head | {*STORED_BESIDE})
     gone_on = frozenset(earlier if over is not None and over is start.below else ())
     return TrainableNetwork(network, loaded.processor, loaded.family, over, whole, gone_on)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cards import unlisted
 from peft import LoraConfig, get_peft_model
 
 from artquant.cli import main
@@ -225,6 +226,7 @@ class TestRefused:
         ],
     )
     def test_settings(self, copy, capsys, file, change, message):
+        unlisted(copy)
         values = read(copy / file)
         changed = values.get("image_processor", values)
         assert not change.keys() - changed.keys()
@@ -259,11 +261,11 @@ class TestRefused:
         if kind != card["readout"]["kind"]:
             readout = replace(readout_of({"kind": kind}, TENS), token_ids=tuple(range(5)))
             card["readout"] = readout.to_dict()
-        (copy / "artquant.json").write_text(json.dumps(card), encoding="utf-8")
+        unlisted(copy, **card)
         assert message in self.refused(copy, capsys)
 
     def test_no_system_text(self, copy, capsys):
         card = read(copy / "artquant.json")
         card["prompt"]["system"] = ""
-        (copy / "artquant.json").write_text(json.dumps(card), encoding="utf-8")
+        unlisted(copy, **card)
         assert "is asked without a system text, but internvl_chat always puts one" in self.refused(copy, capsys)

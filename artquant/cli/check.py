@@ -42,9 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_model(arguments: argparse.Namespace) -> int:
     from artquant.check.model import check_model
 
-    refuse_given(
-        arguments, ("overrides", "records", "test", "images", "weights"), "goes with records, not with a model"
-    )
+    refuse_given(arguments, ("overrides", "records", "test", "images", "weights"), "goes with records only")
     report = check_model(arguments.config)
     if arguments.json:
         print(json.dumps({"checked": str(report.folder), "faults": report.faults, "notes": report.notes}, indent=1))

@@ -138,7 +138,7 @@ def _check(commands: Commands) -> None:
         commands,
         "check",
         "check",
-        "look for broken records and pictures before a run, or at a model folder (check MODEL)",
+        "look for broken records and pictures, or at a model (check MODEL)",
     )
     add = command.add_argument
     add_config(command, required=False)

@@ -22,6 +22,7 @@ from artquant.errors import one_line
 from artquant.files.json_files import read_json
 from artquant.models.adapter_config import ADAPTER_CONFIG, largest_rank, patterns_in, read_adapter_config
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
+from artquant.models.model_card import CARD_MARK
 from artquant.models.patterns import pattern_fault
 from artquant.models.tensors import check_tensors, complain, read_weights
 
@@ -86,9 +87,11 @@ def attach_adapter(
 def _require_beside(folder: Path, base: Any, parts: Parts) -> None:
     """Refuse a run without the parts that training stores whole beside every adapter.
 
-    Those that say their network (`config.json`) are in that form; adapters as peft saves them do not, and hold LoRA alone.
+    Those that say their network (`config.json`) are in that form; peft's own do not, and hold LoRA alone. Where a card
+    lists the files, they have been compared.
     """
-    if (folder / TRAINABLE_WEIGHTS).is_file() or not (folder / "config.json").is_file():
+    config = folder / "config.json"
+    if (folder / TRAINABLE_WEIGHTS).is_file() or not config.is_file() or read_json(config).get(CARD_MARK):
         return
     wanted = {parts.of(name) for name, _ in base.named_parameters()} & set(STORED_BESIDE)
     lacking = sorted(wanted - stored_parts(folder, parts))

@@ -205,7 +205,7 @@ class TestRefused:
         folder.mkdir()
         for file in native.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
-        return folder
+        return unlisted(folder)
 
     def refused(self, source, capsys):
         capsys.readouterr()
@@ -226,7 +226,6 @@ class TestRefused:
         ],
     )
     def test_settings(self, copy, capsys, file, change, message):
-        unlisted(copy)
         values = read(copy / file)
         changed = values.get("image_processor", values)
         assert not change.keys() - changed.keys()

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import named_scale
+from artquant.cli.arguments import named_scale, refuse_given
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check what a configuration or the command line names; status 1 if there are errors."""
+    """Check what a configuration or the command line names, or a model folder; status 1 if there are errors."""
+    if arguments.config is not None and arguments.config.is_dir():
+        return _check_model(arguments)
     from artquant.check.check import Options, run_check
     from artquant.check.report import EXAMPLES, as_dict, as_text, verdict
 
@@ -35,6 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
         encoding = sys.stdout.encoding or "utf-8"  # a file name or a text may hold what the terminal cannot show
         print(text.encode(encoding, "backslashreplace").decode(encoding))
     return 1 if verdict(report, arguments.strict) == "faulty" else 0
+
+
+def _check_model(arguments: argparse.Namespace) -> int:
+    from artquant.check.model import check_model
+
+    refuse_given(arguments, ("overrides", "records", "test", "images", "weights"), "goes with records only")
+    report = check_model(arguments.config)
+    if arguments.json:
+        print(json.dumps({"checked": str(report.folder), "faults": report.faults, "notes": report.notes}, indent=1))
+        return 1 if report.faults else 0
+    for line in (*report.faults, *(f"{report.folder}: {note}" for note in report.notes)):
+        print(line)
+    if report.faults:
+        return 1
+    compared = "" if report.files is None else f"{report.files} files are as they were written, "
+    print(f"{report.folder}: {compared}{report.tensors} tensors hold finite numbers")
+    return 0
 
 
 def _workers(wanted: int | None) -> int:

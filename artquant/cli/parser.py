@@ -134,7 +134,12 @@ def _columns(command: argparse.ArgumentParser) -> None:
 
 
 def _check(commands: Commands) -> None:
-    command = _command(commands, "check", "check", "look for broken records and pictures before a run")
+    command = _command(
+        commands,
+        "check",
+        "check",
+        "look for broken records and pictures, or at a model (check MODEL)",
+    )
     add = command.add_argument
     add_config(command, required=False)
     add("--records", type=Path, action="append", default=[], help="training records (repeatable)")

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from artquant.data.predictions import Prediction
+from artquant.errors import ArtQuantError
 from artquant.readouts import Scores
 
 
@@ -33,8 +36,17 @@ class Score(Prediction):
         return self.columns["logits"]
 
 
-def listed(scores: Scores) -> list[Score]:
-    """Scores as plain values."""
+def listed(scores: Scores, model: str) -> list[Score]:
+    """Scores as plain values.
+
+    Raises:
+        ArtQuantError: one is not finite. model: as its user knows it.
+    """
+    if not torch.isfinite(scores.score).all():
+        raise ArtQuantError(
+            f"{model}: gives a score that is not finite: its weights hold NaN or infinity, or overflow in this number "
+            "format; look with artquant check MODEL, or score in float32"
+        )
     columns = {
         name: [dict(zip(scores.labels, row, strict=True)) for row in values.tolist()]
         for name, values in scores.columns.items()

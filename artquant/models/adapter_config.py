@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
@@ -42,7 +45,7 @@ def read_adapter_config(folder: Path) -> LoraConfig:
     """
     from peft import LoraConfig  # takes seconds, and only adapters need it
 
-    file, values = folder / ADAPTER_CONFIG, _values(folder)
+    file, values, hints = folder / ADAPTER_CONFIG, _values(folder), get_type_hints(LoraConfig)
     if values.get("peft_type") != "LORA":
         kind = values.get("peft_type")
         raise CheckpointError(f"{file}: peft_type {kind} is not supported, LORA is; merge it with peft first")
@@ -53,6 +56,9 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         if value and value != defaults.get(name, MISSING):
             whose = "is not supported" if name in defaults else "is not known to the peft that is installed"
             raise CheckpointError(f"{file}: {name} {whose}; merge it with a peft that knows it first")
+    for name in _ACTING[: _ACTING.index("eva_config")]:  # which says how training began
+        if name in values and name in hints and not _fits(hints[name], values[name]):
+            raise CheckpointError(f"{file}: {name} is {one_line(repr(values[name]))}, which peft does not take")
     start = values.get("init_lora_weights", True)
     if start not in _ON_THE_BASE and not _BESIDE_THE_BASE.fullmatch(str(start)):
         raise CheckpointError(
@@ -61,9 +67,45 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         )
     kept = {name: value for name, value in values.items() if name in defaults and name not in _OF_ANOTHER_PLACE}
     try:
-        return LoraConfig(**kept)
-    except (ValueError, TypeError, ImportError) as error:
+        config = LoraConfig(**kept)
+        ranks = [config.r, *(config.rank_pattern or {}).values()]
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
         raise CheckpointError(f"{file}: not a LoRA configuration ({one_line(error)})") from error
+    odd = next((rank for rank in ranks if not isinstance(rank, int) or rank < 1), None)
+    if odd is not None:
+        raise CheckpointError(f"{file}: rank {odd!r} is no whole number above 0")
+    return config
+
+
+def patterns_in(config: LoraConfig) -> list[str]:
+    """The regular expressions among an adapter's settings, as peft matches module names with them."""
+    whole = [each for each in (config.target_modules, config.exclude_modules) if isinstance(each, str)]
+    keys = [rf"(.*\.)?({key})$" for key in (*(config.rank_pattern or ()), *(config.alpha_pattern or ()))]
+    kept = [rf"(^|.*\.){name}($|\..*)" for name in config.modules_to_save or ()]
+    layers: Sequence[str] = config.layers_pattern or ()
+    layers = [layers] if isinstance(layers, str) else layers
+    return [*whole, *keys, *kept, *(rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\." for pattern in layers)]
+
+
+def largest_rank(config: LoraConfig) -> int:
+    """The largest rank that an adapter's settings name."""
+    return max([config.r, *(config.rank_pattern or {}).values()])
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a JSON value is of a kind that peft's schema names; peft itself looks at few."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(one, value) for one in inner)
+    if origin is Literal:
+        return isinstance(value, (str, bool))  # looked at by its name
+    if origin is list:
+        return isinstance(value, list) and all(_fits(inner[0], one) for one in value)
+    if hint in (int, float):  # scales may be fractions, whatever the schema says
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is dict or origin is dict:
+        return isinstance(value, dict) and all(isinstance(one, list) or _fits(float, one) for one in value.values())
+    return value is None if hint is type(None) else isinstance(hint, type) and isinstance(value, hint)
 
 
 def changed_settings(folder: Path) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,20 @@ from transformers import PreTrainedModel
 
 from artquant.errors import one_line
 from artquant.files.json_files import read_json
-from artquant.models.adapter_config import ADAPTER_CONFIG, read_adapter_config
+from artquant.models.adapter_config import ADAPTER_CONFIG, largest_rank, patterns_in, read_adapter_config
 from artquant.models.family import CheckpointError, Part, Parts, bare_name
-from artquant.models.tensors import check_tensors, complain, read_tensors
+from artquant.models.model_card import CARD_MARK
+from artquant.models.patterns import pattern_fault
+from artquant.models.tensors import check_tensors, complain, read_weights
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
 logger = logging.getLogger(__name__)
 
 PEFT_PREFIX = "base_model.model."
 TRAINABLE_WEIGHTS = "trainable.safetensors"  # a checkpoint's: only what trains, by the names that it has in training
+STORED_BESIDE: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 _ADAPTER_PARTS = ("adapters", "new_rows")
 _PARTS = Parts({}, rest="decoder")  # tells an adapter's tensors from all others
 
@@ -58,6 +61,7 @@ def attach_adapter(
     if dropout is not None:
         config.lora_dropout = dropout
     adapter_file, adapter = read_form(folder, "adapter_model")
+    _require_matchable(folder, config, [name for name, _ in model.named_modules()], adapter)
     start = str(config.init_lora_weights)
     if "niter" in start:
         logger.warning("%s: %s takes a drawn share out of the base, as in training: scores may differ", folder, start)
@@ -74,9 +78,43 @@ def attach_adapter(
     )
     check_tensors(adapter_file, adapter, wanted, allowed)
     set_peft_model_state_dict(adapted, adapter)
+    _require_beside(folder, adapted.get_base_model(), parts)
     if holds_whole(folder):
         _load_whole_parts(adapted.get_base_model(), *read_form(folder, "non_lora_trainables"), parts)
     return adapted
+
+
+def _require_beside(folder: Path, base: Any, parts: Parts) -> None:
+    """Refuse a run without the parts that training stores whole beside every adapter.
+
+    Those that say their network (`config.json`) are in that form; peft's own do not, and hold LoRA alone. Where a card
+    lists the files, they have been compared.
+    """
+    config = folder / "config.json"
+    if (folder / TRAINABLE_WEIGHTS).is_file() or not config.is_file() or read_json(config).get(CARD_MARK):
+        return
+    wanted = {parts.of(name) for name, _ in base.named_parameters()} & set(STORED_BESIDE)
+    lacking = sorted(wanted - stored_parts(folder, parts))
+    if lacking:
+        raise CheckpointError(
+            f"{folder}: holds an adapter without the {' and '.join(lacking)} that were stored beside it "
+            "(non_lora_trainables.safetensors or .bin); copy the folder again"
+        )
+
+
+def _require_matchable(
+    folder: Path, config: LoraConfig, modules: Sequence[str], adapter: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse what would take forever to build: patterns that never end, ranks that no stored tensor has."""
+    fault, file = pattern_fault(patterns_in(config), modules), folder / ADAPTER_CONFIG
+    if fault is not None:
+        raise CheckpointError(f"{file}: a pattern of its modules {fault}")
+    longest = max((side for tensor in adapter.values() for side in tensor.shape), default=0)
+    if largest_rank(config) > longest > 0:  # what is empty has a message of its own
+        raise CheckpointError(
+            f"{file}: rank {largest_rank(config)} is none of the adapter's, whose longest side is {longest}; copy the "
+            "folder again"
+        )
 
 
 def merged(adapted: PeftModel, folder: Path) -> PreTrainedModel:
@@ -138,11 +176,11 @@ def read_form(folder: Path, stem: str) -> tuple[Path, dict[str, torch.Tensor]]:
     """
     file = folder / TRAINABLE_WEIGHTS
     if not file.is_file():
-        return read_tensors(folder, stem)
+        return read_weights(folder, stem)
     found, frozen = {}, {}
     if stem == "non_lora_trainables" and any(folder.glob(f"{stem}.*")):
-        frozen = read_tensors(folder, stem)[1]
-    for name, value in read_tensors(folder, file.stem)[1].items():
+        frozen = read_weights(folder, stem)[1]
+    for name, value in read_weights(folder, file.stem)[1].items():
         part = _PARTS.of(name)
         if stem == "adapter_model" and part in _ADAPTER_PARTS:
             found[f"{name}.".replace(".default.", ".").removesuffix(".")] = value  # as peft stores them

@@ -77,6 +77,7 @@ def export_model(
                 save_model(partial, model, loaded.processor, source.family, card, readout_head=head)
                 if weights_format == "bin":
                     _as_pickles(partial)
+                    card.write(partial)  # it lists files
             else:
                 _require_readable(source, form, writer, Card(loaded.prompt, loaded.readout))
                 source.family.note_readout(model.config, loaded.processor, loaded.prompt, loaded.readout)

@@ -23,6 +23,7 @@ from torch import nn
 from artquant.errors import one_line
 from artquant.files.json_files import whole_file
 from artquant.models.family import CheckpointError
+from artquant.models.model_card import add_file
 from artquant.models.scoring_network import ScoringNetwork
 
 FAMILIAR = "familiar.stats"  # in safetensors' format; by its name no part of the weights, which it does not change
@@ -72,6 +73,7 @@ class Familiar:
         tensors = {name: getattr(self, name).float().contiguous() for name in _TENSORS}
         with whole_file(folder / FAMILIAR) as partial:
             save_file(tensors, partial, {"pictures": str(self.pictures), "false_alarms": str(FALSE_ALARMS)})
+        add_file(folder, FAMILIAR)
 
     @classmethod
     def read(cls, folder: Path) -> Familiar | None:

@@ -1,19 +1,28 @@
-"""The card of a model that we trained: `artquant.json` in its folder."""
+"""The card of a model that we trained: `artquant.json` in its folder.
+
+It holds sizes and SHA-256 of the folder's files, and the folder's `config.json` says that a card belongs there. So what
+is half copied, cut or changed is refused: sizes of all files and the contents of small ones are compared whenever a
+folder is opened, all contents by `artquant check`. Cards of earlier versions list no files.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from artquant import __version__
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json
+from artquant.files.file_list import SMALL, describe_file, file_faults, is_unbroken, list_files, sealed
+from artquant.files.json_files import read_json, write_json, write_text
 from artquant.models.family import CheckpointError
 from artquant.readouts import Readout, stored_readout
 from artquant.texts.prompt import Prompt
 
 CARD = "artquant.json"
+CARD_MARK = "artquant_card"  # in `config.json`: whether a card that lists files belongs beside it
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Card:
 
     attributes: that it was trained to score; one_text: whether in one answer. history: run, stage, data, versions, as
     plain values. base: of an adapter. learned: tasks that it was trained on here, "score" and "description", in any
-    stage; None: not known.
+    stage; None: not known. files: of its folder, as `list_files` gives them; None: not listed.
     """
 
     prompt: Prompt
@@ -56,9 +65,11 @@ class Card:
     base: Base | None = None
     one_text: bool = False
     learned: tuple[str, ...] | None = None
+    files: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def write(self, folder: Path) -> None:
-        """Put the card into a model folder."""
+        """Put the card into a model folder, in which everything else lies."""
+        _mark(folder / "config.json")
         values = {
             "artquant": __version__,
             "prompt": self.prompt.to_dict(),
@@ -71,19 +82,24 @@ class Card:
             values["learned"] = list(self.learned)
         if self.base is not None:
             values["base"] = self.base.to_dict()
-        write_json(folder / CARD, values)
+        values["files"] = list_files(folder, without=(CARD,))
+        write_json(folder / CARD, sealed(values))
 
     @classmethod
     def read(cls, folder: Path) -> Card | None:
         """A folder's card, or None where it has none.
 
         Raises:
-            CheckpointError: it is not a card of this version.
+            CheckpointError: it is not a card of this version, or a file of the folder is not as it says (of large files
+                sizes alone are compared).
         """
         file = folder / CARD
         if not file.is_file():
             return None
         values = read_json(file)
+        fault = next(_faults(folder, values, SMALL), None)
+        if fault is not None:
+            raise CheckpointError(f"{folder}: {fault}; copy the folder again")
         try:
             return cls(
                 prompt=Prompt.from_dict(values["prompt"]),
@@ -93,8 +109,47 @@ class Card:
                 base=Base.from_dict(values.get("base")),
                 one_text=values.get("one_text", False),
                 learned=None if values.get("learned") is None else tuple(values["learned"]),
+                files=values.get("files"),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArtQuantError) as error:
             raise CheckpointError(
                 f"{file}: not a model card of this version ({error!r}); save the model again"
             ) from error
+
+
+def card_faults(folder: Path) -> Iterator[str]:
+    """Everything in a folder with a card that is not as the card says, contents of large files among it.
+
+    Raises:
+        JsonError: the card cannot be read.
+    """
+    return _faults(folder, read_json(folder / CARD), None)
+
+
+def add_file(folder: Path, name: str) -> None:
+    """Let a folder's card know a file that was put there later, and may go again; nothing where no card lists files."""
+    file = folder / CARD
+    values = read_json(file) if file.is_file() else {}
+    if "files" in values:
+        files = {**values["files"], name: describe_file(folder / name) | {"optional": True}}
+        write_json(file, sealed({**values, "files": files}))
+
+
+def _faults(folder: Path, values: Any, largest: int | None) -> Iterator[str]:
+    """largest: bytes up to which a file's content is compared; None: of every file."""
+    if not isinstance(values, dict) or "files" not in values:
+        return
+    if not is_unbroken(values):
+        yield f"{CARD} is not as it was written (another SHA-256)"
+        return
+    try:
+        yield from file_faults(folder, values["files"], largest)
+    except (TypeError, KeyError, AttributeError) as error:
+        yield f"{CARD} lists no files ({error!r})"
+
+
+def _mark(file: Path) -> None:
+    """Say in a folder's `config.json` that a card belongs beside it."""
+    if file.is_file():
+        values = read_json(file) | {CARD_MARK: True}
+        write_text(file, json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -16,7 +16,7 @@ from artquant.models.families import family_of
 from artquant.models.family import CheckpointError, Family
 from artquant.models.fingerprint import fingerprint
 from artquant.models.hub import Place, known_base, known_models, locate
-from artquant.models.model_card import Base, Card
+from artquant.models.model_card import CARD, CARD_MARK, Base, Card
 from artquant.readouts import published_words
 
 
@@ -61,19 +61,25 @@ class ModelFolder:
             CheckpointError: not a model folder; or a base is not known, is not there, or is another one than the
                 adapter was trained over.
         """
-        place = locate(path)
-        card = Card.read(place.folder)
-        known = None if card is None else card.base
-        if base is None and known is None:
-            base = known_base(path) or fallback
-        opened = cls._read(place, None if base is None else Path(base), known)
-        if alone or not opened.is_partial:
-            return opened
-        return opened._over(None if base is None else locate(base), known, allow_other_base)
+        try:
+            place = locate(path)
+            card = Card.read(place.folder)
+            known = None if card is None else card.base
+            if base is None and known is None:
+                base = known_base(path) or fallback
+            opened = cls._read(place, card, None if base is None else Path(base), known)
+            if alone or not opened.is_partial:
+                return opened
+            return opened._over(None if base is None else locate(base), known, allow_other_base)
+        except OSError as error:
+            raise CheckpointError(
+                f"{error.filename or path}: cannot be read: {error.strerror}; let yourself read the model's folder and "
+                "files, or name another"
+            ) from error
 
     @classmethod
-    def _read(cls, place: Place, base: Path | None, known: Base | None) -> ModelFolder:
-        """A folder by itself. base, known: what its user and a card say of what it lies over."""
+    def _read(cls, place: Place, card: Card | None, base: Path | None, known: Base | None) -> ModelFolder:
+        """A folder by itself. card: its own. base, known: what its user and a card say of what it lies over."""
         path = place.folder
         config_file, is_adapter = path / "config.json", (path / ADAPTER_CONFIG).is_file()
         if not config_file.is_file():
@@ -88,13 +94,21 @@ class ModelFolder:
                     + "; name the base model's folder (--base DIR)"
                 )
             lowest = _place(below) if base is None else locate(below)
-            family = cls._read(lowest, None, None if known is None else known.base).family
+            over, deeper = Card.read(lowest.folder), None if known is None else known.base
+            family = cls._read(lowest, over, None, deeper).family
             return cls(path, place.name, family, None, True, None, base)
         try:
-            model_type = read_json(config_file).get("model_type")
+            config = read_json(config_file)
+            model_type, listed = config.get("model_type"), config.get(CARD_MARK)
         except (ArtQuantError, AttributeError) as error:
             raise CheckpointError(f"{config_file}: not a JSON object ({error}); copy the file again") from error
-        return cls(path, place.name, family_of(str(model_type)), Card.read(path), is_adapter, None, base)
+        if listed and (card is None or card.files is None):
+            raise CheckpointError(
+                f"{path}: was written with a card that says how it is asked and lists its files, but {CARD} "
+                f"{'is missing' if card is None else 'lists none'}; copy the folder again (or delete {CARD_MARK} from "
+                "config.json, if another program wrote the folder)"
+            )
+        return cls(path, place.name, family_of(str(model_type)), card, is_adapter, None, base)
 
     def _over(self, base: Place | None, known: Base | None, allow_other: bool) -> ModelFolder:
         """This adapter or checkpoint with what it lies over. known: what a card says of that."""
@@ -112,7 +126,7 @@ class ModelFolder:
                 "DIR)"
             )
         deeper = None if known is None else known.base
-        below = ModelFolder._read(chosen, None if base is None else base.name, deeper)
+        below = ModelFolder._read(chosen, Card.read(chosen.folder), None if base is None else base.name, deeper)
         if known is not None and not allow_other and below.fingerprint != known.fingerprint:
             raise CheckpointError(
                 f"{self.path}: was trained over another base than {chosen.folder} holds (SHA-256 "

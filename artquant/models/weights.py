@@ -15,19 +15,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
+from artquant.files.json_files import read_json
 from artquant.models.adapters import TRAINABLE_WEIGHTS, attach_adapter, load_trained, merged, require_tables
 from artquant.models.familiar import Familiar
 from artquant.models.family import HEAD_PREFIX, CheckpointError, Family, Processor
 from artquant.models.hub import locate
-from artquant.models.model_card import Card
+from artquant.models.model_card import CARD_MARK, Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.no_bar import no_bar
+from artquant.models.plausible import require_plausible, require_size
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.models.tensors import read_tensors
+from artquant.models.tensors import read_weights
 from artquant.models.vocabulary import add_new_words, token_rows
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt, other_prompt
@@ -60,6 +62,7 @@ class LoadedModel:
     stays: bool = False  # 8-bit weights stay where the library has put them
     learned: tuple[str, ...] | None = None  # tasks that it was trained on; None: not known
     familiar: Familiar | None = None  # what its training pictures look like; None: not learned
+    name: str = "the model"  # its folder
 
 
 def load_network(folder: ModelFolder, loading: Loading) -> Network:
@@ -78,9 +81,10 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
             f"merge it first (artquant export {folder.path} --to merged --out DIR)"
         )
     logger.info("loading %s", " over ".join(str(one.name) for one in folder.chain()))
-    config = whole.family.config(whole.path, loading.untested)
+    config = _plausible_config(whole, loading)
     with no_bar():
         model = whole.family.load(whole.path, config, loading)
+    model.config.__dict__.pop(CARD_MARK, None)  # what is saved from here has a card of its own, or none
     processor = whole.family.processor(_processor_holder(folder), config)
     processor.add_words(whole.new_words)  # the base's files, where it is taken from there, do not know them
     for adapter in adapters:
@@ -94,6 +98,20 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         if not loading.quantize:  # otherwise the layers of the adapter stay in the model
             model = merged(adapted, adapter.path)
     return Network(model, processor, whole.family)
+
+
+def _plausible_config(whole: ModelFolder, loading: Loading) -> PretrainedConfig:
+    """The configuration of a folder that holds all weights, of a network that can be built and lie in them."""
+    file = whole.path / "config.json"
+    require_plausible(file, read_json(file))
+    config = whole.family.config(whole.path, loading.untested)
+    try:
+        with torch.device("meta"):
+            skeleton = whole.family.empty(config)
+    except Exception as error:  # every network has errors of its own; all mean that it cannot be built
+        raise CheckpointError(f"{file}: no network can be built by it: {one_line(error)}") from error
+    require_size(whole.path, skeleton)
+    return config
 
 
 def _processor_holder(folder: ModelFolder) -> Path:
@@ -124,7 +142,13 @@ def load_model(
     loaded = load_network(folder, loading)
     card = folder.card
     if card is None:
-        published = loaded.family.published_card(folder.spoken_for, loaded.processor, values)
+        try:
+            published = loaded.family.published_card(folder.spoken_for, loaded.processor, values)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            raise CheckpointError(
+                f"{folder.spoken_for / 'config.json'}: does not say how scores are read ({one_line(error)}); take the "
+                "published file"
+            ) from error
         card = Card(*published, one_text=published[1].several)
     rows = token_rows(loaded.model)
     if card.readout.new_words and loaded.processor.vocabulary_size > rows:
@@ -154,6 +178,7 @@ def load_model(
         stays=stays,
         learned=card.learned,
         familiar=Familiar.read(folder.path),
+        name=str(folder.name),
     )
 
 
@@ -173,10 +198,10 @@ def stored_head(folder: Path, readout: Readout, model: PreTrainedModel) -> nn.Mo
 def _head_tensors(folder: Path) -> tuple[Path, dict[str, torch.Tensor]] | None:
     """Weights of a readout's own head, in a file of their own or among what trains; None: there are none."""
     if (folder / READOUT_HEAD).is_file():
-        return read_tensors(folder, Path(READOUT_HEAD).stem)
+        return read_weights(folder, Path(READOUT_HEAD).stem)
     if not (folder / TRAINABLE_WEIGHTS).is_file():
         return None
-    file, tensors = read_tensors(folder, Path(TRAINABLE_WEIGHTS).stem)
+    file, tensors = read_weights(folder, Path(TRAINABLE_WEIGHTS).stem)
     head = {name.removeprefix(HEAD_PREFIX): value for name, value in tensors.items() if name.startswith(HEAD_PREFIX)}
     return (file, head) if head else None
 

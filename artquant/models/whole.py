@@ -13,10 +13,17 @@ from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import one_line
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import JsonError, read_json, write_json
 from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.quantize import quantization_config
-from artquant.models.tensors import complain, complain_empty, is_compiled, read_tensors
+from artquant.models.tensors import (
+    complain,
+    complain_empty,
+    is_compiled,
+    read_tensors,
+    require_numbers,
+    stored_dtypes,
+)
 
 SHARD = "5GB"  # largest weights file
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -59,11 +66,16 @@ def load_whole(
             **options,
         )
     except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
+        if tensors is None and any(folder.glob("pytorch_model*.bin")):
+            read_shards(folder)  # which says in our words what is wrong with a pickle
         raise CheckpointError(f"{folder}: cannot be loaded: {one_line(error)}") from error
     if tensors is None and any(is_compiled(name) for name in info["unexpected_keys"]):
         # transformers' own renaming would come back when the network is saved
         options.setdefault("config", network.config)
         return load_whole(loader, folder, loading, untouched, read_shards(folder), **options)
+    buffers = {name.rsplit(".", 1)[-1] for name, _ in network.named_buffers()} | {"position_ids"}
+    for file in weights_files(folder):
+        require_numbers(file, stored_dtypes(file), buffers)
     complain_empty(folder, [name for name, shape, _ in info["mismatched_keys"] if 0 in shape])
     complain(folder, "is missing", info["missing_keys"])
     complain(folder, "is not known", info["unexpected_keys"])
@@ -77,21 +89,29 @@ def read_shards(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: no weights, a shard that is missing or cannot be read.
     """
+    tensors: dict[str, torch.Tensor] = {}
+    for file in weights_files(folder):
+        tensors |= read_tensors(file.parent, file.stem)[1]
+    return tensors
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The files of a folder's weights, there or not.
+
+    Raises:
+        CheckpointError: there are none, or an index that does not name them.
+    """
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index, single = folder / f"{stem}.{suffix}.index.json", folder / f"{stem}.{suffix}"
         if index.is_file():
             try:
-                files = [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+                return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+            except JsonError as error:
+                raise CheckpointError(str(error)) from error
             except (KeyError, TypeError, AttributeError) as error:
                 raise CheckpointError(f"{index}: does not say which file holds which tensor; copy it again") from error
-        elif single.is_file():
-            files = [single]
-        else:
-            continue
-        tensors: dict[str, torch.Tensor] = {}
-        for file in files:
-            tensors |= read_tensors(file.parent, file.name.removesuffix(f".{suffix}"))[1]
-        return tensors
+        if single.is_file():
+            return [single]
     raise CheckpointError(f"{folder}: holds no weights (model.safetensors, pytorch_model.bin or their indexes)")
 
 

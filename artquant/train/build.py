@@ -93,7 +93,7 @@ def stage_safeguards(stage: StageConfig, folder: Path, stop: StopRequest) -> Saf
     """Where a stage keeps its checkpoints, and how it meets what goes wrong."""
     return Safeguards(
         checkpoints=CheckpointStore(folder / "checkpoints", stage.save_total),
-        best=CheckpointStore(folder / "best", 1),
+        best=CheckpointStore(folder / "best", 1, weights_only=True),
         stop=stop,
         skipped=folder / f"skipped-{os.environ.get('RANK', '0')}.jsonl",
         split={"batch_size": stage.batch_size, "accumulation": stage.accumulation},

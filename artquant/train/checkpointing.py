@@ -1,8 +1,8 @@
 """Checkpoints that are either whole or not there.
 
 A checkpoint is written under another name, forced to the disk, listed in a manifest and only then given its name:
-whatever a crash or a full disk leaves behind is not taken for a checkpoint. One whose files are not as its manifest
-says (cut short while it was copied, say) is passed over as well.
+whatever a crash or a full disk leaves behind is not taken for a checkpoint. The manifest holds sizes and SHA-256; one
+whose files are not as it says, or that lacks a file to go on with, is passed over as well.
 
     FOLDER/checkpoint-120/               a whole checkpoint, with checkpoint.json
     FOLDER/.partial/checkpoint-160/      being written, or left behind
@@ -13,18 +13,25 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError, one_line
+from artquant.files.file_list import file_faults, is_unbroken, list_files, sealed
 from artquant.files.json_files import JsonError, read_json, write_json
 from artquant.files.whole_folder import force_to_disk
+from artquant.models.adapters import TRAINABLE_WEIGHTS
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "checkpoint.json"
 _PARTIAL = ".partial"
 _PREFIX = "checkpoint-"
+# What training goes on with beside the weights, by transformers' names; DeepSpeed's lies in a folder named by `latest`.
+_STATE = ("trainer_state.json", "rng_state*.pth")
+_OPTIMIZER = {True: ("latest", "*/*_states.pt"), False: ("optimizer.pt", "scheduler.pt")}
 
 
 class CheckpointStore:
@@ -33,11 +40,13 @@ class CheckpointStore:
     Args:
         folder: where they lie.
         keep: how many are kept; older ones are deleted once a new one is whole.
+        weights_only: they hold weights alone, not the state that training goes on with.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: Path, keep: int, weights_only: bool = False):
         self.folder = folder
         self.keep = keep
+        self.weights_only = weights_only
 
     @property
     def aside(self) -> Path:
@@ -64,14 +73,16 @@ class CheckpointStore:
 
         Raises:
             OSError, JsonError: it cannot be written; the checkpoints from before are untouched.
+            ArtQuantError: a file is missing that training goes on with.
         """
         source, target = self.partial(step), self.path(step)
-        files = {str(file.relative_to(source)): file for file in sorted(source.rglob("*")) if file.is_file()}
-        files.pop(MANIFEST, None)
-        for file in files.values():
-            force_to_disk(file)
-        sizes = {name: file.stat().st_size for name, file in files.items()}
-        write_json(source / MANIFEST, {"step": step, **description, "files": sizes})
+        files = list_files(source, without=(MANIFEST,))
+        lacking = self._lacking(files)
+        if lacking is not None:
+            raise ArtQuantError(f"{source}: the checkpoint was written without {lacking}; it is not kept")
+        for name in files:
+            force_to_disk(source / name)
+        write_json(source / MANIFEST, sealed({"step": step, **description, "files": files}))
         shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
         os.replace(source, target)
         force_to_disk(self.folder)
@@ -82,7 +93,7 @@ class CheckpointStore:
     def last(self) -> Path | None:
         """The newest whole checkpoint; damaged ones are passed over with a warning."""
         for checkpoint in self._found():
-            fault = _fault(checkpoint)
+            fault = self._fault(checkpoint)
             if fault is None:
                 return checkpoint
             logger.warning("%s is passed over: %s", checkpoint, fault)
@@ -93,6 +104,25 @@ class CheckpointStore:
         for checkpoint in self._found():
             if int(checkpoint.name.removeprefix(_PREFIX)) > step:
                 shutil.rmtree(checkpoint, ignore_errors=True)
+
+    def _lacking(self, files: Mapping[str, Any]) -> str | None:
+        """A file that training goes on with and that is not among these, or None."""
+        deepspeed = any(fnmatch(name, pattern) for name in files for pattern in _OPTIMIZER[True])
+        state = () if self.weights_only else (*_STATE, *_OPTIMIZER[deepspeed])
+        found = (TRAINABLE_WEIGHTS, *state)
+        return next((pattern for pattern in found if not any(fnmatch(name, pattern) for name in files)), None)
+
+    def _fault(self, checkpoint: Path) -> str | None:
+        """Why a checkpoint is not whole, or None."""
+        try:
+            manifest = read_manifest(checkpoint)
+            files = manifest["files"]
+            if any(isinstance(said, dict) for said in files.values()) and not is_unbroken(manifest):
+                return f"{MANIFEST} is not as it was written (another SHA-256)"
+            lacking = self._lacking(files)
+            return next(file_faults(checkpoint, files), None) if lacking is None else f"it holds no {lacking}"
+        except (OSError, JsonError, KeyError, TypeError, AttributeError) as error:
+            return f"it cannot be used ({one_line(error)})"
 
     def _found(self) -> list[Path]:
         """Checkpoint folders, newest first."""
@@ -107,21 +137,6 @@ class CheckpointStore:
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
     """What a whole checkpoint says of itself: step, files, and what its writer described."""
     return read_json(checkpoint / MANIFEST)
-
-
-def _fault(checkpoint: Path) -> str | None:
-    """Why a checkpoint is not whole, or None."""
-    try:
-        sizes = read_manifest(checkpoint)["files"]
-        for name, size in sizes.items():
-            file = checkpoint / name
-            if not file.is_file():
-                return f"{name} is missing"
-            if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size} bytes instead of {size}"
-    except (JsonError, KeyError, TypeError, AttributeError) as error:
-        return f"its manifest cannot be used ({error})"
-    return None
 
 
 def not_written(store: CheckpointStore, step: int, error: Exception) -> ArtQuantError:

@@ -24,6 +24,7 @@ from artquant.errors import ArtQuantError
 from artquant.files.whole_folder import whole_folder
 from artquant.models.adapter_config import changed_settings, read_adapter_config
 from artquant.models.adapters import (
+    STORED_BESIDE,
     attach_adapter,
     save_adapter,
     save_adapter_config,
@@ -33,6 +34,7 @@ from artquant.models.adapters import (
 from artquant.models.family import HEAD_PREFIX, Family, Part, Parts, Processor, bare_name
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
+from artquant.models.patterns import pattern_fault
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words, new_rows
 from artquant.models.weights import READOUT_HEAD, load_network, save_model, stored_head
@@ -43,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 # What a stage's settings say of an adapter; one with others is merged, and a new one laid over it.
 _OF_A_STAGE = {"r", "lora_alpha", "lora_dropout", "target_modules", "trainable_token_indices"}
-_BESIDE_ADAPTERS: tuple[Part, ...] = ("vision", "projector")  # parts that a LoRA run stores whole, as published
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def prepare_network(
         loaded.model.gradient_checkpointing_enable()
     earlier = stored_parts(start.path, parts) if start.is_adapter else set()
     head: set[Part] = {"head"} if "head" in trainable.parts() else set()
-    whole = frozenset(earlier | head | {*_BESIDE_ADAPTERS})
+    whole = frozenset(earlier | head | {*STORED_BESIDE})
     gone_on = frozenset(earlier if over is not None and over is start.below else ())
     return TrainableNetwork(network, loaded.processor, loaded.family, over, whole, gone_on)
 
@@ -166,6 +167,10 @@ def with_new_adapter(
     """
     targets = family.lora_targets(parts) if lora.target_modules is None else lora.target_modules
     require_targets(network, targets, family)
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    widest = max(max(module.in_features, module.out_features) for module in linear)
+    if lora.r > widest:
+        raise ArtQuantError(f"lora.r {lora.r}: no layer is wider than {widest}; name a smaller rank, such as 64")
     config = PeftLoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft computes with fractions too
@@ -209,6 +214,9 @@ def require_targets(network: nn.Module, targets: str | Sequence[str], family: Fa
         ArtQuantError: a target that names no module, or one that cannot be adapted.
     """
     modules = dict(network.named_modules())
+    fault = pattern_fault([targets] if isinstance(targets, str) else [], list(modules))
+    if fault is not None:
+        raise ArtQuantError(f"lora.target_modules {targets!r}: {fault}")
     for target in [targets] if isinstance(targets, str) else targets:
         if isinstance(targets, str):
             found = [name for name in modules if re.fullmatch(target, name)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cards import unlisted
 from peft import LoraConfig, get_peft_model
 
 from artquant.cli import main
@@ -204,7 +205,7 @@ class TestRefused:
         folder.mkdir()
         for file in native.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
-        return folder
+        return unlisted(folder)
 
     def refused(self, source, capsys):
         capsys.readouterr()
@@ -259,11 +260,11 @@ class TestRefused:
         if kind != card["readout"]["kind"]:
             readout = replace(readout_of({"kind": kind}, TENS), token_ids=tuple(range(5)))
             card["readout"] = readout.to_dict()
-        (copy / "artquant.json").write_text(json.dumps(card), encoding="utf-8")
+        unlisted(copy, **card)
         assert message in self.refused(copy, capsys)
 
     def test_no_system_text(self, copy, capsys):
         card = read(copy / "artquant.json")
         card["prompt"]["system"] = ""
-        (copy / "artquant.json").write_text(json.dumps(card), encoding="utf-8")
+        unlisted(copy, **card)
         assert "is asked without a system text, but internvl_chat always puts one" in self.refused(copy, capsys)

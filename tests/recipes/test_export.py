@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from cards import unlisted
 from safetensors.torch import load_file
 
 from artquant.data.images import list_pictures, load_image
@@ -151,7 +152,7 @@ def test_a_base_that_is_gone(lab, model, tmp_path, capsys):
     copy = shutil.copytree(model, tmp_path / "model")
     card = json.loads((copy / "artquant.json").read_text())
     card["base"]["folder"] = str(tmp_path / "gone")
-    (copy / "artquant.json").write_text(json.dumps(card))
+    unlisted(copy, base=card["base"])
     picture = str(list_pictures(lab.images)[0])
     assert lab.artquant("score", picture, "--model", copy) == 2
     assert f"lies over the base model {tmp_path / 'gone'}, which is not there" in capsys.readouterr().err

@@ -1,12 +1,12 @@
 """Every command of the pages is run beside a demo's model and data: it works, or one line names what is not at hand."""
 
-import json
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from cards import unlisted
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,10 +46,7 @@ def workplace(lab, two_stages, tmp_path_factory):
     place = tmp_path_factory.mktemp("workplace")
     (place / "configs").symlink_to(REPOSITORY / "configs")
     model = shutil.copytree(two_stages / "scores" / "model", place / "runs" / "demo" / "scores" / "model")
-    card = json.loads((model / "artquant.json").read_text(encoding="utf-8"))
-    (model / "artquant.json").write_text(
-        json.dumps(card | {"attributes": ["Color"]}), encoding="utf-8"
-    )  # as the demo's
+    unlisted(model, attributes=["Color"])  # as the demo's
     (place / "dataset").mkdir()
     (place / "dataset" / "demo").symlink_to(lab.data)
     for name in ("a.jpg", "b.jpg", "painting.jpg"):

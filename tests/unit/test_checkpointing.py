@@ -6,7 +6,11 @@ import shutil
 
 import pytest
 
+from artquant.errors import ArtQuantError
 from artquant.train.checkpointing import MANIFEST, CheckpointStore, not_written, read_manifest
+
+WEIGHTS = "trainable.safetensors"
+STATE = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "states/own.pt")
 
 
 @pytest.fixture
@@ -17,8 +21,9 @@ def store(tmp_path) -> CheckpointStore:
 def write(store: CheckpointStore, step: int, **description):
     folder = store.partial(step)
     (folder / "states").mkdir(parents=True)
-    (folder / "weights.bin").write_bytes(b"w" * (100 + step))
-    (folder / "states" / "rank0.pt").write_bytes(b"s" * 50)
+    for name in STATE:
+        (folder / name).write_bytes(b"s" * 50)
+    (folder / WEIGHTS).write_bytes(b"w" * (100 + step))
     return store.commit(step, **description)
 
 
@@ -27,7 +32,11 @@ def test_a_committed_checkpoint(store):
     checkpoint = write(store, 7, ranks=2)
     assert checkpoint == store.path(7) == store.last()
     manifest = read_manifest(checkpoint)
-    assert manifest == {"step": 7, "ranks": 2, "files": {"states/rank0.pt": 50, "weights.bin": 107}}
+    assert (manifest["step"], manifest["ranks"]) == (7, 2)
+    assert {name: facts["size"] for name, facts in manifest["files"].items()} == {
+        **dict.fromkeys(STATE, 50),
+        WEIGHTS: 107,
+    }
     assert not store.partial(7).exists()
 
 
@@ -41,18 +50,35 @@ def test_the_newest_are_kept_by_number(store):
 def test_what_is_being_written_is_no_checkpoint(store):
     write(store, 3)
     store.partial(6).mkdir(parents=True)
-    (store.partial(6) / "weights.bin").write_bytes(b"half")
+    (store.partial(6) / WEIGHTS).write_bytes(b"half")
     assert store.last() == store.path(3)
     store.discard_partial()
     assert not store.aside.exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "grown", "gone", "no manifest", "half a manifest", "another manifest"])
+def unlisted(manifest, name):
+    """A manifest as an earlier version wrote it, sizes alone, without a file."""
+    values = json.loads(manifest.read_text())
+    sizes = {known: facts["size"] for known, facts in values["files"].items() if known != name}
+    manifest.write_text(json.dumps({"step": values["step"], "files": sizes}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("cut", "grown", "gone", "zeroed", "no manifest", "half a manifest", "another manifest", "another step"),
+        *(f"without {name}" for name in (*STATE[:-1], WEIGHTS)),
+    ],
+)
 def test_damaged_checkpoints_are_passed_over(store, caplog, damage):
     write(store, 3)
     newest = write(store, 6)
-    weights, manifest = newest / "weights.bin", newest / MANIFEST
+    weights, manifest = newest / WEIGHTS, newest / MANIFEST
+    without = damage.removeprefix("without ")
     {
+        damage: lambda: ((newest / without).unlink(), unlisted(manifest, without)),
+        "zeroed": lambda: weights.write_bytes(b"\0" * weights.stat().st_size),
+        "another step": lambda: manifest.write_text(manifest.read_text().replace('"step": 6', '"step": 5')),
         "cut": lambda: os.truncate(weights, 50),
         "grown": lambda: weights.write_bytes(b"w" * 500),
         "gone": weights.unlink,
@@ -64,8 +90,25 @@ def test_damaged_checkpoints_are_passed_over(store, caplog, damage):
     assert f"{newest} is passed over: " in caplog.text
 
 
+def test_manifests_of_earlier_versions(store):
+    """They hold sizes alone."""
+    unlisted(write(store, 3) / MANIFEST, "")
+    assert store.last() == store.path(3)
+
+
+def test_what_lacks_a_file_is_not_committed(store):
+    folder = store.partial(3)
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(b"w")
+    with pytest.raises(ArtQuantError, match=r"written without trainer_state.json"):
+        store.commit(3)
+    assert store.last() is None
+    best = CheckpointStore(store.folder, keep=1, weights_only=True)
+    assert best.commit(3) == best.last()
+
+
 def test_a_damaged_one_of_the_same_step_is_replaced(store):
-    os.truncate(write(store, 6) / "weights.bin", 3)
+    os.truncate(write(store, 6) / WEIGHTS, 3)
     assert store.last() is None
     assert write(store, 6) == store.last()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cards import unlisted
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -331,6 +332,12 @@ class TestSavedModel:
         save_model(tmp_path / "model", network.model, network.processor, network.family, card)
         return tmp_path / "model"
 
+    @pytest.fixture
+    def published(self, saved) -> Path:
+        """Without card, as published folders are."""
+        (unlisted(saved) / CARD).unlink()
+        return saved
+
     def test_round_trip(self, tiny_base, saved):
         loaded = model_in(saved)
         assert loaded.prompt == get_prompt("published-train", "image")
@@ -347,16 +354,15 @@ class TestSavedModel:
         with pytest.raises(ArtQuantError, match="5 words, 2 weights"):
             model_in(saved, None, (1, 2))
 
-    def test_read_as_a_published_model(self, saved):
+    def test_read_as_a_published_model(self, published):
         """Without the card, `config.json` says how scores are read, as in published folders."""
-        (saved / CARD).unlink()
-        loaded = model_in(saved)
+        loaded = model_in(published)
         assert loaded.prompt == get_prompt("published-score", "image")
         assert (loaded.readout.words, loaded.readout.weights) == (WORDS, WEIGHTS)
 
     @pytest.mark.parametrize("key", ["level_ids", "level_prefix", "score_weight"])
-    def test_published_model_that_does_not_say(self, saved, key):
-        (saved / CARD).unlink()
+    def test_published_model_that_does_not_say(self, published, key):
+        saved = published
         config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
         del config[key]
         (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -365,8 +371,8 @@ class TestSavedModel:
         if key == "score_weight":
             assert model_in(saved, None, (5, 4, 3, 2, 1)).readout.weights == (5, 4, 3, 2, 1)
 
-    def test_published_model_with_another_answer(self, saved, tiny_processor):
-        (saved / CARD).unlink()
+    def test_published_model_with_another_answer(self, published, tiny_processor):
+        saved = published
         config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
         config["level_prefix"] = tiny_processor.tokenizer.sp_model.encode("The composition is")
         (saved / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -385,8 +391,7 @@ class TestSavedModel:
         ids=str,
     )
     def test_card_that_cannot_be_used(self, saved, change):
-        card = json.loads((saved / CARD).read_text(encoding="utf-8"))
-        (saved / CARD).write_text(json.dumps(card | change), encoding="utf-8")
+        unlisted(saved, **change)
         with pytest.raises(ArtQuantError) as error:
             model_in(saved)
         assert str(saved / CARD) in str(error.value)

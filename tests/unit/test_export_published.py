@@ -127,6 +127,7 @@ def test_merged_shards_as_pickles(ours, tmp_path, monkeypatch):
 def test_merged_model_keeps_its_card(ours, tmp_path):
     export(ours, "merged", tmp_path / "merged")
     before, after = read(ours / "artquant.json"), read(tmp_path / "merged" / "artquant.json")
+    assert before.pop("sha256") != after.pop("sha256") and before.pop("files").keys() == after.pop("files").keys()
     assert after.pop("history") == {"exported_from": str(ours), "stage": "scores"}
     assert before.pop("history") and after == before
 

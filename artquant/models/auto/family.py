@@ -28,6 +28,8 @@ from artquant.models.family import (
     Row,
     Unpublished,
 )
+from artquant.models.plausible import require_plausible_pictures
+from artquant.models.tokenizer_files import unreadable_processor
 from artquant.models.whole import load_whole
 from artquant.texts.prompt import Exchange
 
@@ -94,11 +96,13 @@ class AutoFamily(Unpublished):
         """
         try:
             longest = config.get_text_config().to_dict().get("max_position_embeddings")
-            return AutoChatProcessor(load_processor(folder, config), longest)
+            processor = AutoChatProcessor(load_processor(folder, config), longest)
+            require_plausible_pictures(processor.processor.image_processor.to_dict())
         except ArtQuantError as error:
             raise CheckpointError(f"{folder}: {error}") from error
         except Exception as error:  # as above; a package that is missing among them
-            raise CheckpointError(f"{folder}: tokenizer or processor cannot be read: {one_line(error)}") from error
+            raise unreadable_processor(folder, error) from error
+        return processor
 
     def holds_processor(self, folder: Path) -> bool:
         """Whether a processor lies in a folder."""

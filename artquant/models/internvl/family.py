@@ -12,7 +12,7 @@ from torch import nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, PretrainedConfig, PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import ArtQuantError, one_line
+from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json
 from artquant.models.auto.family import AutoFamily
 from artquant.models.auto.processing import AutoChatProcessor
@@ -21,6 +21,7 @@ from artquant.models.internvl.configuration import MODEL_TYPE, native_config, sy
 from artquant.models.internvl.naming import own_names, without_lora
 from artquant.models.internvl.processing import END, IMAGE_TOKEN, published_processor, published_tokenizer
 from artquant.models.internvl.published import write_published
+from artquant.models.tokenizer_files import unreadable_processor
 from artquant.models.whole import load_whole, read_shards
 from artquant.readouts import Readout, published_readout
 from artquant.texts.prompt import PROMPTS, UNIPERCEPT_TASKS, Prompt, get_prompt
@@ -81,7 +82,7 @@ class InternVLChatFamily(InternVLFamily):
         try:
             return published_processor(folder, config)  # type: ignore[arg-type]  # of `config` above
         except Exception as error:  # every reader has errors of its own; all mean the folder cannot be used
-            raise CheckpointError(f"{folder}: tokenizer cannot be read: {one_line(error)}") from error
+            raise unreadable_processor(folder, error) from error
 
     def holds_processor(self, folder: Path) -> bool:
         """By the tokenizer's files; pictures need none."""
@@ -106,4 +107,4 @@ def _tokenizer_of(folder: Path) -> Any:
     try:
         return published_tokenizer(folder)
     except Exception as error:  # as above
-        raise CheckpointError(f"{folder}: tokenizer cannot be read: {one_line(error)}") from error
+        raise unreadable_processor(folder, error) from error

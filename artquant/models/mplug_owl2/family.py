@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import one_line
+from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
@@ -22,6 +22,8 @@ from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor, chat_template
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
+from artquant.models.plausible import require_plausible_pictures
+from artquant.models.tokenizer_files import unreadable_processor
 from artquant.models.whole import load_whole
 from artquant.readouts import Readout
 from artquant.texts.prompt import Prompt
@@ -60,7 +62,10 @@ class MPLUGOwl2Family:
         """The configuration in a folder; raises CheckpointError if it cannot be used."""
         file = folder / "config.json"
         try:
-            return MPLUGOwl2Config(**read_json(file))
+            config = MPLUGOwl2Config(**read_json(file))
+            if 0 <= config.image_token_index < config.vocab_size:
+                raise ValueError(f"image_token_index {config.image_token_index} is a word of the vocabulary")
+            return config
         except Exception as error:  # values of a wrong type have errors of their own
             raise CheckpointError(f"{file}: not a usable mPLUG-Owl2 configuration ({one_line(error)})") from error
 
@@ -80,9 +85,14 @@ class MPLUGOwl2Family:
     def processor(self, folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
         """Tokenizer and preprocessor of a folder; raises CheckpointError if one cannot be read."""
         try:
-            return MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
+            processor = MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
+            require_plausible_pictures(processor.image_processor.to_dict())
+            side, wanted = processor.image_processor.side, config.vision.image_size
+            if side != wanted:
+                raise ArtQuantError(f"the preprocessor makes pictures of {side} pixels, the network takes {wanted}")
         except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
-            raise CheckpointError(f"{folder}: tokenizer or preprocessor cannot be read: {one_line(error)}") from error
+            raise unreadable_processor(folder, error) from error
+        return processor
 
     def holds_processor(self, folder: Path) -> bool:
         """By the sentencepiece model and a preprocessor's file, which ROC4MLLM's code does not write."""

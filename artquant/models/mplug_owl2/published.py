@@ -15,6 +15,7 @@ from artquant.files.json_files import read_json, write_json
 from artquant.models.adapter_config import ADAPTER_CONFIG, changed_settings
 from artquant.models.adapters import holds_whole, read_form
 from artquant.models.family import CheckpointError, WeightsFormat
+from artquant.models.model_card import CARD_MARK
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
@@ -29,8 +30,9 @@ _ADAPTER_KEYS = (
     *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r"),
     *("revision", "target_modules", "task_type"),
 )
-# What our configurations may hold beside the published fields: where the base lay, and how it was held in training.
-_OURS = ("_name_or_path", "quantization_config")
+# What our configurations may hold beside the published fields: where the base lay, how it was held in training, and
+# that a card of ours lies beside them.
+_OURS = ("_name_or_path", "quantization_config", CARD_MARK)
 ROC4MLLM = get_prompt("roc4mllm", "image")  # with which its models are trained and asked; no file says so
 _READ_BY = (
     *("level_ids", "level_prefix", "score_weight", "score_id", "output_first_id", "output_last_id", "img_token_num"),

@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from artquant.data import pixels
+from artquant.data.endings import missing_end
 from artquant.data.pixels import Refused
 from artquant.errors import ArtQuantError
 
@@ -205,6 +206,9 @@ def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
     with _STRICT.decoding():
         image = _opened_picture(stream)
         _check_size(*image.size)
+        missing = missing_end(image, stream)
+        if missing is not None:
+            raise Refused(f"{missing}; the file is damaged or incomplete: fetch or export it again")
         if draft_to is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (draft_to, draft_to))
         try:

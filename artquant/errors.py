@@ -15,9 +15,9 @@ class ArtQuantError(Exception):
     """
 
 
-def one_line(error: object) -> str:
-    """An error of a library, or anything else in a message, on one line."""
-    return visible(" ".join(str(error).split())[:300])
+def one_line(error: object, most: int | None = 300) -> str:
+    """An error of a library, or anything else in a message, on one line of at most so many characters."""
+    return visible(" ".join(str(error).split())[:most])
 
 
 def visible(text: object, keep: str = "") -> str:

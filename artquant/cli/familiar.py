@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from artquant.cli.arguments import given_loading
+from artquant.cli.terminal import say
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 
@@ -20,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.model.is_dir():
         raise ArtQuantError(f"{arguments.model}: no folder here, and one is written into; name a model's own folder")
     if (arguments.model / FAMILIAR).exists():
-        print(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
+        say(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
         return 0
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         **given_loading(arguments),
     )
     learn_familiar(scorer, chosen, progress=not arguments.quiet).write(arguments.model)
-    print(
+    say(
         f"{arguments.model}: knows {len(chosen)} training pictures; of pictures like them {FALSE_ALARMS:.0%} will be "
         "called unlike"
     )

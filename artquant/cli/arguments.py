@@ -139,7 +139,7 @@ def add_attributes(command: argparse.ArgumentParser) -> None:
 
 
 def add_question(command: argparse.ArgumentParser, help: str) -> None:
-    command.add_argument("--question", type=text, metavar="TEXT", help=help)
+    command.add_argument("--question", metavar="TEXT", help=help)
     command.add_argument("--max-new-tokens", type=whole(1, 100_000), help=f"longest text (default {LONGEST_TEXT})")
 
 

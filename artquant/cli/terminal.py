@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -78,8 +79,5 @@ def _write(text: str, flush: bool) -> None:
 
 def _give_up(name: str) -> None:
     """Let a stream lead nowhere, so that nothing is left to be written when the process ends."""
-    stream = getattr(sys, name)
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError):  # it is none of the operating system's
-        pass
+    with contextlib.suppress(OSError, ValueError):  # it is none of the operating system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())

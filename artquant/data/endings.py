@@ -191,7 +191,8 @@ def _jpeg_2000(data: bytes, zeros: int) -> bool:
     if data.startswith(b"\xff\x4f"):
         return data.rstrip(b"\0").endswith(b"\xff\xd9")
     return any(
-        kind == b"jp2c" and data[start:end].rstrip(b"\0").endswith(b"\xff\xd9") for kind, start, end in _boxes(data)
+        kind == b"jp2c" and (end - max(start, zeros) < _RUN or data[start:end].rstrip(b"\0").endswith(b"\xff\xd9"))
+        for kind, start, end in _boxes(data)
     )
 
 

@@ -64,6 +64,8 @@ class Machines:
 
 def _check_hostfile(path: Path) -> None:
     """Refuse what DeepSpeed's launcher would stumble over."""
+    if not path.is_file():
+        raise ArtQuantError(f"--hostfile {path}: no such file; a line in it is HOST slots=GPUS")
     for number, line in enumerate(read_text(path, 1 << 20).splitlines(), start=1):
         said = line.split("#")[0].strip()
         if said and not _HOST.fullmatch(said):

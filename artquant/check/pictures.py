@@ -7,10 +7,9 @@ a file that brings a decoder down costs one finding and not the check.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from artquant.data.images import (
     read_header,
 )
 from artquant.errors import ArtQuantError
+from artquant.files.child_processes import process_pool
 
 THUMBNAIL_SIDE = 16  # pixels
 _DRAFT_SIDE = 64  # a JPEG is decoded at a fraction of its size, at least this large: damage shows all the same
@@ -147,16 +147,11 @@ def _inspect_some(inspect: Inspect, paths: list[Path]) -> list[Look]:
     return [inspect(path) for path in paths]
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Fresh processes: a fork would copy the threads' locks of whatever else the caller has loaded.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _in_processes(
     paths: Sequence[Path], chunks: Sequence[range], workers: int, inspect: Inspect
 ) -> Iterator[tuple[range, list[Look] | None]]:
     """Each chunk with its facts; with None if a process ended before the chunk was finished."""
-    pool = _pool(max(1, min(workers, len(chunks))))
+    pool = process_pool(max(1, min(workers, len(chunks))))
     running: dict[Future[list[Look]], range] = {}
     try:
         for chunk in chunks:
@@ -177,7 +172,7 @@ def _in_processes(
 def _one_by_one(paths: Sequence[Path], indices: Sequence[int], inspect: Inspect) -> Iterator[tuple[int, Look]]:
     """After a crash: each picture alone, so that the one to blame is known."""
     crashes = 0
-    pool = _pool(1)
+    pool = process_pool(1)
     try:
         for index in indices:
             try:
@@ -185,7 +180,7 @@ def _one_by_one(paths: Sequence[Path], indices: Sequence[int], inspect: Inspect)
                 crashes = 0
             except BrokenProcessPool:
                 pool.shutdown()
-                pool, crashes = _pool(1), crashes + 1
+                pool, crashes = process_pool(1), crashes + 1
                 if crashes == _CRASHES:
                     raise ArtQuantError(
                         f"the processes that read pictures end before their time ({paths[index]} and the ones before "

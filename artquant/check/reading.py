@@ -22,8 +22,9 @@ from artquant.data.records import (
     read_image_records,
 )
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import FileUnreadable, JsonError
+from artquant.files.json_files import JsonError
 from artquant.files.json_stream import iterate_json
+from artquant.files.opened import FileUnreadable
 from artquant.labels.rating_scale import RatingScale
 
 
@@ -67,7 +68,7 @@ class Reader:
                 entry = self._entry(self.count, item)
                 if entry is not None:
                     yield entry
-        except JsonError as error:
+        except (FileUnreadable, JsonError) as error:
             kind = "file" if isinstance(error, FileUnreadable) else "json"
             self._report(kind, str(error).removeprefix(self.name).lstrip(": "))
             return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.cli.infer import origin_of, report, require_learned
+from artquant.cli.terminal import complain, say, say_json
 from artquant.data.images import ImageError, load_image
 from artquant.data.records import read_image_records
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         records,
         arguments.out,
         origin=origin_of(folder),
-        batch_size=arguments.batch_size,
-        workers=arguments.workers,
+        batch_size=arguments.batch_size or 4,
+        workers=2 if arguments.workers is None else arguments.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
         analyse=arguments.max_new_tokens,
@@ -61,8 +61,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ArtQuantError("--records and --out go together: the list, and the file that is written")
     if arguments.records is not None and arguments.published is not None:
         raise ArtQuantError("--published writes a file for each picture that is named; leave it out with --records")
-    if arguments.max_new_tokens < 1:
-        raise ArtQuantError(f"the longest text must be 1 token or more, got {arguments.max_new_tokens}")
 
 
 def _pictures(scorer: Scorer, arguments: argparse.Namespace) -> int:
@@ -71,20 +69,20 @@ def _pictures(scorer: Scorer, arguments: argparse.Namespace) -> int:
         try:
             picture = scorer.processor.picture(load_image(path))
         except ImageError as error:
-            print(f"artquant analyse: error: {error}", file=sys.stderr)
+            complain(f"artquant analyse: error: {error}")
             failures += 1
             continue
         [score] = scorer.score_pictures([picture])
         [texts] = scorer.analyse_pictures([picture], arguments.max_new_tokens)
         if arguments.published is not None:
             out = _published(arguments, path, {"Aesthetic Score": score.score, "Aesthetic Attributes": texts})
-            print(out, flush=True)
+            say(out, flush=True)
         elif arguments.json:
             values = {"image": str(path), "score": score.score, "std": score.std, "texts": texts}
-            print(json.dumps(values, ensure_ascii=False), flush=True)
+            say_json(values, ensure_ascii=False, flush=True)
         else:
-            print(f"{score.score:6.3f} +- {score.std or 0:.3f}  {path}")
-            print("\n".join(f"  {aspect}: {text}" for aspect, text in texts.items()), flush=True)
+            say(f"{score.score:6.3f} +- {score.std or 0:.3f}  {visible(path)}")
+            say(*(f"  {aspect}: {text}" for aspect, text in texts.items()), flush=True)
     return 2 if failures else 0
 
 

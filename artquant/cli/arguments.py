@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from artquant.cli.idle import flag_of, is_given
+from artquant.config.requirements import LARGEST, ConfigError, require_device
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import UNIPERCEPT_TASKS
+
+LONGEST_TEXT = 512  # tokens, where nothing else is said
 
 Arguments: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"
 
@@ -41,10 +45,8 @@ def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] |
 def refuse_given(arguments: argparse.Namespace, names: Sequence[str], why: str) -> None:
     """Refuse settings that do not belong together. Raises ArtQuantError: one of those names is given."""
     for name in names:
-        value = vars(arguments)[name]
-        if value is not None and value is not False and value != []:
-            flag = "key=value" if name == "overrides" else f"--{name.replace('_', '-')}"
-            raise ArtQuantError(f"{flag} {why}")
+        if is_given(arguments, name):
+            raise ArtQuantError(f"{flag_of(name)} {why}")
 
 
 def named_prompt(arguments: argparse.Namespace) -> str | None:
@@ -64,7 +66,7 @@ def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def add_config(command: argparse.ArgumentParser, required: bool) -> None:
     """A configuration, by its option or as the first word, and settings; `settle_config` tells which is which."""
-    command.add_argument("--config", type=Path, metavar="YAML", help="configuration file (or the first word without =)")
+    command.add_argument("--config", type=path, metavar="YAML", help="configuration file (or the first word without =)")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     command.set_defaults(needs_config=required)
 
@@ -78,7 +80,7 @@ def settle_config(arguments: argparse.Namespace) -> None:
     for word in [word for word in arguments.overrides if "=" not in word]:
         if arguments.config is not None:
             raise ArtQuantError(f"{word!r} is neither a setting (key=value) nor needed: --config {arguments.config}")
-        arguments.config = Path(word)
+        arguments.config = path(word)
         arguments.overrides.remove(word)
     if arguments.needs_config and arguments.config is None:
         raise ArtQuantError("name a configuration: --config YAML; the repository has some in configs/")
@@ -86,17 +88,17 @@ def settle_config(arguments: argparse.Namespace) -> None:
 
 def add_folder(command: Arguments, required: bool) -> None:
     add = command.add_argument
-    add("--model", type=Path, required=required, metavar="MODEL", help="folder, owner/name[@revision] or short name")
-    add("--base", type=Path, metavar="MODEL", help="base model: of a LoRA run, or with a missing tokenizer")
+    add("--model", type=path, required=required, metavar="MODEL", help="folder, owner/name[@revision] or short name")
+    add("--base", type=path, metavar="MODEL", help="base model: of a LoRA run, or with a missing tokenizer")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
-    add("--device", help="auto, cpu, cuda, cuda:N, mps (default auto)")
+    add("--device", type=device, help="auto, cpu, cuda, cuda:N, mps (default auto)")
     _loading(command)
 
 
 def add_model(command: argparse.ArgumentParser, required: bool) -> None:
     add_folder(command, required)
     command.add_argument("--anyway", action="store_true", help="also ask what the model was not trained on")
-    command.add_argument("--prompt", help="name of the prompt (default: the model's own)")
+    command.add_argument("--prompt", type=text, help="name of the prompt (default: the model's own)")
     command.add_argument(
         "--task", choices=UNIPERCEPT_TASKS, help="UniPercept's question: aesthetics, quality, or structure and texture"
     )
@@ -127,18 +129,81 @@ def _loading(command: Arguments) -> None:
 def add_attributes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--attributes", action="store_true", help="also the attributes the model was trained on")
     command.add_argument(
-        "--attribute", action="append", default=[], metavar="NAME", help="also this attribute (may be repeated)"
+        "--attribute",
+        type=text,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also this attribute (may be repeated)",
     )
 
 
 def add_question(command: argparse.ArgumentParser, help: str) -> None:
     command.add_argument("--question", metavar="TEXT", help=help)
-    command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
+    command.add_argument("--max-new-tokens", type=whole(1, 100_000), help=f"longest text (default {LONGEST_TEXT})")
 
 
-def comma_numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+def _refused(what: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(what)
 
 
-def comma_names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
+def text(said: str) -> str:
+    """A text that says something, such as a name."""
+    if not said.strip():
+        raise _refused("is empty, as of a variable that is not set; give it, or leave the option out")
+    return said
+
+
+def path(said: str) -> Path:
+    """A path; an empty one would be the current folder."""
+    return Path(text(said))
+
+
+def device(said: str) -> str:
+    """The name of a device, whether it is there or not."""
+    try:
+        require_device(said)
+    except ConfigError as error:
+        raise _refused(error.reason) from None
+    return said
+
+
+def whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
+    """A type of whole numbers within bounds."""
+
+    def number(said: str) -> int:
+        try:
+            value = int(said)
+        except ValueError:
+            raise _refused(f"must be a whole number, got {said[:40]!r}") from None
+        if not least <= value <= most:
+            raise _refused(f"must be from {least} to {most}, got {said[:40]}")
+        return value
+
+    return number
+
+
+def number(said: str, least: float = -LARGEST, most: float = LARGEST) -> float:
+    """A finite number of a usable size."""
+    try:
+        value = float(said)
+    except ValueError:
+        raise _refused(f"must be a number, got {said[:40]!r}") from None
+    if not least <= value <= most:
+        raise _refused(f"must be from {least:g} to {most:g}, got {said[:40]}")
+    return value
+
+
+def fraction(said: str) -> float:
+    """A share, 0 to 1."""
+    return number(said, 0, 1)
+
+
+def comma_numbers(said: str) -> list[float]:
+    """Finite numbers between commas."""
+    return [number(part) for part in said.split(",")]
+
+
+def comma_names(said: str) -> tuple[str, ...]:
+    """Names between commas, none of them empty."""
+    return tuple(text(part).strip() for part in said.split(","))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import named_scale, refuse_given
+from artquant.cli.terminal import say, say_json
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -25,17 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
     options = Options(
         pictures=not arguments.no_pictures,
         duplicates=not arguments.no_duplicates,
-        workers=_workers(arguments.workers),
+        workers=(os.cpu_count() or 1) if arguments.workers is None else arguments.workers,
         coarse_side=arguments.small_side,
         progress=not arguments.quiet,
     )
     report = run_check(_inputs(arguments), options)
     if arguments.json:
-        print(json.dumps(as_dict(report, arguments.strict), indent=1))
+        say_json(as_dict(report, arguments.strict), indent=1)
     else:
-        text = as_text(report, arguments.strict, None if arguments.all else EXAMPLES)
-        encoding = sys.stdout.encoding or "utf-8"  # a file name or a text may hold what the terminal cannot show
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        say(as_text(report, arguments.strict, None if arguments.all else EXAMPLES))
     return 1 if verdict(report, arguments.strict) == "faulty" else 0
 
 
@@ -45,23 +42,15 @@ def _check_model(arguments: argparse.Namespace) -> int:
     refuse_given(arguments, ("overrides", "records", "test", "images", "weights"), "goes with records only")
     report = check_model(arguments.config)
     if arguments.json:
-        print(json.dumps({"checked": str(report.folder), "faults": report.faults, "notes": report.notes}, indent=1))
+        say_json({"checked": str(report.folder), "faults": report.faults, "notes": report.notes}, indent=1)
         return 1 if report.faults else 0
     for line in (*report.faults, *(f"{report.folder}: {note}" for note in report.notes)):
-        print(line)
+        say(line)
     if report.faults:
         return 1
     compared = "" if report.files is None else f"{report.files} files are as they were written, "
-    print(f"{report.folder}: {compared}{report.tensors} tensors hold finite numbers")
+    say(f"{report.folder}: {compared}{report.tensors} tensors hold finite numbers")
     return 0
-
-
-def _workers(wanted: int | None) -> int:
-    if wanted is None:
-        return os.cpu_count() or 1
-    if wanted < 0:
-        raise ArtQuantError(f"--workers must be 0 or more, got {wanted}")
-    return wanted
 
 
 def _inputs(arguments: argparse.Namespace) -> Inputs:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, refuse_given
+from artquant.cli.terminal import complain, say, say_json
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 
@@ -48,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         name, texts, status = _ask(arguments, questions)
         evaluations = [evaluate_choices(name, questions, texts, whole=True, **resampling)]
     if arguments.json:
-        print(json.dumps([choices_record(evaluation) for evaluation in evaluations], ensure_ascii=False, indent=1))
+        say_json([choices_record(evaluation) for evaluation in evaluations], indent=1, ensure_ascii=False)
     else:
-        print(format_choices(evaluations))
+        say(format_choices(evaluations))
     return status
 
 
@@ -81,6 +80,6 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
         progress=not arguments.quiet,
     )
     for message in answered.skipped:
-        print(f"skipped: {message}", file=sys.stderr)
-    print(f"{arguments.out}: {answered.asked} questions asked, {answered.done_before} were there", file=sys.stderr)
+        complain(f"skipped: {message}")
+    complain(f"{arguments.out}: {answered.asked} questions asked, {answered.done_before} were there")
     return name, answered.texts, 1 if answered.skipped else 0

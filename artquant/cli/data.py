@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from artquant.cli.terminal import say
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands that make files."""
@@ -24,7 +26,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
     )
     words = ", ".join(f"{count} {word}" for word, count in summary.words.items())
     drawn = f"{summary.drawn} drawn" if summary.drawn else "was complete already"
-    print(f"{summary.out}: {summary.training} training and {summary.test} test pictures ({drawn}): {words}")
+    say(f"{summary.out}: {summary.training} training and {summary.test} test pictures ({drawn}): {words}")
     return 0
 
 
@@ -38,5 +40,5 @@ def _init_model(arguments: argparse.Namespace) -> int:
     config: Any = load_config(arguments.config, arguments.overrides, family.TinySettings)
     model = family.write_tiny(config, arguments.out, RATING_WORDS)
     tokens = model.get_input_embeddings().num_embeddings
-    print(f"{arguments.out}: {model.num_parameters():,} parameters, {tokens} tokens")
+    say(f"{arguments.out}: {model.num_parameters():,} parameters, {tokens} tokens")
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from artquant.cli.terminal import finish, say
 from artquant.config.load import load_config
 from artquant.config.schema import StageConfig
 from artquant.errors import ArtQuantError
@@ -79,17 +79,17 @@ def _demo(arguments: argparse.Namespace) -> None:
     telling = [stage for stage in stages if any("descriptions" in one.records.stem for one in stage.data)]
     _report(results / telling[-1].name / "model", data, results)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    print(f"\nDone in {minutes} min {seconds} s. Look at")
-    print(f"  {data}/images  the pictures")
-    print(f"  {results}/evaluation  metrics.json, scatter plots, what is said of held-out pictures (contact_sheet.png)")
-    print(f"  {results}/predictions.jsonl  a score for each held-out picture")
-    print(f"  {scoring}  the model: artquant score IMAGE --model {scoring}, or describe")
+    say(f"\nDone in {minutes} min {seconds} s. Look at")
+    say(f"  {data}/images  the pictures")
+    say(f"  {results}/evaluation  metrics.json, scatter plots, what is said of held-out pictures (contact_sheet.png)")
+    say(f"  {results}/predictions.jsonl  a score for each held-out picture")
+    say(f"  {scoring}  the model: artquant score IMAGE --model {scoring}, or describe")
 
 
 def _report(model: Path, data: Path, results: Path) -> None:
     from artquant.cli import demo_report
 
-    sys.stdout.flush()
+    finish()
     demo_report.report(data, model, results / "predictions.jsonl", results / "evaluation")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artquant.cli.terminal import say
 from artquant.data.images import load_image
 from artquant.data.predictions import read_predictions
 from artquant.demo.attributes import ATTRIBUTES, panel_biases
@@ -92,9 +93,10 @@ def report(data: Path, model: Path, predictions: Path, out: Path) -> None:
             "texts": {one.name: text for one, text in zip(test, said, strict=True)},
         },
     )
-    print("\n".join(["", f"{len(test)} held-out pictures, described:", *table(found, learned)]))
-    print("of the level that was asked for:", *(f"{level}: {share:.2f}" for level, share in enumerate(obeyed, 1)))
+    say("", f"{len(test)} held-out pictures, described:", *table(found, learned))
+    shares = (f"{level}: {share:.2f}" for level, share in enumerate(obeyed, 1))
+    say(f"of the level that was asked for: {' '.join(shares)}")
     for one in shown[:PRINTED]:
-        print(f"\n{one.name}: score {one.score:.1f}, true {one.true_score:.1f}")
-        print("\n".join(f"  {text}" for text, _ in statements(one)))
-    print(f"\n{out / 'contact_sheet.png'}: {len(shown)} held-out pictures with what is true of them and what is said")
+        say(f"\n{one.name}: score {one.score:.1f}, true {one.true_score:.1f}")
+        say(*(f"  {text}" for text, _ in statements(one)))
+    say(f"\n{out / 'contact_sheet.png'}: {len(shown)} held-out pictures with what is true of them and what is said")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from artquant.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from artquant.texts.descriptions import LevelsReport
@@ -30,7 +31,7 @@ def _split(arguments: argparse.Namespace) -> int:
         subject=arguments.subject,
         questions=read_questions(arguments.questions) if arguments.questions else None,
     )
-    print(f"{arguments.out}: {_levels(report)}")
+    say(f"{arguments.out}: {_levels(report)}")
     return 0
 
 
@@ -47,7 +48,7 @@ def _levels(report: LevelsReport) -> str:
 def _leaks(arguments: argparse.Namespace) -> int:
     from artquant.texts.leaks import KINDS, find_leaks
 
-    words = tuple(arguments.words.split(",")) if arguments.words else None
+    words = arguments.words
     counts, found, texts = dict.fromkeys(KINDS, 0), set(), 0
     for path in arguments.files:
         for number, identity, part, text in _texts(path):
@@ -58,12 +59,12 @@ def _leaks(arguments: argparse.Namespace) -> int:
                 excerpt = " ".join(text[max(0, leak.start - EXCERPT) : leak.start + len(leak.text) + EXCERPT].split())
                 if arguments.json:
                     line = {"file": str(path), "record": number, "id": identity, "part": part, "kind": leak.kind}
-                    print(json.dumps(line | {"text": leak.text, "start": leak.start, "excerpt": excerpt}))
+                    say_json(line | {"text": leak.text, "start": leak.start, "excerpt": excerpt})
                 else:
-                    print(f"{path} record {number} (id {identity!r}), {part}: {leak.kind} {leak.text!r} in {excerpt!r}")
+                    say(f"{path} record {number} (id {identity!r}), {part}: {leak.kind} {leak.text!r} in {excerpt!r}")
     if not arguments.json:
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        print(f"{len(found)} records with leaks in {texts} texts" + (f": {kinds}" if kinds else ""))
+        say(f"{len(found)} records with leaks in {texts} texts" + (f": {kinds}" if kinds else ""))
     return 1 if found else 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from artquant.cli import choices
 from artquant.cli.arguments import named_scale, range_of, refuse_given
+from artquant.cli.terminal import say, say_json
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
@@ -30,11 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
         plot=not arguments.no_plot,
     )
     if arguments.json:
-        print(json.dumps([as_record(evaluation) for evaluation in evaluations], indent=1))
+        say_json([as_record(evaluation) for evaluation in evaluations], indent=1)
     else:
-        print(format_table(evaluations))
+        say(format_table(evaluations))
         if settings["out"] is not None:
-            print(f"written to {settings['out']}")
+            say(f"written to {settings['out']}")
     return 0
 
 

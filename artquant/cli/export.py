@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from artquant.cli.terminal import say
+
 if TYPE_CHECKING:
     from artquant.models.family import LoraForm, WholeForm
     from artquant.models.model_card import Card
@@ -25,11 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format, arguments.untested)
     width = max(len(file.name) for file in written)
     for file in written:
-        print(f"{file.name.ljust(width)}  {_size(file.size):>10}")
-    print(f"{arguments.out}: {arguments.to} form, {_size(sum(file.size for file in written))}")
+        say(f"{file.name.ljust(width)}  {_size(file.size):>10}")
+    say(f"{arguments.out}: {arguments.to} form, {_size(sum(file.size for file in written))}")
     form = folder.family.forms.get(arguments.to)
     for note in () if form is None else _notes(form, folder.card):
-        print(note)
+        say(note)
     return 0
 
 

@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from artquant.cli.arguments import given_loading
+from artquant.cli.terminal import say
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.only_writer import only_writer
@@ -28,7 +29,7 @@ def _learn(arguments: argparse.Namespace) -> int:
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
 
     if (arguments.model / FAMILIAR).exists():
-        print(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
+        say(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
         return 0
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
@@ -40,7 +41,7 @@ def _learn(arguments: argparse.Namespace) -> int:
         **given_loading(arguments),
     )
     learn_familiar(scorer, chosen, progress=not arguments.quiet).write(arguments.model)
-    print(
+    say(
         f"{arguments.model}: knows {len(chosen)} training pictures; of pictures like them {FALSE_ALARMS:.0%} will be "
         "called unlike"
     )

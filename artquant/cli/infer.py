@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
+from artquant.cli.terminal import complain, say
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
 from artquant.config.schema import InferConfig, Loading
@@ -82,10 +82,10 @@ def _require_published(file: Path) -> None:
 def report(summary: InferenceSummary, out: Path) -> int:
     """Say what was done; status 1 where pictures were skipped."""
     for message in summary.skipped:
-        print(f"skipped: {message}", file=sys.stderr)
+        complain(f"skipped: {message}")
     done = f", {summary.done_before} were there" if summary.done_before else ""
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-    print(f"{out}: {summary.scored} pictures scored{done}{skipped}")
+    say(f"{out}: {summary.scored} pictures scored{done}{skipped}")
     return 1 if summary.skipped else 0
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from artquant.cli.arguments import (
     add_attributes,
@@ -14,14 +13,33 @@ from artquant.cli.arguments import (
     add_question,
     comma_names,
     comma_numbers,
+    fraction,
+    number,
+    path,
+    text,
+    whole,
 )
+from artquant.cli.terminal import complain
+from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+_SEED, _WORKERS, _BATCH = whole(0, LARGEST_SEED), whole(0, 1024), whole(1, LARGEST_BATCH)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        complain(f"{self.prog}: error: {message}; see {self.prog} --help")
+        self.exit(2)
+
+
 def build_parser(version: str) -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="artquant", description="Judge the aesthetics of artistic images with a multimodal language model."
     )
     parser.add_argument("--version", action="version", version=f"artquant {version}")
@@ -49,17 +67,24 @@ def add_quiet(parser: argparse.ArgumentParser, default: object) -> None:
 def _demo_data(commands: Commands) -> None:
     command = _command(commands, "demo-data", "data", "draw pictures with scores and descriptions")
     add = command.add_argument
-    add("--out", type=Path, required=True, help="folder to write")
-    add("--images", type=int, default=1200, help="number of pictures (default %(default)s)")
-    add("--seed", type=int, default=0, help="of the drawing (default %(default)s)")
-    add("--test-fraction", type=float, default=0.2, help="share held out (default %(default)s)")
-    add("--workers", type=int, default=2, help="drawing processes (default %(default)s)")
+    add("--out", type=path, required=True, help="folder to write")
+    add("--images", type=whole(2), default=1200, help="number of pictures (default %(default)s)")
+    add("--seed", type=_SEED, default=0, help="of the drawing (default %(default)s)")
+    add("--test-fraction", type=fraction, default=0.2, help="share held out (default %(default)s)")
+    add("--workers", type=_WORKERS, default=2, help="drawing processes (default %(default)s)")
 
 
 def _demo(commands: Commands) -> None:
     command = _command(commands, "demo", "demo", "the whole path in minutes: draw, train, score, evaluate, describe")
     add = command.add_argument
-    add("seed", nargs="?", type=int, default=0, metavar="SEED", help="of pictures and training (default %(default)s)")
+    add(
+        "seed",
+        nargs="?",
+        type=_SEED,
+        default=0,
+        metavar="SEED",
+        help="of pictures and training (default %(default)s)",
+    )
     add("--short", action="store_true", help="few pictures and steps, to see that it runs: the figures mean nothing")
     other = command.add_mutually_exclusive_group()
     other.add_argument("--network", metavar="NAME", help="another, with drawn weights: those of configs/demo/NAME.yaml")
@@ -70,33 +95,33 @@ def _demo_base(commands: Commands) -> None:
     command = _command(
         commands, "demo-base", "demo", "make the demo's base: a drawn network learns to say what is there"
     )
-    command.add_argument("--out", type=Path, required=True, help="model folder to write")
-    command.add_argument("--captions", type=int, default=40_000, help="drawn pictures (default %(default)s)")
+    command.add_argument("--out", type=path, required=True, help="model folder to write")
+    command.add_argument("--captions", type=whole(2), default=40_000, help="drawn pictures (default %(default)s)")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the recipe's")
 
 
 def _init_model(commands: Commands) -> None:
     command = _command(commands, "init-model", "data", "write a small base model with random weights")
     add_config(command, required=True)
-    command.add_argument("--out", type=Path, required=True, help="model folder to write")
+    command.add_argument("--out", type=path, required=True, help="model folder to write")
 
 
 def _prepare(commands: Commands) -> None:
     command = _command(commands, "prepare", "prepare", "turn published annotation files into training and test files")
     add = command.add_argument
     add("name", metavar="NAME", help="apdd, baid, ava, koniq, list (JSON), generic; see dataset/README.md")
-    add("files", nargs="*", type=Path, metavar="FILE", help="annotation files; apdd: or their folder")
-    add("--out", type=Path, required=True, help="folder to write, normally dataset/NAME/meta")
+    add("files", nargs="*", type=path, metavar="FILE", help="annotation files; apdd: or their folder")
+    add("--out", type=path, required=True, help="folder to write, normally dataset/NAME/meta")
     for split in ("train", "validation", "test"):
         help = f"annotation file of the {split} pictures (may be repeated)"
-        add(f"--{split}", type=Path, action="append", default=[], metavar="FILE", help=help)
+        add(f"--{split}", type=path, action="append", default=[], metavar="FILE", help=help)
     add("--split", choices=("train", "validation", "test"), help="of the FILEs (default: as they say)")
-    add("--test-fraction", type=float, help="share of the pictures held out, where files say no split")
-    add("--seed", type=int, default=0, help="of that draw and of the questions (default %(default)s)")
-    add("--images", type=Path, metavar="DIR", help="look whether every picture is in this folder")
+    add("--test-fraction", type=fraction, help="share of the pictures held out, where files say no split")
+    add("--seed", type=_SEED, default=0, help="of that draw and of the questions (default %(default)s)")
+    add("--images", type=path, metavar="DIR", help="look whether every picture is in this folder")
     add("--skip-missing", action="store_true", help="leave out pictures that are not there")
     add("--overwrite", action="store_true", help="also replace files that this command did not write")
-    add("--encoding", help="of the files (default: UTF-8; CSV that is not UTF-8: Latin-1)")
+    add("--encoding", type=text, help="of the files (default: UTF-8; CSV that is not UTF-8: Latin-1)")
     _scale(command)
     _columns(command)
 
@@ -114,23 +139,33 @@ def _scale(command: argparse.ArgumentParser) -> None:
     fit = command.add_mutually_exclusive_group()
     fit.add_argument("--rescale", action="store_true", help="map the range linearly onto that of the levels")
     fit.add_argument("--clamp", action="store_true", help="move scores outside the levels to the nearest end")
-    add("--method", help="of the distributions: gaussian (default), votes (default of ava), known-std, ...")
-    add("--sigma", type=float, help="of gaussian, in score units (default: a ninth of the scale)")
-    add("--readout", metavar="KIND", help="how scores are to be read: kind of a configuration's readout (see there)")
-    add("--tokens", type=int, metavar="N", help="of a readout over score tokens: how many (default 10)")
-    add("--prompt", metavar="NAME", help="wording of questions and answers (default: artquant, or the readout's usual)")
-    add("--subject", help="noun in questions and answers (default: the prompt's, such as painting)")
+    add("--method", type=text, help="of the distributions: gaussian (default), votes (default of ava), known-std, ...")
+    add("--sigma", type=number, help="of gaussian, in score units (default: a ninth of the scale)")
+    add(
+        "--readout",
+        type=text,
+        metavar="KIND",
+        help="how scores are to be read: kind of a configuration's readout (see there)",
+    )
+    add("--tokens", type=whole(2, 1000), metavar="N", help="of a readout over score tokens: how many (default 10)")
+    add(
+        "--prompt",
+        type=text,
+        metavar="NAME",
+        help="wording of questions and answers (default: artquant, or the readout's usual)",
+    )
+    add("--subject", type=text, help="noun in questions and answers (default: the prompt's, such as painting)")
 
 
 def _columns(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("columns (CSV) or keys (JSON)").add_argument
     for name in ("image", "score", "std", "comment", "split"):
-        add(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
+        add(f"--{name}-column", type=text, metavar="NAME", help=f"column of the {name}")
     add("--attribute-columns", type=comma_names, metavar="A,B,...", help="columns of attribute scores")
     add("--category-columns", type=comma_names, metavar="KIND=A,...", help="columns of form, style, subject, ...")
     add("--vote-columns", type=comma_names, metavar="A,B,...", help="columns that count votes, lowest first")
     add("--vote-values", type=comma_numbers, metavar="V,V,...", help="their values (default: evenly over the range)")
-    add("--image-suffix", metavar="TEXT", help="added to image names (ava: .jpg)")
+    add("--image-suffix", type=text, metavar="TEXT", help="added to image names (ava: .jpg)")
 
 
 def _check(commands: Commands) -> None:
@@ -142,16 +177,16 @@ def _check(commands: Commands) -> None:
     )
     add = command.add_argument
     add_config(command, required=False)
-    add("--records", type=Path, action="append", default=[], help="training records (repeatable)")
-    add("--test", type=Path, action="append", default=[], help="list of test pictures (repeatable)")
-    add("--images", type=Path, help="folder of the pictures (default: the records file's)")
+    add("--records", type=path, action="append", default=[], help="training records (repeatable)")
+    add("--test", type=path, action="append", default=[], help="list of test pictures (repeatable)")
+    add("--images", type=path, help="folder of the pictures (default: the records file's)")
     add("--weights", type=comma_numbers, metavar="W,W,...", help="scores of the rating words, best first")
-    add("--workers", type=int, help="processes that read pictures (default: one per core)")
+    add("--workers", type=_WORKERS, help="processes that read pictures (default: one per core)")
     add("--no-pictures", action="store_true", help="do not open the pictures")
     add("--no-duplicates", action="store_true", help="do not look for copies among the pictures")
     add(
         "--small-side",
-        type=int,
+        type=whole(0),
         metavar="PIXELS",
         help="warn if a picture's longer side is less (default: half of what the base model sees; 0: never)",
     )
@@ -164,29 +199,35 @@ def _plan(commands: Commands) -> None:
     command = _command(commands, "plan", "plan", "tell whether training fits into memory; exit status 1 if not")
     add = command.add_argument
     add_config(command, required=True)
-    add("--gpus", type=int, help="GPUs, one process each (default: those of this machine, or 1)")
-    add("--memory", metavar="SIZE", help="of each GPU, such as 24GiB (default: as the GPU here says)")
-    add("--stage", action="append", default=[], help="only this stage (may be repeated)")
-    add("--length", type=int, help="positions of the longest sample (default: max_length)")
-    add("--learned", type=int, help="of its positions (default: all but picture and prompt)")
+    add("--gpus", type=whole(1, 100_000), help="GPUs, one process each (default: those of this machine, or 1)")
+    add("--memory", type=text, metavar="SIZE", help="of each GPU, such as 24GiB (default: as the GPU here says)")
+    add("--stage", type=text, action="append", default=[], help="only this stage (may be repeated)")
+    add("--length", type=whole(1, 10_000_000), help="positions of the longest sample (default: max_length)")
+    add("--learned", type=whole(1, 10_000_000), help="of its positions (default: all but picture and prompt)")
     add("--json", action="store_true", help="as JSON, sizes in bytes")
 
 
 def _train(commands: Commands) -> None:
     command = _command(commands, "train", "train", "train a run's stages; run again, it resumes")
     add_config(command, required=True)
-    command.add_argument("--stage", action="append", default=[], help="only this stage (may be repeated)")
+    command.add_argument("--stage", type=text, action="append", default=[], help="only this stage (may be repeated)")
     command.add_argument(
         "--launcher",
         choices=("auto", "none", "torchrun", "deepspeed"),
         default="auto",
         help="how processes are started; auto: torchrun, deepspeed with --hostfile, none for one process",
     )
-    command.add_argument("--ranks", type=int, help="processes on this machine (default: one per GPU, one without GPUs)")
-    command.add_argument("--nodes", type=int, default=1, help="machines, each started with its --node-rank (torchrun)")
-    command.add_argument("--node-rank", type=int, metavar="N", help="which of the machines this is, from 0")
+    command.add_argument(
+        "--ranks", type=whole(1, 1024), help="processes on this machine (default: one per GPU, one without GPUs)"
+    )
+    command.add_argument(
+        "--nodes", type=whole(1, 100_000), default=1, help="machines, each started with its --node-rank (torchrun)"
+    )
+    command.add_argument(
+        "--node-rank", type=whole(0, 100_000), metavar="N", help="which of the machines this is, from 0"
+    )
     command.add_argument("--master", metavar="HOST:PORT", help="where the first machine's first process listens")
-    command.add_argument("--hostfile", type=Path, help="machines and their GPUs, for DeepSpeed's launcher")
+    command.add_argument("--hostfile", type=path, help="machines and their GPUs, for DeepSpeed's launcher")
     command.add_argument(
         "--accept-changes", action="store_true", help="go on although the configuration is not the one begun with"
     )
@@ -197,18 +238,18 @@ def _infer(commands: Commands) -> None:
     add_config(command, required=False)
     add_model(command, required=False)
     add_attributes(command)
-    command.add_argument("--records", type=Path, help="JSON list, JSON lines or folder of pictures")
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--out", type=Path, help="predictions file (JSON lines)")
-    command.add_argument("--batch-size", type=int, help="pictures per forward pass")
-    command.add_argument("--workers", type=int, help="processes that read pictures")
+    command.add_argument("--records", type=path, help="JSON list, JSON lines or folder of pictures")
+    command.add_argument("--images", type=path, help="folder of the records' pictures")
+    command.add_argument("--out", type=path, help="predictions file (JSON lines)")
+    command.add_argument("--batch-size", type=_BATCH, help="pictures per forward pass")
+    command.add_argument("--workers", type=_WORKERS, help="processes that read pictures")
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
-    command.add_argument("--published", type=Path, metavar="FILE", help="then write ArtiMuse's form: image and score")
+    command.add_argument("--published", type=path, metavar="FILE", help="then write ArtiMuse's form: image and score")
 
 
 def _score(commands: Commands) -> None:
     command = _command(commands, "score", "pictures", "score a few pictures, or a folder's (long lists: infer)")
-    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
+    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
     add_model(command, required=True)
     add_attributes(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -220,7 +261,7 @@ def _score(commands: Commands) -> None:
 
 def _describe(commands: Commands) -> None:
     command = _command(commands, "describe", "pictures", "describe a few pictures")
-    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
+    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
     add_model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
@@ -231,29 +272,31 @@ def _describe(commands: Commands) -> None:
 
 def _analyse(commands: Commands) -> None:
     command = _command(commands, "analyse", "analyse", "score pictures and write a text on each aspect (ArtiMuse)")
-    command.add_argument("pictures", nargs="*", type=Path, metavar="IMAGE")
+    command.add_argument("pictures", nargs="*", type=path, metavar="IMAGE")
     add_model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument("--max-new-tokens", type=int, default=512, help="longest text (default %(default)s)")
     command.add_argument(
-        "--published", type=Path, metavar="DIR", help="a JSON file a picture, as ArtiMuse's code writes it"
+        "--max-new-tokens", type=whole(1, 100_000), default=512, help="longest text (default %(default)s)"
     )
     command.add_argument(
-        "--records", type=Path, help="instead of pictures: JSON list, JSON lines or folder of pictures"
+        "--published", type=path, metavar="DIR", help="a JSON file a picture, as ArtiMuse's code writes it"
     )
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--out", type=Path, help="of the records: predictions file with texts; resumable")
-    command.add_argument("--batch-size", type=int, default=4, help="of the records (default %(default)s)")
-    command.add_argument("--workers", type=int, default=2, help="processes that read pictures (default %(default)s)")
+    command.add_argument(
+        "--records", type=path, help="instead of pictures: JSON list, JSON lines or folder of pictures"
+    )
+    command.add_argument("--images", type=path, help="folder of the records' pictures")
+    command.add_argument("--out", type=path, help="of the records: predictions file with texts; resumable")
+    command.add_argument("--batch-size", type=_BATCH, help="of the records (default 4)")
+    command.add_argument("--workers", type=_WORKERS, help="processes that read pictures (default 2)")
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
 
 
 def _familiar(commands: Commands) -> None:
     command = _command(commands, "familiar", "familiar", "let a model know its training pictures, to tell others apart")
     add_folder(command, required=True)
-    command.add_argument("--records", type=Path, required=True, help="what it was trained on, or a folder of pictures")
-    command.add_argument("--images", type=Path, help="folder of the records' pictures")
-    command.add_argument("--pictures", type=int, default=1000, help="how many of them (default %(default)s)")
+    command.add_argument("--records", type=path, required=True, help="what it was trained on, or a folder of pictures")
+    command.add_argument("--images", type=path, help="folder of the records' pictures")
+    command.add_argument("--pictures", type=whole(1), default=1000, help="how many of them (default %(default)s)")
 
 
 def _descriptions(commands: Commands) -> None:
@@ -261,33 +304,37 @@ def _descriptions(commands: Commands) -> None:
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, help="see ACTION --help")
 
     split = actions.add_parser("split", help="structured records to descriptions_level_{1,2,3}.json")
-    split.add_argument("structured", type=Path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
-    split.add_argument("--out", type=Path, required=True, help="folder to write")
+    split.add_argument("structured", type=path, metavar="STRUCTURED", help="JSON list or lines with perception, ...")
+    split.add_argument("--out", type=path, required=True, help="folder to write")
     split.add_argument(
         "--separator", default=" ", help='between the parts; \\n and \\t are newline and tab (default "%(default)s")'
     )
-    split.add_argument("--seed", type=int, default=0, help="of the draw of the questions (default %(default)s)")
-    split.add_argument("--subject", default="painting", help="the noun in the questions (default %(default)s)")
-    split.add_argument("--questions", type=Path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
+    split.add_argument("--seed", type=_SEED, default=0, help="of the draw of the questions (default %(default)s)")
+    split.add_argument(
+        "--subject", type=text, default="painting", help="the noun in the questions (default %(default)s)"
+    )
+    split.add_argument("--questions", type=path, metavar="YAML", help="own wordings: level_1, level_2, level_3")
 
     leaks = actions.add_parser("leaks", help="texts that give the score away; exit status 1 if there are any")
-    leaks.add_argument("files", nargs="+", type=Path, metavar="FILE", help="descriptions, or structured records")
-    leaks.add_argument("--words", metavar="W,W,...", help="rating words (default excellent,good,fair,poor,bad)")
+    leaks.add_argument("files", nargs="+", type=path, metavar="FILE", help="descriptions, or structured records")
+    leaks.add_argument(
+        "--words", type=comma_names, metavar="W,W,...", help="rating words (default excellent,good,fair,poor,bad)"
+    )
     leaks.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _export(commands: Commands) -> None:
     command = _command(commands, "export", "export", "write a trained model in another form")
     add = command.add_argument
-    add("model", type=Path, metavar="MODEL", help="folder, owner/name[@revision] or short name")
-    add("--out", type=Path, required=True, help="folder to write")
+    add("model", type=path, metavar="MODEL", help="folder, owner/name[@revision] or short name")
+    add("--out", type=path, required=True, help="folder to write")
     add(
         "--to",
         metavar="FORM",
         required=True,
         help="merged or native (the same): one model of ours; or a published form (a wrong name lists them)",
     )
-    add("--base", type=Path, metavar="MODEL", help="base model (default: what the model says)")
+    add("--base", type=path, metavar="MODEL", help="base model (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
     add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
@@ -298,9 +345,9 @@ def _eval(commands: Commands) -> None:
     command = _command(commands, "eval", "evaluate", "compare predictions with true scores")
     add = command.add_argument
     add_config(command, required=False)
-    add("--predictions", type=Path, action="append", default=[], help="predictions file (repeatable)")
-    add("--truth", type=Path, action="append", default=[], help="records with gt_score (repeatable; one serves all)")
-    add("--out", type=Path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
+    add("--predictions", type=path, action="append", default=[], help="predictions file (repeatable)")
+    add("--truth", type=path, action="append", default=[], help="records with gt_score (repeatable; one serves all)")
+    add("--out", type=path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
     add("--weights", type=comma_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
     add(
         "--score-range",
@@ -314,8 +361,8 @@ def _eval(commands: Commands) -> None:
         metavar="LO,HI",
         help="of the predictions, to be mapped onto --score-range",
     )
-    add("--bootstrap", type=int, help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
-    add("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    add("--bootstrap", type=whole(0), help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
+    add("--seed", type=_SEED, default=0, help="of the resamples (default %(default)s)")
     add("--logistic", action="store_true", help="also after the four-parameter logistic fit")
     add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
     add("--allow-extra", action="store_true", help="predictions without a truth are left out")
@@ -323,10 +370,17 @@ def _eval(commands: Commands) -> None:
     add("--json", action="store_true", help="print JSON instead of a table")
     group = command.add_argument_group("questions with choices A to D, instead of scores")
     add = group.add_argument
-    add("--choices", type=Path, metavar="JSON", help="list of image, question, answer and answer_NAME, one for a model")
-    add("--by", action="append", default=[], metavar="FIELD", help="also by this field of the records (repeatable)")
+    add("--choices", type=path, metavar="JSON", help="list of image, question, answer and answer_NAME, one for a model")
+    add(
+        "--by",
+        type=text,
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="also by this field of the records (repeatable)",
+    )
     add_folder(group, required=False)
-    add("--images", type=Path, metavar="DIR", help="with --model: folder of the pictures")
-    add("--batch-size", type=int, help="with --model: questions at a time (default 8)")
-    add("--workers", type=int, help="with --model: processes that read pictures (default 2)")
+    add("--images", type=path, metavar="DIR", help="with --model: folder of the pictures")
+    add("--batch-size", type=_BATCH, help="with --model: questions at a time (default 8)")
+    add("--workers", type=_WORKERS, help="with --model: processes that read pictures (default 2)")
     add("--skip-unreadable", action="store_true", help="with --model: go on after a picture that cannot be read")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import given_loading, named_prompt, range_of
+from artquant.cli.arguments import LONGEST_TEXT, given_loading, named_prompt, range_of
+from artquant.cli.terminal import complain, finish, say, say_json
 from artquant.data.images import ImageError, list_pictures, load_image
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.texts.attributes import attribute_phrase
 
 _SHOWN = 10  # words of a distribution, on the terminal
@@ -46,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         require_learned(scorer, ("description",), arguments, arguments.model)
     if arguments.command == "score" and not (arguments.json or arguments.generate):
         low, high = scorer.range
-        print(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
+        say(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
     show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
     for path in (one for named in arguments.pictures for one in (list_pictures(named) if named.is_dir() else [named])):
         try:
             image = load_image(path)
         except ImageError as error:
-            print(f"artquant {arguments.command}: error: {error}", file=sys.stderr)
+            complain(f"artquant {arguments.command}: error: {error}")
             failures += 1
             continue
         failures += not show(scorer, path, image, arguments)
@@ -77,14 +76,14 @@ def _check_generating(scorer: Scorer, arguments: argparse.Namespace) -> None:
 
 def _generate(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
     """Whether the model said a score."""
-    [answer] = scorer.answer([image], arguments.question, max_new_tokens=arguments.max_new_tokens)
+    [answer] = scorer.answer([image], arguments.question, max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT)
     if arguments.json:
-        print(json.dumps({"image": str(path), **answer.to_dict()}), flush=True)
+        say_json({"image": str(path), **answer.to_dict()}, flush=True)
     else:
         shown = f"{answer.scores[0].score:6.3f} +- {answer.scores[0].std:.3f}" if answer.scores else "no score"
-        print(f"{shown}  {path}\n  {answer.text}", flush=True)
+        say(f"{shown}  {visible(path)}\n  {answer.text}", flush=True)
     if not answer.scores:
-        print(f"artquant score: error: {path}: the model said no score: {answer.text[:80]!r}", file=sys.stderr)
+        complain(f"artquant score: error: {path}: the model said no score: {answer.text[:80]!r}")
     return bool(answer.scores)
 
 
@@ -95,15 +94,15 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
         if scorer.loaded.readout.several:
             names = [scorer.loaded.prompt.whole, *map(attribute_phrase, result.attributes)]
             several = {"scores": [one.score for one in (result, *result.attributes.values())], "names": names}
-        print(json.dumps({"image": str(path), **result.to_dict(), **several}), flush=True)
+        say_json({"image": str(path), **result.to_dict(), **several}, flush=True)
         return True
-    print(_line(result, str(path)))
+    say(_line(result, visible(path)))
     if result.unlike is not None and result.unlike > 1:
-        print(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
+        say(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
     width = max(map(len, result.attributes), default=0)
     for name, attribute in result.attributes.items():
-        print(_line(attribute, f"  {name.ljust(width)}"))
-    sys.stdout.flush()
+        say(_line(attribute, f"  {name.ljust(width)}"))
+    finish()
     return True
 
 
@@ -122,12 +121,12 @@ def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
     prompt = scorer.loaded.prompt
     level = arguments.level or len(prompt.description_questions)
     question = prompt.describing(level).question if arguments.question is None else arguments.question
-    [answer] = scorer.answer([image], question, max_new_tokens=arguments.max_new_tokens)
+    [answer] = scorer.answer([image], question, max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT)
     if arguments.json:
         asked = {"level": level} if arguments.question is None else {"question": question}
         said = answer.to_dict()
         scores = {name: said[name] for name in ("scores", "names") if scorer.loaded.readout.several}
-        print(json.dumps({"image": str(path), **asked, "description": answer.text, **scores}), flush=True)
+        say_json({"image": str(path), **asked, "description": answer.text, **scores}, flush=True)
     else:
-        print(f"{path}\n  {answer.text}", flush=True)
+        say(f"{visible(path)}\n  {answer.text}", flush=True)
     return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from artquant.cli.runs import load_run
+from artquant.cli.terminal import say, say_json
 from artquant.errors import ArtQuantError
 
 
@@ -21,9 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     assumptions = Assumptions(gpus, memory, arguments.length, arguments.learned)
     plans = plan_run(config, config.chosen_stages(arguments.stage), assumptions)
     if arguments.json:
-        print(json.dumps(plain(plans, assumptions), indent=2))
+        say_json(plain(plans, assumptions), indent=2)
     else:
-        print("\n".join(report_lines(plans, assumptions)))
+        say(*report_lines(plans, assumptions))
     return 0 if all(plan.fits for plan in plans) else 1
 
 

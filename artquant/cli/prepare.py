@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant.cli.terminal import say
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     files: list[tuple[Path, Split | None]] = [(path, split) for split in SPLITS for path in vars(arguments)[split]]
     files += [(path, arguments.split) for path in arguments.files]
     card = prepare(arguments.name, files, arguments.out, settings, arguments.command_line)
-    print("\n".join(_summary(card, arguments.out)))
-    print()
-    print("\n".join(_settings(card, arguments.out, arguments.images or arguments.out.parent / "images")))
+    configured = _settings(card, arguments.out, arguments.images or arguments.out.parent / "images")
+    say(*_summary(card, arguments.out), "", *configured)
     return 0
 
 

@@ -7,12 +7,12 @@ import atexit
 import importlib.util
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
 from artquant.cli.runs import load_run
+from artquant.cli.terminal import complain, say
 from artquant.config.run_paths import run_folder, stage_model
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
@@ -58,7 +58,7 @@ def _train_in_processes(
         command = launch_command(launchers[stage.name], machines, _inner_arguments(arguments, stage))
         status, stopped = run_processes(command, on_gpu=_gpus() > 0)
         if stopped:
-            print(f"run {config.run}: stopped by SIGTERM; run the same command to go on", file=sys.stderr)
+            complain(f"run {config.run}: stopped by SIGTERM; run the same command to go on")
             return _STOPPED
         if status:
             return status
@@ -77,11 +77,11 @@ def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bo
     except TrainingStopped as stopped:
         atexit.register(leave_ranks)
         if first:
-            print(f"run {config.run}: {stopped}", file=sys.stderr)
+            complain(f"run {config.run}: {stopped}")
         return _STOPPED
     atexit.register(leave_ranks)  # when the process ends: a caller may train again in it
     if first:
-        print(done)
+        say(done)
     return 0
 
 

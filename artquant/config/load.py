@@ -19,9 +19,10 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from artquant.config.former import FORMER
+from artquant.config.plain_yaml import YamlProblem, parse_file, parse_yaml
 from artquant.config.schema import ConfigError, RunConfig
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_text, write_text
+from artquant.files.json_files import write_text
 
 Schema = TypeVar("Schema")
 
@@ -77,7 +78,7 @@ def convert(schema: type[Schema], values: Any, key: str) -> Schema:
 
 def _tree(path: Path, overrides: Sequence[str]) -> tuple[dict[Any, Any], dict[str, str]]:
     """The file's keys and values with the overrides in place, and which override each of those is from."""
-    tree = _parse_file(path)
+    tree = parse_file(path)
     if tree is None:  # an empty file: every key is missing or has its default
         tree = {}
     if not isinstance(tree, dict):
@@ -108,65 +109,6 @@ def save_config(config: Any, path: Path | str) -> None:
     write_text(path, yaml.safe_dump(resolve(config), sort_keys=False, allow_unicode=True, width=120))
 
 
-# Reading YAML
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, except that a key that is there twice is an error."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Checked here, before merge keys (<<) are expanded into keys that may well be there twice.
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                if key_node.value in seen:
-                    problem = f"key {key_node.value} is there twice; keep one"
-                    raise yaml.composer.ComposerError(None, None, problem, key_node.start_mark)
-                seen.add(key_node.value)
-        return node
-
-
-def _parse_file(path: Path) -> Any:
-    try:
-        return _parse(read_text(path))
-    except _Problem as problem:
-        line = f" line {problem.line}" if problem.line else ""
-        raise ArtQuantError(f"{path}{line}: not usable YAML: {problem}; correct the file") from None
-
-
-class _Problem(Exception):
-    """What is wrong with a YAML text, and in which line if known."""
-
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        super().__init__(" ".join(reason.split()))
-        self.line = line
-
-
-def _parse(text: str) -> Any:
-    try:
-        return _unshared(yaml.load(text, Loader=_Loader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _Problem(error.problem or str(error), mark.line + 1 if mark else None) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise _Problem(f"character #x{ord(text[error.position]):04x} is not allowed", line) from None
-    except RecursionError:
-        raise _Problem("nested too deeply") from None
-    except ValueError as error:  # from a scalar such as 2026-13-45
-        raise _Problem(str(error)) from None
-
-
-def _unshared(value: Any) -> Any:
-    """A copy in which nothing is shared: YAML aliases are one object, and an override is meant for one place."""
-    if isinstance(value, dict):
-        return {key: _unshared(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_unshared(entry) for entry in value]
-    return value
-
-
 # Overrides
 
 
@@ -177,8 +119,8 @@ def _apply(tree: dict[Any, Any], override: str) -> list[str]:
     if not sign or not all(keys):
         raise ArtQuantError(f"override {override!r}: write it as dotted.key=value")
     try:
-        value = _parse(text)
-    except _Problem as problem:
+        value = parse_yaml(text)
+    except YamlProblem as problem:
         raise ArtQuantError(f"override {override!r}: the value is not YAML: {problem}") from None
     place: Any = tree
     path: list[str] = []

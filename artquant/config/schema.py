@@ -6,60 +6,29 @@ directory. Settings are checked where they are defined; files and folders are lo
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from artquant.config.requirements import (
+    LARGEST,
+    LARGEST_BATCH,
+    LARGEST_SEED,
+    ConfigError,
+    require,
+    require_at_least,
+    require_device,
+    require_folder_name,
+    require_not_negative,
+    require_positive,
+)
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 
-_FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
+RUN_FILES = ("config", "predictions", "evaluation")  # a run's own names, less what stands behind a full stop
 WholePart = Literal["vision", "projector", "decoder", "head"]  # of a network, as far as it can train whole
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-
-
-class ConfigError(ArtQuantError):
-    """A setting that cannot be used. ``key`` is the dotted name, ``reason`` the rest of the message."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{key}: {reason}" if key else reason)
-        self.key = key
-        self.reason = reason
-
-
-def require(condition: bool, key: str, reason: str) -> None:
-    """Raise a ConfigError about the setting unless the condition holds."""
-    if not condition:
-        raise ConfigError(key, reason)
-
-
-def require_at_least(minimum: int, **settings: int) -> None:
-    """Each setting is `minimum` or more."""
-    for key, value in settings.items():
-        require(value >= minimum, key, f"must be at least {minimum}, got {value}")
-
-
-def require_not_negative(**settings: float) -> None:
-    """Each setting is finite and 0 or more."""
-    for key, value in settings.items():
-        require(value >= 0 and math.isfinite(value), key, f"must be 0 or more, got {value}")
-
-
-def require_positive(**settings: float | None) -> None:
-    """Each setting is finite and above 0, or None."""
-    for key, value in settings.items():
-        ok = value is None or (value > 0 and math.isfinite(value))
-        require(ok, key, f"must be above 0, got {value}")
-
-
-def require_folder_name(**settings: str) -> None:
-    """Each setting can name a folder."""
-    for key, value in settings.items():
-        reason = f"names a folder: use letters, digits and . _ + = - and start with a letter or digit, got {value!r}"
-        require(_FOLDER_NAME.fullmatch(value) is not None, key, reason)
 
 
 @dataclass(frozen=True)
@@ -76,6 +45,8 @@ class LevelsConfig:
         require(len(set(self.words)) == len(self.words), "words", "a rating word is listed twice")
         same = len(self.words) == len(self.weights)
         require(same, "weights", f"{len(self.weights)} weights for {len(self.words)} rating words; list one for each")
+        sized = all(abs(weight) <= LARGEST for weight in self.weights)
+        require(sized, "weights", f"must be numbers of at most {LARGEST:g}")
         falling = all(a > b for a, b in zip(self.weights, self.weights[1:], strict=False))
         require(falling, "weights", "must fall from the first word to the last: list the words best first")
 
@@ -118,6 +89,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require_positive(weight=self.weight)
+        require(self.weight <= 10_000, "weight", f"must be at most 10000 passes an epoch, got {self.weight:g}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +104,7 @@ class LoraConfig:
     target_modules: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        require_at_least(1, r=self.r)
+        require_at_least(1, 16_384, r=self.r)
         require_positive(alpha=self.alpha)
         require(0 <= self.dropout < 1, "dropout", f"must be 0 or more and below 1, got {self.dropout}")
         require(self.target_modules not in ("", ()), "target_modules", "name at least one module")
@@ -248,7 +220,7 @@ class ValidationConfig:
         some = self.records is not None or bool(self.losses)
         require(some, "", "names nothing to validate on; give records or losses, or validation: null")
         require(self.records is not None or self.patience is None, "patience", "needs records to be scored")
-        require_at_least(1, batch_size=self.batch_size)
+        require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size)
         for key, value in (("steps", self.steps), ("patience", self.patience)):
             if value is not None:
                 require_at_least(1, **{key: value})
@@ -289,17 +261,13 @@ class StageConfig:
         require_positive(epochs=self.epochs)
         steps = self.max_steps
         require(steps == -1 or steps > 0, "max_steps", f"must be -1 or above 0, got {steps}")
-        require_at_least(
-            1,
-            batch_size=self.batch_size,
-            accumulation=self.accumulation,
-            max_length=self.max_length,
-            save_total=self.save_total,
-            log_steps=self.log_steps,
-        )
+        require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size, accumulation=self.accumulation)
+        require_at_least(1, 10_000_000, max_length=self.max_length)
+        require_at_least(1, save_total=self.save_total, log_steps=self.log_steps)
         if self.save_steps is not None:
             require_at_least(1, save_steps=self.save_steps)
-        require_at_least(0, workers=self.workers, bad_steps=self.bad_steps)
+        require_at_least(0, 1024, workers=self.workers)
+        require_at_least(0, bad_steps=self.bad_steps)
         fits = self.bad_steps == 0 or self.deepspeed is None
         require(fits, "bad_steps", "cannot be used with deepspeed, which steps by itself; set one of the two aside")
         conflict = self.group_by_length and self.order == "in_order"
@@ -334,11 +302,12 @@ class InferConfig(Loading):
     score_range: tuple[float, float] | None = None  # map the model's range onto a data set's; null: as the model gives
 
     def __post_init__(self) -> None:
-        require_at_least(1, batch_size=self.batch_size)
-        require_at_least(0, workers=self.workers)
+        require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size)
+        require_at_least(0, 1024, workers=self.workers)
         require(self.score_range is None or self.score_range[0] < self.score_range[1], "score_range", "must rise")
-        known = _DEVICE.fullmatch(self.device) is not None
-        require(known, "device", f"must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+        named = self.attributes == "trained" or all(name.strip() for name in self.attributes)
+        require(named, "attributes", "the name of an attribute is empty")
+        require_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -350,7 +319,7 @@ class EvalConfig:
     logistic: bool = False  # fit the four-parameter logistic curve before the linear correlation
 
     def __post_init__(self) -> None:
-        require_at_least(0, bootstrap=self.bootstrap)
+        require_at_least(0, 1_000_000, bootstrap=self.bootstrap)
 
 
 @dataclass(frozen=True)
@@ -375,7 +344,7 @@ class RunConfig:
         require_folder_name(run=self.run)
         for key, value in (("prompt", self.prompt), ("subject", self.subject)):
             require(bool(value.strip()), key, "is empty")
-        require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}, got {self.seed}")
+        require(0 <= self.seed <= LARGEST_SEED, "seed", f"must be from 0 to {LARGEST_SEED}, got {str(self.seed)[:40]}")
         for index, stage in enumerate(self.stages):
             fits = self.model.quantize is None or not stage.trainable.decoder
             require(fits, f"stages.{index}.trainable.decoder", "cannot be trained quantised; set model.quantize: null")
@@ -383,6 +352,8 @@ class RunConfig:
             require(fits, f"stages.{index}.deepspeed", "cannot be used with model.quantize; set one of them to null")
         names = [stage.name for stage in self.stages]
         for index, name in enumerate(names):
+            taken = name.lower().split(".")[0] in RUN_FILES
+            require(not taken, f"stages.{index}.name", f"{name!r} is the name of a run's own file; choose another")
             require(name not in names[:index], f"stages.{index}.name", f"{name!r} is used twice; give each its own")
 
     def chosen_stages(self, names: Sequence[str] = ()) -> list[StageConfig]:

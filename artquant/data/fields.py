@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from artquant.config.requirements import LARGEST
 from artquant.errors import ArtQuantError
 
 
@@ -136,8 +137,9 @@ class Fields:
             number = float(value)
         except OverflowError:
             number = math.inf
-        if not math.isfinite(number):
-            self.fault(key, f"{what} is not finite; correct the record", kind)
+        if not abs(number) <= LARGEST:
+            reason = f"is beyond {LARGEST:g}" if math.isfinite(number) else "is not finite"
+            self.fault(key, f"{what} {reason}; correct the record", kind)
             return None
         return number
 

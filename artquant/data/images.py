@@ -19,13 +19,14 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from artquant.data import pixels
+from artquant.data.endings import missing_end
 from artquant.data.pixels import Refused
 from artquant.errors import ArtQuantError
 
 logger = logging.getLogger(__name__)
 
 MINIMUM_SIDE = 8  # pixels
-MAXIMUM_PIXELS = 300_000_000
+MAXIMUM_PIXELS = 100_000_000  # of which reading takes up to 1.7 GiB of memory (RGBA; RGB half of that)
 MAXIMUM_ASPECT_RATIO = 100
 
 # Raster formats that people exchange pictures in; Pillow's others (Ghostscript, fonts, science data) are not opened.
@@ -36,7 +37,7 @@ SUFFIXES = (
     *(".pbm", ".pgm", ".ppm", ".pnm", ".avif"),
 )
 
-# Pillow checks the size of these again inside the decoder, where the only outcome for 90 to 300 million pixels would be
+# Pillow checks the size of these again inside the decoder, where the only outcome for 90 to 100 million pixels would be
 # a warning that is not meant for us.
 _WARNS_IN_DECODER = ("GIF", "TIFF")
 
@@ -79,7 +80,7 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
 
     Raises:
         ImageError: The file is missing, empty, no picture, damaged or cut short, smaller than 8 pixels on a side,
-            larger than 300 million pixels, longer than 100 times its other side, or of a form that is not read.
+            larger than 100 million pixels, longer than 100 times its other side, or of a form that is not read.
     """
     path = Path(path)
     where = f"{path} (record {record})" if record is not None else str(path)
@@ -205,6 +206,9 @@ def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
     with _STRICT.decoding():
         image = _opened_picture(stream)
         _check_size(*image.size)
+        missing = missing_end(image, stream)
+        if missing is not None:
+            raise Refused(f"{missing}; the file is damaged or incomplete: fetch or export it again")
         if draft_to is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (draft_to, draft_to))
         try:

@@ -27,6 +27,7 @@ from artquant.data.prepared import require_as_prepared
 from artquant.data.records import TrainingRecord, parse_training_record
 from artquant.files.json_files import parse_json
 from artquant.files.json_stream import iterate_json
+from artquant.files.opened import opened
 
 _ATTRIBUTE_BYTES = 40  # of an answer about one attribute beside its name, about
 _REPRESENTATIVES = 1000  # different questions and attributes of which one record is remembered
@@ -191,7 +192,7 @@ class RecordFile(_Records):
 
     def _read(self, index: int) -> TrainingRecord:
         start, end = self._spans[2 * index : 2 * index + 2]
-        with self.path.open("rb") as stream:
+        with opened(self.path) as stream:
             stream.seek(start)
             text = stream.read(end - start).decode("utf-8")
         return self._parsed(parse_json(text, self.path), index)

@@ -16,9 +16,7 @@ run can be completed. Every file is written under a temporary name and renamed.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +31,7 @@ from artquant.demo.drawing import draw
 from artquant.demo.phrases import CAPTION_QUESTION
 from artquant.demo.plan import Plan, draw_plan
 from artquant.errors import ArtQuantError
+from artquant.files.child_processes import process_pool
 from artquant.files.json_files import read_json, write_json
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
@@ -214,10 +213,8 @@ def _draw_all(out: Path, seed: int, indices: list[int], workers: int, progress: 
             for count in (_draw_some(out, seed, chunk) for chunk in chunks):
                 bar.update(count)
             return
-        # Fresh processes: a fork would copy the threads' locks of whatever else the caller has loaded.
-        context = multiprocessing.get_context("spawn")
         try:
-            with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
+            with process_pool(min(workers, len(chunks))) as pool:
                 for count in pool.map(_draw_some, [out] * len(chunks), [seed] * len(chunks), chunks):
                     bar.update(count)
         except BrokenProcessPool as error:

@@ -8,13 +8,17 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
 from artquant.errors import ArtQuantError, one_line
+from artquant.files.opened import WHOLE, looks_like, opened, read_whole
 from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import force_to_disk
+
+RECORD = 1 << 26  # bytes: the largest value of a list, or line, that is read
+DEPTH = 100  # lists and objects within each other; what reads a value may go down into it
 
 # A string, or one of the words that JSON has no room for. Strings come first, so a word inside one is not found.
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
@@ -24,22 +28,13 @@ class JsonError(ArtQuantError):
     """A JSON file that cannot be read or written; the message names file and line."""
 
 
-class FileUnreadable(JsonError):
-    """A file that cannot be opened or read."""
-
-
-def read_text(path: Path | str) -> str:
-    """Read UTF-8 text (with or without byte-order mark).
+def read_text(path: Path | str, most: int = WHOLE) -> str:
+    """Read UTF-8 text (with or without byte-order mark), of so many bytes at most.
 
     Raises:
-        JsonError: The file is missing, a folder, not readable or not UTF-8 (with the line).
+        ArtQuantError: The file is missing, no regular file, not readable, too large or not UTF-8 (with the line).
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    return decoded(data, path)
+    return decoded(read_whole(path, most), path)
 
 
 def decoded(data: bytes, path: Path | str, first_line: int = 1) -> str:
@@ -52,7 +47,9 @@ def decoded(data: bytes, path: Path | str, first_line: int = 1) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + first_line
-        raise JsonError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
+        what = looks_like(data[:64]) if first_line == 1 else ""
+        reason = f"not text but {what}; name another file" if what else "not UTF-8 text; save the file as UTF-8"
+        raise JsonError(f"{path} line {line}: {reason}") from None
 
 
 def read_json(path: Path | str) -> Any:
@@ -70,20 +67,43 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
     Raises:
         JsonError: As :func:`read_json`, with the line.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield number, parse_json(line, path, number)
+    with opened(path) as stream:
+        for number, line in enumerate(lines_of(stream, path), start=1):
+            text = decoded(line, path, number)
+            if text.strip():
+                yield number, parse_json(text.rstrip("\r\n"), path, number)
+
+
+def lines_of(stream: BinaryIO, path: Path | str) -> Iterator[bytes]:
+    """The lines from where the stream stands on, with their ends.
+
+    Raises:
+        JsonError: One has more than `RECORD` bytes.
+    """
+    number = 0
+    while line := stream.readline(RECORD + 1):
+        number += 1
+        if len(line) > RECORD:
+            what = looks_like(line[:64])
+            what = f"it is {what}" if what else "a file of many lines is expected"
+            raise JsonError(f"{path} line {number}: has more than {RECORD >> 20} MiB: {what}; name another file")
+        yield line
 
 
 def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
     """Parse JSON text that was read from ``path``, where it begins on line ``first_line``."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        refuse_deep(value, text)
+        return value
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        raise JsonError(
-            f"{path} line {line} column {error.colno}: not JSON ({error.msg}); correct the file or make it again"
-        ) from None
+        what = (
+            "" if text[: error.pos].strip() else looks_like(text[error.pos : error.pos + 64].encode("utf-8", "replace"))
+        )
+        reason = f"not JSON but {what}; name another file" if what else ""
+        reason = reason or f"not JSON ({error.msg}); correct the file or make it again"
+        raise JsonError(f"{path} line {line} column {error.colno}: {reason}") from None
     except _Constant as error:
         line = first_line + _line_of_constant(text)
         raise JsonError(f"{path} line {line}: {error} is not a number; use null or leave the key out") from None
@@ -92,6 +112,19 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
     except (ValueError, RecursionError) as error:
         where = f"{path} line {_lines(text, first_line)}"
         raise JsonError(f"{where}: not usable JSON ({one_line(error)}); correct it") from None
+
+
+def refuse_deep(value: Any, text: str, start: int = 0, end: int | None = None) -> None:
+    """Raise a ValueError if a value, read from this stretch of a text, is nested deeper than `DEPTH`."""
+    end = len(text) if end is None else end
+    if text.count("[", start, end) + text.count("{", start, end) <= DEPTH:
+        return  # most are known without a look
+    level = [value]
+    for _ in range(DEPTH):
+        inner = [one for one in level if isinstance(one, (list, dict))]
+        level = [one for held in inner for one in (held.values() if isinstance(held, dict) else held)]
+    if any(isinstance(one, (list, dict)) for one in level):
+        raise ValueError(f"nested deeper than {DEPTH} levels")
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from artquant.files.json_files import DECODER, JSON_FAULTS, FileUnreadable, JsonError, decoded, parse_json
+from artquant.files.json_files import (
+    DECODER,
+    JSON_FAULTS,
+    RECORD,
+    JsonError,
+    decoded,
+    lines_of,
+    parse_json,
+    refuse_deep,
+)
+from artquant.files.opened import WHOLE, opened
 
 _BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -29,12 +39,8 @@ def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple
     Raises:
         JsonError: As :func:`read_json`, after the values before the fault; or the file holds something else.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            yield from json_values(stream, path, faulty_lines)
-    except OSError as error:
-        raise FileUnreadable(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    with opened(path) as stream:
+        yield from json_values(stream, Path(path), faulty_lines)
 
 
 def iterate_records(path: Path | str) -> Iterator[tuple[str, Any]]:
@@ -68,15 +74,16 @@ def _first_character(stream: BinaryIO) -> bytes:
 
 
 def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[tuple[int, int, Any]]:
-    end = stream.tell()
-    for number, line in enumerate(stream, start=1):
+    end, good = stream.tell(), False
+    for number, line in enumerate(lines_of(stream, path), start=1):
         start, end = end, end + len(line)
         text = decoded(line, path, number)
         if text.strip():
             try:
                 value = parse_json(text.rstrip("\r\n"), path, number)
+                good = True
             except JsonError as error:
-                if number > 1 and not text.endswith("\n") and isinstance(error.__context__, json.JSONDecodeError):
+                if good and not text.endswith("\n") and isinstance(error.__context__, json.JSONDecodeError):
                     error = JsonError(
                         f"{path} line {number}: cut off after {text[-20:]!r}, as by a run that was killed; run again "
                         "what wrote it, or delete this line"
@@ -102,9 +109,11 @@ def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]
                 raise ValueError
         if not window.ended:
             raise ValueError
-    except JSON_FAULTS:
+    except JSON_FAULTS as error:
         stream.seek(0)
-        parse_json(decoded(stream.read(), path), path)
+        if len(data := stream.read(WHOLE + 1)) > WHOLE:
+            raise JsonError(f"{path} byte {window.byte}: not JSON; correct the file or make it again") from error
+        parse_json(decoded(data, path), path)
         raise JsonError(f"{path}: changed while it was read; start again") from None
 
 
@@ -140,8 +149,9 @@ class _Window:
         while True:
             try:
                 value, place = DECODER.raw_decode(self._text, self._place)
+                refuse_deep(value, self._text, self._place, place)
             except json.JSONDecodeError:
-                if not self._more():
+                if len(self._text) - self._place > RECORD or not self._more():
                     raise
                 continue
             if self._text[place : place + 1] not in _AFTER_VALUE and self._more():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from artquant.config.requirements import ConfigError, require_device
 from artquant.errors import ArtQuantError
 
 
@@ -16,13 +17,12 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ArtQuantError(f"device {name!r} is not known; name auto, cpu, cuda, cuda:N or mps") from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise ArtQuantError(f"device {name!r} is not one that was tried; name auto, cpu, cuda, cuda:N or mps")
-    if device.type == "mps" and not torch.backends.mps.is_available():
+        require_device(name)
+    except ConfigError as error:
+        raise ArtQuantError(str(error)) from None
+    kind, _, number = name.partition(":")
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise ArtQuantError(f"device {name}: this machine or this torch has no Metal; name auto or cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ArtQuantError(f"device {name}: this machine has {torch.cuda.device_count()} GPU(s); name another or cpu")
-    return device
+    return torch.device(name)

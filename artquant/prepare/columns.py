@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from artquant.config.requirements import LARGEST
 from artquant.labels.soft_labels import VOTES_TOLERANCE
 from artquant.prepare.annotation import CATEGORIES, SPLITS, Annotation, PrepareError, Split, check_image_name
 from artquant.prepare.tables import Table
@@ -196,6 +197,8 @@ class _Row:
             return None
         if any(count < 0 for count in votes):
             raise PrepareError(f"{self.where}: a count of votes is negative ({min(votes):g}); correct it")
+        if sum(votes) > LARGEST:
+            raise PrepareError(f"{self.where}: {sum(votes):g} votes are more than people there are; correct them")
         if not any(votes):
             raise PrepareError(f"{self.where}: nobody voted (every count is 0); take the record out")
         return tuple(int(count) if count.is_integer() else count for count in votes)
@@ -248,6 +251,7 @@ class _Row:
         except (TypeError, ValueError, OverflowError):
             shown = "empty" if value is None or value == "" else f"{str(value)[:100]!r}, not a number"
             raise PrepareError(f"{self.where}: {column!r} is {shown}; correct it") from None
-        if not math.isfinite(number):
-            raise PrepareError(f"{self.where}: {column!r} is {number}, not a finite number; correct it")
+        if not abs(number) <= LARGEST:
+            what = f"a number of at most {LARGEST:g}" if math.isfinite(number) else "a finite number"
+            raise PrepareError(f"{self.where}: {column!r} is {number}, not {what}; correct it")
         return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from artquant.files.json_stream import json_values
+from artquant.files.opened import looks_like, read_whole
 from artquant.prepare.annotation import PrepareError, Source
 
+_MOST = 1 << 31  # bytes of an annotation file, which is read whole
+_NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined")  # of other uses than files
 AVA_COUNTS = tuple(str(value) for value in range(1, 11))  # names given to AVA's ten columns of counts
 
 
@@ -63,12 +67,9 @@ def read_table(path: Path | str, encoding: str | None = None, between_blanks: bo
 
 
 def _read(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise PrepareError(f"{path}: is a folder; name the file") from None
-    except OSError as error:
-        raise PrepareError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    if path.is_dir():
+        raise PrepareError(f"{path}: is a folder; name the file")
+    data = read_whole(path, _MOST)
     if not data.strip():
         raise PrepareError(f"{path}: the file is empty; check that it is complete")
     return data
@@ -79,17 +80,21 @@ def _decode(path: Path, data: bytes, encoding: str | None) -> tuple[str, str, tu
     used = encoding or "utf-8"
     notes: tuple[str, ...] = ()
     try:
+        if encoding is not None and codecs.lookup(encoding).name in _NO_CHARSETS:
+            raise LookupError
         text = data.decode(encoding or "utf-8-sig")
     except LookupError:
         raise PrepareError(f"encoding {encoding!r} is unknown; name one that Python knows, such as latin-1") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+    except UnicodeError as error:  # some encodings say no more than that
+        line = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
         if encoding is not None:
             raise PrepareError(f"{path} line {line}: not {encoding} text; name another encoding") from None
         text, used = data.decode("latin-1"), "latin-1"
         notes = (f"{path}: not UTF-8 (first on line {line}), read as Latin-1; --encoding names another",)
-    if "\0" in text:
-        raise PrepareError(f"{path}: is no text (it holds zero bytes); save it as CSV or JSON, encoded in UTF-8")
+    what = looks_like(data[:64])
+    if "\0" in text or what:
+        why = f"it is {what}" if what else "it holds zero bytes"
+        raise PrepareError(f"{path}: is no text table ({why}); save it as CSV or JSON, encoded in UTF-8")
     return text, used, notes
 
 

@@ -6,6 +6,7 @@ Light on imports: the processes that train load torch themselves.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_text
 
 # Ranks that were asked to stop are given so long to write a checkpoint before they are killed.
 _SECONDS_TO_SAVE = 600
+_ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
+_HOST = re.compile(r"\S+\s+slots=[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,10 @@ class Machines:
             raise ArtQuantError("--node-rank counts the machines from 0 and needs --nodes or --hostfile")
         if self.node_rank is not None and self.hostfile is None and self.node_rank >= self.nodes:
             raise ArtQuantError(f"--node-rank must be below --nodes {self.nodes}, got {self.node_rank}")
-        if self.master is not None and not self.master.rpartition(":")[2].isdecimal():
+        if self.master is not None and not _ADDRESS.fullmatch(self.master):
             raise ArtQuantError(f"--master must be HOST:PORT, got {self.master!r}")
-        if self.hostfile is not None and not self.hostfile.is_file():
-            raise ArtQuantError(f"--hostfile {self.hostfile}: no such file; a line in it is HOST slots=GPUS")
+        if self.hostfile is not None:
+            _check_hostfile(self.hostfile)
 
     def address(self) -> tuple[str, str]:
         """Host and port of rank 0."""
@@ -56,6 +60,16 @@ class Machines:
             host, _, port = self.master.rpartition(":")
             return host, port
         return "127.0.0.1", str(_free_port())
+
+
+def _check_hostfile(path: Path) -> None:
+    """Refuse what DeepSpeed's launcher would stumble over."""
+    if not path.is_file():
+        raise ArtQuantError(f"--hostfile {path}: no such file; a line in it is HOST slots=GPUS")
+    for number, line in enumerate(read_text(path, 1 << 20).splitlines(), start=1):
+        said = line.split("#")[0].strip()
+        if said and not _HOST.fullmatch(said):
+            raise ArtQuantError(f"--hostfile {path} line {number}: {said[:60]!r} is not HOST slots=GPUS; correct it")
 
 
 def launch_command(launcher: str, machines: Machines, arguments: Sequence[str]) -> list[str]:

@@ -221,7 +221,6 @@ class TestAnalyse:
             ([], "name pictures, or a list of them with --records and --out"),
             (["a.png", "--out", "x"], "--records and --out go together"),
             (["--records", "x", "--out", "y", "--published", "z"], "leave it out with --records"),
-            (["a.png", "--max-new-tokens", "0"], "the longest text must be 1 token or more"),
         ],
     )
     def test_wrong_use(self, folder, capsys, given, message):

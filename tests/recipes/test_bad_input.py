@@ -53,7 +53,7 @@ KINDS = {
     "missing": "no such file",
     "text": "not a picture",
     "one_pixel": "1 x 1 pixels is too small",
-    "huge": "more than 300 million",
+    "huge": "more than 100 million",
 }
 
 

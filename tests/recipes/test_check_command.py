@@ -79,7 +79,6 @@ def test_without_a_configuration(lab, capsys):
         (("a.yaml", "--records", "b.json"), "not both"),
         (("a.yaml", "--images", "b"), "--images goes with --records"),
         (("nowhere.yaml",), "nowhere.yaml: cannot be read"),
-        (("--records", "a.json", "--workers", "-1"), "--workers must be 0 or more"),
         (("--records", "a.json", "--weights", "1,2"), "weights"),
     ],
 )

@@ -125,7 +125,6 @@ def test_wrong_files(written, capsys, value, message):
         (["--dtype", "bfloat16"], "--dtype goes with --model"),
         (["--out", "x"], "--out goes with --model"),
         (["--model", "x"], "--model needs --images"),
-        (["--bootstrap", "-1"], "resamples must be 0 or more"),
     ],
 )
 def test_wrong_use(written, capsys, options, message):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from artquant.files import json_stream
 from artquant.files.json_files import JsonError, read_json, read_json_lines
 from artquant.files.json_stream import iterate_json
+from artquant.files.opened import FileUnreadable
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -183,7 +184,7 @@ def test_line_that_is_not_right(tmp_path):
 
 
 def test_file_that_is_not_there(tmp_path):
-    with pytest.raises(JsonError, match="cannot be read: No such file"):
+    with pytest.raises(FileUnreadable, match="cannot be read: No such file"):
         list(iterate_json(tmp_path / "nowhere.json"))
 
 

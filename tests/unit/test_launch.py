@@ -143,7 +143,6 @@ def test_started_by_a_launcher(launched, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--ranks", "0"), "--ranks and --nodes must be at least 1, got 0 and 1"),
         (("--ranks", "2", "--launcher", "none"), "several ranks or nodes need processes"),
         (("--nodes", "2"), "--nodes needs --node-rank (0 on the first machine) and --master HOST:PORT"),
         (("--nodes", "2", "--node-rank", "2", "--master", "a:1"), "--node-rank must be below --nodes 2, got 2"),

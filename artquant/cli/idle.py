@@ -1,0 +1,81 @@
+"""Options that would do nothing beside others: refused, because whoever gives one expects something of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from artquant.errors import ArtQuantError
+
+Given: TypeAlias = "Callable[[argparse.Namespace], bool]"
+
+
+def _without(name: str) -> Given:
+    return lambda arguments: not is_given(arguments, name)
+
+
+def _with(name: str) -> Given:
+    return lambda arguments: is_given(arguments, name)
+
+
+# Of each command: options, when they do nothing, and what to do.
+_IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
+    "infer": (
+        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
+        (("attributes",), _with("attribute"), "asks for all, --attribute for some; leave one of them out"),
+        (
+            ("images",),
+            lambda arguments: arguments.records is not None and arguments.records.is_dir(),
+            "is for lists; --records is a folder of pictures",
+        ),
+    ),
+    "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
+    "eval": (
+        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
+        (("no_plot",), lambda a: not (a.config or a.out), "has nothing to leave out without --out"),
+    ),
+    "check": (
+        (("overrides",), _without("config"), "changes a configuration; name one"),
+        (
+            ("images", "no_duplicates", "workers", "small_side"),
+            _with("no_pictures"),
+            "is about the pictures' files, which --no-pictures leaves out",
+        ),
+        (("all",), _with("json"), "is for the summary; --json has all findings"),
+    ),
+    "analyse": (
+        (("images", "batch_size", "workers", "skip_unreadable"), _without("records"), "goes with --records"),
+        (("json",), _with("records"), "is for pictures that are named; --out is JSON lines"),
+    ),
+    "prepare": ((("split",), _without("files"), "says the split of FILEs, and none is named"),),
+    "train": (
+        (
+            ("master",),
+            lambda arguments: arguments.nodes == 1 and arguments.hostfile is None,
+            "says where several machines meet; add --nodes and --node-rank, or --hostfile",
+        ),
+        (("ranks",), _with("hostfile"), "counts processes here; the hostfile says how many run where"),
+    ),
+}
+
+
+def is_given(arguments: argparse.Namespace, name: str) -> bool:
+    """Whether an option stands on the command line (those with a default of their own: it cannot be told)."""
+    value = vars(arguments)[name]
+    return value is not None and value is not False and value != []
+
+
+def refuse_idle(arguments: argparse.Namespace) -> None:
+    """Raise an ArtQuantError about the first option that would do nothing."""
+    if arguments.command == "eval" and is_given(arguments, "choices"):
+        return  # which says by itself what belongs to it
+    for names, idle, why in _IDLE.get(arguments.command, ()):
+        for name in names:
+            if is_given(arguments, name) and idle(arguments):
+                raise ArtQuantError(f"{flag_of(name)} {why}")
+
+
+def flag_of(name: str) -> str:
+    """How an option is written."""
+    return "key=value" if name == "overrides" else f"--{name.replace('_', '-')}"

@@ -102,6 +102,8 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
 
 def _plausible_config(whole: ModelFolder, loading: Loading) -> PretrainedConfig:
     """The configuration of a folder that holds all weights, of a network that can be built and lie in them."""
+    if whole.card is not None and whole.card.files is not None:
+        return whole.family.config(whole.path, loading.untested)  # as it was written, with these weights
     file = whole.path / "config.json"
     require_plausible(file, read_json(file))
     config = whole.family.config(whole.path, loading.untested)

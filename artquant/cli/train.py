@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.node_rank:  # before processes that would say it each
             claim_run(config, arguments.accept_changes)
         if finished:
-            print(done)
+            say(done)
             return 0
         return _train_in_processes(arguments, config, launchers, machines)
 

@@ -49,5 +49,6 @@ def _listed(card: Path) -> dict[str, Any]:
         values = read_json(card) if card.is_file() and card.stat().st_size <= _LARGEST_CARD else None
     except ArtQuantError:  # another program's
         values = None
-    ours = isinstance(values, dict) and "artquant" in values and isinstance(values.get("files"), dict)
-    return values["files"] if ours else {}
+    if not isinstance(values, dict) or "artquant" not in values or not isinstance(values.get("files"), dict):
+        return {}
+    return values["files"]

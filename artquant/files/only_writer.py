@@ -56,8 +56,12 @@ def _taken(lock: Path, path: Path) -> int:
             if not _is_locked(handle, path):
                 holder = os.pread(handle, 300, 0).decode("utf-8", "replace").removeprefix(_OURS.decode()).strip()
             elif _is_there(handle, lock):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, _OURS + f"PID {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                try:
+                    os.ftruncate(handle, 0)
+                    os.pwrite(handle, _OURS + f"PID {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                except OSError:  # a full disk
+                    lock.unlink()
+                    raise
                 with suppress(OSError):  # the next process may be another user's
                     os.fchmod(handle, 0o666)
                 return handle

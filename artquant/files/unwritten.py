@@ -25,11 +25,12 @@ def errors_named(path: Path | str, *kinds: type[Exception]) -> Iterator[None]:
     Raises:
         Unwritten: an OSError, or one of these.
     """
+    caught: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         yield
     except ArtQuantError:
         raise
-    except (OSError, *kinds) as error:
+    except caught as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
         named = error.filename if isinstance(error, OSError) else None
         if isinstance(named, str | bytes) and not _is_beside(Path(os.fsdecode(named)), Path(path)):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
+from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import whole_folder
 from artquant.models.family import LoraForm, WeightsFormat, WholeForm
 from artquant.models.model_card import Card
@@ -95,7 +96,8 @@ def _as_pickles(folder: Path) -> None:
     renamed = {}
     for file in sorted(folder.glob("model*.safetensors")):
         renamed[file.name] = f"pytorch_{file.stem}.bin"
-        torch.save(load_file(file), folder / renamed[file.name])
+        with errors_named(folder / renamed[file.name], RuntimeError):
+            torch.save(load_file(file), folder / renamed[file.name])
         file.unlink()
     index = folder / "model.safetensors.index.json"
     if index.is_file():

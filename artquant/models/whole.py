@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from artquant.config.schema import Loading
 from artquant.errors import one_line
 from artquant.files.json_files import JsonError, read_json, write_json
+from artquant.files.unwritten import errors_named
 from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.quantize import quantization_config
 from artquant.models.tensors import (
@@ -126,7 +127,8 @@ def write_shards(tensors: Mapping[str, torch.Tensor], folder: Path, weights_form
         if safe:
             save_file(shard, folder / name, metadata={"format": "pt"})  # older releases of transformers ask for it
         else:
-            torch.save(shard, folder / name)
+            with errors_named(folder / name, RuntimeError):
+                torch.save(shard, folder / name)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         write_json(folder / f"{pattern.format(suffix='')}.index.json", index)

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
-from artquant.files.json_files import append_json_lines, read_json_lines, write_json_lines
+from artquant.files.json_files import write_json_lines
+from artquant.files.line_file import LineFile
 from artquant.files.progress_bar import progress_bar
 
 HISTORY = "history.jsonl"
@@ -110,17 +111,19 @@ class HistoryWriter(TrainerCallback):
 
     def __init__(self, file: Path):
         self.file = file
+        self._lines = LineFile(file, "step")
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if not self.file.is_file():
-            return
-        append_json_lines(self.file, [])  # removes the half line that a killed run left
-        lines = [line for _, line in read_json_lines(self.file)]
+        with LineFile(self.file, "step") as before:
+            lines = [line for _, line in before.read()]  # but a half one that a killed run left
         # A run that was stopped on request has written its summary.
         kept = [line for line in lines if line.get("step", 0) <= state.global_step and "train_runtime" not in line]
-        write_json_lines(self.file, kept)
+        if self.file.is_file():
+            write_json_lines(self.file, kept)
+        self._lines.close()
+        self._lines = LineFile(self.file, "step")
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         # JSON has no infinity and no NaN (the loss of a stretch of which every step was left out).
         values = {name: value if math.isfinite(value) else None for name, value in logs.items()}
-        append_json_lines(self.file, [{"step": state.global_step, **values}])
+        self._lines.append([{"step": state.global_step, **values}])

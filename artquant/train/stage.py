@@ -19,6 +19,7 @@ from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines, write_json_lines
 from artquant.files.only_writer import only_writer
+from artquant.files.unwritten import errors_named
 from artquant.models.adapters import TRAINABLE_WEIGHTS
 from artquant.models.export import MERGED, export_model
 from artquant.models.model_card import Card
@@ -277,4 +278,5 @@ def run_training(config: RunConfig, stages: Sequence[str] = (), accept_changes: 
                 locks.enter_context(only_writer(run_folder(config) / stage.name))
             claim_run(config, accept_changes)
         for stage in chosen:
-            run_stage(config, stage)
+            with errors_named(run_folder(config) / stage.name):  # of TensorBoard, where its folder was deleted
+                run_stage(config, stage)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
+from artquant.files.unwritten import errors_named
 from artquant.models.adapter_config import ADAPTER_CONFIG, changed_settings
 from artquant.models.adapters import holds_whole, read_form
 from artquant.models.family import CheckpointError, WeightsFormat
@@ -139,7 +140,8 @@ def write_lora(source: Path, out: Path, dtype: torch.dtype | None, weights_forma
         if dtype is not None:
             tensors = {name: value.to(dtype) for name, value in tensors.items()}
         if weights_format == "bin":
-            torch.save(tensors, out / f"{stem}.bin")
+            with errors_named(out / f"{stem}.bin", RuntimeError):
+                torch.save(tensors, out / f"{stem}.bin")
         else:
             save_file(tensors, out / f"{stem}.safetensors")
     _publish_config(source / "config.json", out)

@@ -14,6 +14,7 @@ from artquant.errors import ArtQuantError
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn what a model's training pictures look like to it, and put that into the model's folder."""
+    from artquant.cli.named_model import open_model
     from artquant.infer.familiar import learn_familiar
     from artquant.infer.scorer import Scorer
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
@@ -26,10 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
     scorer = Scorer.from_pretrained(
-        arguments.model,
-        arguments.base,
-        arguments.device or "auto",
-        allow_other_base=arguments.allow_other_base,
+        open_model(arguments),
+        device=arguments.device or "auto",
         **given_loading(arguments),
     )
     learn_familiar(scorer, chosen, progress=not arguments.quiet).write(arguments.model)

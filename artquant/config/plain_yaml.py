@@ -24,12 +24,12 @@ class _Loader(yaml.SafeLoader):
         super().__init__(stream)
         self._sizes: dict[int, int] = {}  # of the nodes that are complete, by identity
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        event = self.peek_event()
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
         if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None:
             problem = f"{event.tag} is a tag, of which settings have none; take it out"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         size = self._sizes.get(id(node))
         if size is None and isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "an alias stands for itself", event.start_mark)

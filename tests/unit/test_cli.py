@@ -171,7 +171,7 @@ def test_usage_errors(arguments, message, capsys):
         (["plan", "nowhere.yaml"], "this machine has no GPU to ask; name the memory of yours (--memory 24GiB)"),
         (
             ["infer", "--model", "m", "--records", "r", "--out", "o", "a=b"],
-            "key=value changes a configuration; name one",
+            "key=value changes a configuration; name one with --config",
         ),
         (["eval", "--predictions", "p", "--truth", "t", "a=b"], "key=value changes a configuration; name one"),
         (["eval", "--predictions", "p", "--truth", "t", "--no-plot"], "--no-plot has nothing to leave out"),

@@ -115,9 +115,7 @@ def _remarks(path: Path, header: PictureHeader) -> Iterator[Remark]:
         with path.open("rb") as stream:
             share = zero_share(stream)
         if share > 0.05:
-            message = (
-                f"the last {share:.0%} of the file are zeros: black, or missing since a broken download; look at it"
-            )
+            message = f"the last {share:.0%} of the file are zeros: black, or missing after a broken download; look"
             yield Remark("picture-zeros", message)
     said = Image.registered_extensions().get(path.suffix.lower())
     found = _SAME_FORMAT.get(header.format, header.format)

@@ -1,4 +1,4 @@
-"""Files that users name: regular, bounded, and text; what is written to the terminal; processes that end with theirs."""
+"""Files that users name: regular, bounded and text; output to the terminal; processes that end with theirs."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def test_json_nests_only_so_far(tmp_path, read, opening):
         if fits:
             assert read(tmp_path / "a")
         else:
-            with pytest.raises(ArtQuantError, match="nested deeper|recursion") as caught:
+            with pytest.raises(ArtQuantError, match=r"nested deeper|recursion") as caught:
                 read(tmp_path / "a")
             assert "\n" not in str(caught.value)
 

@@ -84,24 +84,6 @@ def _path(parser: argparse.ArgumentParser, argument: str) -> Path:
         parser.error(str(error))
 
 
-def _joined(argv: list[str]) -> list[str]:
-    """Numbers that begin with a minus, joined with their option: argparse takes "-1,1" for an option of its own."""
-    joined: list[str] = []
-    for argument in argv:
-        if joined and _NUMBERS.fullmatch(argument) and joined[-1].startswith("--") and "=" not in joined[-1]:
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
-def _path(parser: argparse.ArgumentParser, argument: str) -> Path:
-    try:
-        return path(argument)
-    except argparse.ArgumentTypeError as error:
-        parser.error(str(error))
-
-
 def _joined(argv: Sequence[str]) -> list[str]:
     """Numbers that begin with a minus, joined with their option: argparse takes "-1,1" for an option of its own."""
     joined: list[str] = []

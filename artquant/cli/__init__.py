@@ -28,8 +28,6 @@ __all__ = ["main"]
 
 _NUMBERS = re.compile(r"-[\d.][-+\d.,eE]*")
 
-_NUMBERS = re.compile(r"-[\d.][-+\d.,eE]*")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 done with something to report, 2 error, 130 interrupted."""

@@ -63,6 +63,7 @@ KINDS = {
     "level-missing": Kind("warning", "pictures without a description of a level"),
     "picture-animated": Kind("warning", "animations and documents of several pages"),
     "picture-suffix": Kind("warning", "file names that say another format"),
+    "picture-zeros": Kind("warning", "uncompressed pictures that end in zeros"),
     "picture-coarse": Kind("warning", "pictures with few pixels"),
     "copy": Kind("warning", "copies within a split"),
     "near-copy": Kind("warning", "pictures within a split that look the same"),

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image
 
+from artquant.data.endings import UNCOMPRESSED, zero_share
 from artquant.data.images import (
     MAXIMUM_ASPECT_RATIO,
     MAXIMUM_PIXELS,
@@ -110,6 +111,12 @@ def _remarks(path: Path, header: PictureHeader) -> Iterator[Remark]:
     if header.animated:
         message = f"the {header.format} file has several frames or pages; only the first is used"
         yield Remark("picture-animated", message)
+    if header.format in UNCOMPRESSED:
+        with path.open("rb") as stream:
+            share = zero_share(stream)
+        if share > 0.05:
+            message = f"the last {share:.0%} of the file are zeros: black, or missing after a broken download; look"
+            yield Remark("picture-zeros", message)
     said = Image.registered_extensions().get(path.suffix.lower())
     found = _SAME_FORMAT.get(header.format, header.format)
     if said is not None and _SAME_FORMAT.get(said, said) != found:

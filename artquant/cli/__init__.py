@@ -28,8 +28,6 @@ __all__ = ["main"]
 
 _NUMBERS = re.compile(r"-[\d.][-+\d.,eE]*")
 
-_NUMBERS = re.compile(r"-[\d.][-+\d.,eE]*")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 done with something to report, 2 error, 130 interrupted."""
@@ -75,24 +73,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.command_line = shlex.join(["artquant", *(sys.argv[1:] if argv is None else argv)])
     return arguments
-
-
-def _path(parser: argparse.ArgumentParser, argument: str) -> Path:
-    try:
-        return path(argument)
-    except argparse.ArgumentTypeError as error:
-        parser.error(str(error))
-
-
-def _joined(argv: list[str]) -> list[str]:
-    """Numbers that begin with a minus, joined with their option: argparse takes "-1,1" for an option of its own."""
-    joined: list[str] = []
-    for argument in argv:
-        if joined and _NUMBERS.fullmatch(argument) and joined[-1].startswith("--") and "=" not in joined[-1]:
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
 
 
 def _path(parser: argparse.ArgumentParser, argument: str) -> Path:

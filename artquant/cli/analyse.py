@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse every picture that can be read; status 2 (of a list 1) if one cannot."""
+    from artquant.cli.named_model import open_model
     from artquant.infer.score_files import run_inference
     from artquant.infer.scorer import Scorer
-    from artquant.models.model_folder import ModelFolder
 
     _check(arguments)
     records = None if arguments.records is None else read_image_records(arguments.records, arguments.images)
-    folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
+    folder = open_model(arguments)
     scorer = Scorer.from_pretrained(
         folder,
         device=arguments.device or "auto",

@@ -59,12 +59,12 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
         raise ArtQuantError("--model needs --images, the folder of the pictures, and --out, the file to write")
 
     from artquant.cli.infer import origin_of
+    from artquant.cli.named_model import open_model
     from artquant.evaluate.choices import ANSWER
     from artquant.infer.choices import answer_questions
     from artquant.infer.scorer import Scorer
-    from artquant.models.model_folder import ModelFolder
 
-    folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
+    folder = open_model(arguments)
     scorer = Scorer.from_pretrained(folder, device=arguments.device or "auto", **given_loading(arguments))
     name = ANSWER + arguments.model.resolve().name
     answered = answer_questions(

@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
+    from artquant.cli.named_model import open_model
     from artquant.models.export import export_model
-    from artquant.models.model_folder import ModelFolder
     from artquant.models.whole import DTYPES
 
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
-    folder = ModelFolder.open(
-        arguments.model, arguments.base, allow_other_base=arguments.allow_other_base, alone=arguments.to == "lora"
-    )
+    folder = open_model(arguments, alone=arguments.to == "lora")
     written = export_model(folder, arguments.to, arguments.out, dtype, arguments.format, arguments.untested)
     width = max(len(file.name) for file in written)
     for file in written:

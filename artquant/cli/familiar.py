@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
+    from artquant.cli.named_model import open_model
     from artquant.infer.familiar import learn_familiar
     from artquant.infer.scorer import Scorer
     from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
@@ -34,10 +35,8 @@ def _learn(arguments: argparse.Namespace) -> int:
     listed = list(dict.fromkeys(one.image for one in read_image_records(arguments.records, arguments.images)))
     chosen = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))[: arguments.pictures]]
     scorer = Scorer.from_pretrained(
-        arguments.model,
-        arguments.base,
-        arguments.device or "auto",
-        allow_other_base=arguments.allow_other_base,
+        open_model(arguments),
+        device=arguments.device or "auto",
         **given_loading(arguments),
     )
     learn_familiar(scorer, chosen, progress=not arguments.quiet).write(arguments.model)

@@ -31,10 +31,7 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
-    "eval": (
-        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
-        (("no_plot",), lambda a: not (a.config or a.out), "has nothing to leave out without --out"),
-    ),
+    "eval": ((("overrides",), _without("config"), "changes a configuration; name one with --config"),),
     "check": (
         (("overrides",), _without("config"), "changes a configuration; name one"),
         (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, say
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
@@ -151,7 +152,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
         for name in ("model", "records", "out"):
             if vars(arguments)[name] is None:
                 raise ArtQuantError(f"without --config, --{name} is needed")
-        folder = ModelFolder.open(arguments.model, arguments.base, allow_other_base=arguments.allow_other_base)
+        folder = open_model(arguments)
         return folder, InferConfig(**given), arguments.out
 
     config = load_config(arguments.config, arguments.overrides)
@@ -161,7 +162,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
     advice = f"train it first: artquant train --config {arguments.config}" if trained else "see ModelZoo/README.md"
     _require_there(arguments.config, model, advice, settings)
     out = arguments.out or run_folder(config) / PREDICTIONS
-    folder = ModelFolder.open(model, arguments.base, config.base, arguments.allow_other_base)
+    folder = open_model(arguments, model, config.base)
     return folder, settings, out
 
 

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(version: str) -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="artquant", description="Judge the aesthetics of artistic images with a multimodal language model."
     )
     parser.add_argument("--version", action="version", version=f"artquant {version}")

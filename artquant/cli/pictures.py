@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Score or describe every picture that can be read; status 2 if one cannot."""
     from artquant.cli.infer import chosen_attributes, require_learned
+    from artquant.cli.named_model import open_model
     from artquant.infer.scorer import Scorer
 
     scorer = Scorer.from_pretrained(
-        arguments.model,
-        arguments.base,
-        arguments.device or "auto",
+        open_model(arguments),
+        device=arguments.device or "auto",
         prompt=named_prompt(arguments),
         weights=arguments.weights,
-        allow_other_base=arguments.allow_other_base,
         score_range=range_of(arguments.range, "--range"),
         **given_loading(arguments),
     )

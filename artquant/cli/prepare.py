@@ -73,6 +73,9 @@ def _columns(arguments: argparse.Namespace, usual: Columns) -> Columns:
         changed.setdefault("score", None)  # the mean of the votes
     if arguments.category_columns:
         pairs = [part.rpartition("=") for part in arguments.category_columns]
+        kinds = [kind.strip() or column.strip() for kind, _, column in pairs]
+        if len(set(kinds)) < len(kinds):
+            raise ArtQuantError(f"--category-columns names {max(kinds, key=kinds.count)!r} twice; keep one")
         changed["categories"] = {kind.strip() or column.strip(): column.strip() for kind, _, column in pairs}
         changed["joined_categories"] = None
     if arguments.image_suffix is not None:

@@ -24,15 +24,16 @@ class _Loader(yaml.SafeLoader):
         super().__init__(stream)
         self._sizes: dict[int, int] = {}  # of the nodes that are complete, by identity
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        event = self.peek_event()
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        mark: Any = event.start_mark
         if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None:
             problem = f"{event.tag} is a tag, of which settings have none; take it out"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        node = super().compose_node(parent, index)
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        node: Any = super().compose_node(parent, index)
         size = self._sizes.get(id(node))
         if size is None and isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias stands for itself", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "an alias stands for itself", mark)
         if size is None:
             parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
             size = 1 + (sum(self._sizes[id(part)] for part in parts) if isinstance(parts, list) else 0)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+UNCOMPRESSED = ("BMP", "PPM", "TIFF")  # formats whose data mostly is
 _RUN = 32  # zero bytes at the end of compressed data that no encoder writes
 _BLOCK = 1 << 16
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from artquant.data.fields import Fields, RecordError
+from artquant.errors import visible
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
 
@@ -63,7 +64,7 @@ def origin_file(predictions: Path) -> Path:
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:
     """What stands in a predictions file about a picture; :func:`read_predictions` reads it."""
     known = {} if gt_score is None else {"gt_score": gt_score}
-    return {"id": id, "image": image} | known | prediction.to_dict()
+    return {"id": id, "image": visible(image)} | known | prediction.to_dict()
 
 
 def read_predictions(

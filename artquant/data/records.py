@@ -19,6 +19,7 @@ from artquant.data.images import list_pictures
 from artquant.data.picture_names import PictureNames
 from artquant.data.prepared import require_as_prepared
 from artquant.data.turns import conversation, is_of_other_tools, picture_name
+from artquant.errors import visible
 from artquant.files.json_stream import iterate_records
 
 TASKS = ("score", "description")
@@ -102,7 +103,8 @@ def read_image_records(
     """Read the pictures to score: a JSON list, JSON lines, or a folder of pictures.
 
     A record is ``{"image": name}`` with optional ``id`` (default: the image name), ``gt_score`` and ``std``. Of a
-    folder, every picture in it and its subfolders is a record whose id is the relative path.
+    folder, every picture in it and its subfolders is a record whose id is the relative path (of a name that is no
+    UTF-8, as `artquant.errors.visible` writes it).
 
     Args:
         path: The file or folder. A file whose text starts with ``[`` is a JSON list, any other JSON lines.
@@ -115,22 +117,28 @@ def read_image_records(
     """
     path = Path(path)
     if path.is_dir():
-        return [
-            ImageRecord(image.relative_to(path).as_posix(), image, None, None, f"{path} picture {number}")
+        records = [
+            ImageRecord(visible(image.relative_to(path).as_posix()), image, None, None, f"{path} picture {number}")
             for number, image in enumerate(list_pictures(path, recursive=True), start=1)
         ]
+        _refuse_repeated(records)
+        return records
     require_as_prepared(path)
     folder = path.parent if image_folder is None else Path(image_folder)
     names = PictureNames()
     records = [
         parse_image_record(item, source, folder, score_range, names).valid() for source, item in iterate_records(path)
     ]
+    _refuse_repeated(records)
+    return records
+
+
+def _refuse_repeated(records: Sequence[ImageRecord]) -> None:
     first: dict[str, str] = {}
     for record in records:
         if first.setdefault(record.id, record.source) != record.source:
             number = first[record.id].rsplit(" ", 1)[1]
             raise RecordError(f"{record.source} (id {record.id!r}): the same id as record {number}; give each its own")
-    return records
 
 
 def parse_training_record(
@@ -309,6 +317,9 @@ def _image(fields: Fields, name: str, folder: Path, names: PictureNames | None) 
     if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
         reason = f'"image" {name!r} leads out of the image folder; put the picture inside the folder'
         fields.fault("image", reason)
+        return None
+    if os.pardir in Path(name).parts and not os.path.realpath(folder / name).startswith(os.path.realpath(folder) + "/"):
+        fields.fault("image", f'"image" {name!r} leads out of the image folder through a link; name the picture itself')
         return None
     path = names.path(folder, name)
     if os.path.isabs(name) and not os.path.isfile(path):

@@ -18,4 +18,9 @@ def _end_with_parent() -> None:
     """A parent that is killed cannot send its processes home: each waits for that itself."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()

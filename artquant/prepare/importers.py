@@ -49,6 +49,7 @@ class Importer:
             ArtQuantError: A file is missing or faulty; names file and record.
         """
         if self.reader is not None:
+            _refuse_values(vote_values)
             return self.reader(files, columns, encoding)
         annotations: list[Annotation] = []
         sources: list[Source] = []
@@ -60,7 +61,14 @@ class Importer:
             sources.append(table.source)
             notes.extend(table.notes)
         has_votes = any(annotation.votes for annotation in annotations)
+        if not has_votes:
+            _refuse_values(vote_values)
         return Imported(annotations, sources, notes, _vote_values(columns, score_range, vote_values, has_votes))
+
+
+def _refuse_values(values: Sequence[float] | None) -> None:
+    if values is not None:
+        raise ArtQuantError("values of votes (--vote-values), but there are no votes; leave them out or name the votes")
 
 
 def _vote_values(

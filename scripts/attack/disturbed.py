@@ -1,0 +1,1 @@
+kills = races = one_byte = None

@@ -1,8 +1,8 @@
 """Attacks the command line by seeds, and counts what comes of it. docs/reliability.md says what each kind promises.
 
-    python -m scripts.attack 3000 --seed 0                   # cases of every kind; a table at the end
-    python -m scripts.attack --only pictures:17 --seed 0     # one of them again, with all that it said
-    python -m scripts.attack 0 --kills 100 --races 50 --one-byte
+python -m scripts.attack 3000 --seed 0                   # cases of every kind; a table at the end
+python -m scripts.attack --only pictures:17 --seed 0     # one of them again, with all that it said
+python -m scripts.attack 0 --kills 100 --races 50 --one-byte
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def attack(kind: str, number: int, seed: int, made: ground.Ground, show: bool = 
         if show:
             print(shlex.join(os.fsdecode(part) for part in case.arguments).encode("utf-8", "backslashreplace").decode())
             print(f"status {outcome.status} after {outcome.seconds:.1f} s\n{outcome.output}\n{outcome.error}")
-        return verdict, f"{kind}:{number} {case.what}: {why}"
+        return verdict, f"{kind}:{number} {case.what[:160]}: {why[:240]}"
     finally:
         systems.clean(folder)
 

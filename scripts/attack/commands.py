@@ -165,7 +165,9 @@ def commands(draw: random.Random, ground: Ground, folder: Path) -> Case:
     arguments, texts, never = list(basis[name]), [], False
     for _ in range(draw.choice((1, 1, 2))):
         if draw.random() < 0.08:
-            texts.append(draw.choice((*mutate.WORDS[2:], "key=value", "--", "-x", "--no-such-option", str(ground.images))))
+            texts.append(
+                draw.choice((*mutate.WORDS[2:], "key=value", "--", "-x", "--no-such-option", str(ground.images)))
+            )
             arguments.append(texts[-1])
             continue
         option = draw.choice(options if draw.random() < 0.85 else everywhere)
@@ -200,7 +202,9 @@ def _option_value(draw: random.Random, option: argparse.Action, ground: Ground, 
     if option.choices and draw.random() < 0.4:
         return str(draw.choice(sorted(map(str, option.choices))))
     if option.dest == "device":
-        return draw.choice(("cpu:7", "cuda:99", "mps", "xpu", "meta", "cpu", "CPU", "hpu", "x", "", "cuda:-1", "cpu,cpu"))
+        return draw.choice(
+            ("cpu:7", "cuda:99", "mps", "xpu", "meta", "cpu", "CPU", "hpu", "x", "", "cuda:-1", "cpu,cpu")
+        )
     if draw.random() < 0.15:
         return ",".join(draw.choices(mutate.NUMBERS, k=draw.randint(2, 6)))
     return draw.choice(mutate.NUMBERS + mutate.WORDS)
@@ -221,5 +225,13 @@ def working(ground: Ground, folder: Path) -> dict[str, list[str]]:
         "prepare": ["prepare", "generic", str(ground.folder / "table.csv"), *prepared, "--out", str(folder / "meta")],
         "descriptions": ["descriptions", "split", str(ground.records("structured")), "--out", str(folder / "levels")],
         "export": ["export", model, "--to", "merged", "--out", str(folder / "exported")],
-        "eval": ["eval", "--predictions", str(ground.folder / "predictions.jsonl"), "--truth", few, "--bootstrap", "10"],
+        "eval": [
+            "eval",
+            "--predictions",
+            str(ground.folder / "predictions.jsonl"),
+            "--truth",
+            few,
+            "--bootstrap",
+            "10",
+        ],
     }

@@ -97,7 +97,9 @@ def make(folder: Path) -> Ground:
     folder.mkdir(parents=True)
     _done("demo-data", "--out", ground.data, "--images", "40", "--workers", "1")
     _lists(ground)
-    _write(folder / "model.yaml", {"texts": [str(ground.records(n)) for n in ("descriptions_level_3", "score")]} | _MODEL)
+    _write(
+        folder / "model.yaml", {"texts": [str(ground.records(n)) for n in ("descriptions_level_3", "score")]} | _MODEL
+    )
     _done("init-model", "--config", folder / "model.yaml", "--out", folder / "base")
     everything = {"lora": None, "vision": True, "projector": True, "decoder": True}
     for name, trainable in (("whole", everything), ("adapter", {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}})):

@@ -24,7 +24,9 @@ _UNPACKED = ("plain.bmp", "plain.ppm", "plain.tiff")  # their pixels stand there
 
 def same(one: Any, other: Any) -> bool:
     """Whether two scores are the same number."""
-    return isinstance(one, (int, float)) and isinstance(other, (int, float)) and math.isclose(one, other, rel_tol=_CLOSE)
+    return (
+        isinstance(one, (int, float)) and isinstance(other, (int, float)) and math.isclose(one, other, rel_tol=_CLOSE)
+    )
 
 
 def lines_of(text: str) -> list[Any]:
@@ -117,6 +119,16 @@ def _whole_all_the_same(source: Path, place: Path, done: str) -> bool:
     return done in ("flip_bits", "zero_range", "drop_range", "repeat_range", "append")
 
 
+def found_by_check(ground: Ground, model: Path) -> Callable[[], bool]:
+    """Whether `artquant check MODEL` finds a fault in a folder, as it does not in the undisturbed one."""
+
+    def found() -> bool:
+        before = bench.run(["--quiet", "check", str(ground.models["whole"])], Around(limit=30))
+        return before.status == 0 and bench.run(["--quiet", "check", str(model)], Around(limit=30)).status in (1, 2)
+
+    return found
+
+
 def models(draw: random.Random, ground: Ground, folder: Path) -> Case:
     """A file of a model folder, or of the base below an adapter, is damaged, replaced or gone."""
     name = draw.choice(("whole", "adapter", "adapter", "base"))
@@ -125,14 +137,11 @@ def models(draw: random.Random, ground: Ground, folder: Path) -> Case:
     file = draw.choice([file for file in sorted(copy.rglob("*")) if file.is_file()])
     json_ways = (mutate.wrong_json,) * 12 if file.suffix == ".json" else ()
     done = disturb(draw, file, (*json_ways, *mutate.BYTES, *mutate.THINGS))
-    model = ["--model", str(ground.models["adapter"]), "--base", str(copy)] if name == "base" else ["--model", str(copy)]
+    model = (
+        ["--model", str(ground.models["adapter"]), "--base", str(copy)] if name == "base" else ["--model", str(copy)]
+    )
     picture = ground.pictures[0]
     around = Around(as_nobody=done == "become_unreadable")
-
-    def found() -> bool:
-        """Whether `artquant check MODEL` says it, as it does not of the undisturbed folder."""
-        before = bench.run(["--quiet", "check", str(ground.models["whole"])], Around(limit=30))
-        return before.status == 0 and bench.run(["--quiet", "check", str(copy)], Around(limit=30)).status in (1, 2)
 
     return Case(
         f"score with {name}: {file.relative_to(copy)}: {done}",
@@ -140,7 +149,7 @@ def models(draw: random.Random, ground: Ground, folder: Path) -> Case:
         (str(copy), file.name),
         scored(ground.scores[picture.name if name == "whole" else f"adapter/{picture.name}"]),
         around,
-        found=found,
+        found=found_by_check(ground, copy),
     )
 
 
@@ -168,7 +177,6 @@ def records(draw: random.Random, ground: Ground, folder: Path) -> Case:
         (file.name, repr(file.name)[1:-1], file.stem[:20].strip() or str(folder)),
         lambda outcome: right(outcome, content),
         around,
-        found=lambda: False,
     )
 
 

@@ -90,7 +90,13 @@ def wrong_format(draw: random.Random, data: bytes) -> bytes:
         archive.writestr("a.txt", data)
     others = (b"", b"\n", b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n", gzip.compress(data))
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 100\n"
-    more = (packed.getvalue(), pickle.dumps(_Executes()), pointer, b"%PDF-1.4\n", b"\x89PNG\r\n\x1a\n" + draw.randbytes(60))
+    more = (
+        packed.getvalue(),
+        pickle.dumps(_Executes()),
+        pointer,
+        b"%PDF-1.4\n",
+        b"\x89PNG\r\n\x1a\n" + draw.randbytes(60),
+    )
     return draw.choice((*others, *more, draw.randbytes(300), b"[" * 100_000, b"null", b'"text"', b"{}", b"[]"))
 
 
@@ -220,6 +226,14 @@ def rewrite(path: Path, change: Callable[[random.Random, bytes], bytes], draw: r
 
 def strange_name(draw: random.Random, suffix: str) -> bytes:
     """A file name that a shell, a terminal or an encoding does not like."""
-    stems = (b"\xff\xfe\x80", b"\x1b[31mred\x1b[0m", b"two\nlines", b"-dash", b" ", b"'\"`$(touch executed)", b"a" * 240)
+    stems = (
+        b"\xff\xfe\x80",
+        b"\x1b[31mred\x1b[0m",
+        b"two\nlines",
+        b"-dash",
+        b" ",
+        b"'\"`$(touch executed)",
+        b"a" * 240,
+    )
     more = ("\u202egnp.exe".encode(), b"\x07\x08", "ü".encode("latin-1"), b"%s%n{0}", b"CON")
     return draw.choice((*stems, *more)) + suffix.encode()

@@ -17,7 +17,7 @@ from .commands import working
 from .ground import Ground
 from .judge import Case
 
-_OUT = {"infer": "out.jsonl", "init-model": "made", "prepare": "meta", "descriptions": "levels", "export": "exported",
+OUT = {"infer": "out.jsonl", "init-model": "made", "prepare": "meta", "descriptions": "levels", "export": "exported",
         "train": "runs", "eval": "evaluation", "merge": "merged", "demo-data": "drawn"}  # fmt: skip
 # What is said about a result and differs between two: paths, times, versions.
 _ABOUT = ("artquant.json", "dataset.json", "README.md", "config.yaml", "run.yaml", "provenance.json")
@@ -46,7 +46,7 @@ def _content(file: Path) -> bytes:
 
 def writing(ground: Ground, folder: Path) -> dict[str, list[str]]:
     """A command line of each command that writes; {OUT} is where."""
-    lines = {name: line for name, line in working(ground, folder).items() if name in _OUT}
+    lines = {name: line for name, line in working(ground, folder).items() if name in OUT}
     lines["eval"] += ["--out", str(folder / "evaluation")]
     adapter = str(ground.models["adapter"])
     lines["merge"] = ["export", adapter, "--to", "merged", "--out", str(folder / "merged")]
@@ -58,12 +58,12 @@ def writing(ground: Ground, folder: Path) -> dict[str, list[str]]:
 def undisturbed(ground: Ground, name: str) -> dict[str, str]:
     """The digests of what a command writes where nothing disturbs it; made once."""
     folder = ground.folder / "undisturbed"
-    if not (folder / _OUT[name]).exists():
+    if not (folder / OUT[name]).exists():
         folder.mkdir(exist_ok=True)
         outcome = bench.run(["--quiet", *writing(ground, folder)[name]], Around(limit=120))
         if outcome.status:
             raise SystemExit(f"{name}: status {outcome.status}: {outcome.error}")
-    return tree(folder / _OUT[name])
+    return tree(folder / OUT[name])
 
 
 @dataclass
@@ -79,10 +79,12 @@ class _Place:
 
 def systems(draw: random.Random, ground: Ground, folder: Path) -> Case:
     """A command that writes, where it cannot, or where another's file is."""
-    name = draw.choice(sorted(_OUT))
+    name = draw.choice(sorted(OUT))
     wanted = undisturbed(ground, name)
-    usual = folder / _OUT[name]
-    way = draw.choice((_full, _full, _full, _unwritable, _file_for_folder, _strange, _foreign, _foreign, _output, _special))
+    usual = folder / OUT[name]
+    way = draw.choice(
+        (_full, _full, _full, _unwritable, _file_for_folder, _strange, _foreign, _foreign, _output, _special)
+    )
     place = way(draw, folder, usual, name)
     arguments = [part.replace(str(usual), str(place.out)) for part in writing(ground, folder)[name]]
 
@@ -140,7 +142,14 @@ def _strange(draw: random.Random, folder: Path, usual: Path, name: str) -> _Plac
 
 def _foreign(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
     """Another's file is there already, or stands in the output's folder under a name that is to be written."""
-    contents = (b"a\nlast line", b"\x89PNG\r\n\x1a\n" + draw.randbytes(99), b"%PDF-1.4\n%%EOF", b"a,b\n1,2", b"{}\n", b'{"id": 1}')
+    contents = (
+        b"a\nlast line",
+        b"\x89PNG\r\n\x1a\n" + draw.randbytes(99),
+        b"%PDF-1.4\n%%EOF",
+        b"a,b\n1,2",
+        b"{}\n",
+        b'{"id": 1}',
+    )
     content = draw.choice((*contents, draw.randbytes(40)))
     around = Around(limit=_limit(name))
     if name == "infer":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -92,10 +93,8 @@ class Running:
 
     def signal(self, number: int) -> None:
         """Send a signal to it and all that it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
 
     def _read(self, until: float) -> int | None:
         """Take what is in the pipes until the process has ended or the time is over; its wait status."""
@@ -138,7 +137,7 @@ def _ended_late(group: int) -> bool:
     return True
 
 
-def start(arguments: Sequence[str | bytes | Path], around: Around = Around()) -> Running:  # noqa: B008
+def start(arguments: Sequence[str | bytes | Path], around: Around = Around()) -> Running:
     """Start `artquant ARGUMENTS` in a process of its own."""
     pipes = [os.pipe() for _ in range(2)]
     sys.stdout.flush()
@@ -148,16 +147,14 @@ def start(arguments: Sequence[str | bytes | Path], around: Around = Around()) ->
         _become([os.fsdecode(part) for part in arguments], pipes, around)
     for _, writing in pipes:
         os.close(writing)
-    try:
+    with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)  # the child does it too: whoever comes first
-    except (PermissionError, ProcessLookupError):
-        pass
     for reading, _ in pipes:
         os.set_blocking(reading, False)
     return Running(pid, around, {reading: [] for reading, _ in pipes})
 
 
-def run(arguments: Sequence[str | bytes | Path], around: Around = Around()) -> Outcome:  # noqa: B008
+def run(arguments: Sequence[str | bytes | Path], around: Around = Around()) -> Outcome:
     """`artquant ARGUMENTS` to its end."""
     return start(arguments, around).wait()
 

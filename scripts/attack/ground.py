@@ -1,4 +1,4 @@
-"""What is attacked: small pictures, lists, models and configurations, made by the commands themselves, and their results."""
+"""What is attacked: small pictures, lists, models and configurations, made by the commands, and their results."""
 
 from __future__ import annotations
 
@@ -119,6 +119,8 @@ def make(folder: Path) -> Ground:
             key = Path(one["image"]).name if model == ground.models["whole"] else f"adapter/{Path(one['image']).name}"
             scores[key] = one["score"]
     (folder / "scores.json").write_text(json.dumps(scores))
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)  # nobody may read it: what is refused then is the attack alone
     return ground
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .bench import Around, Outcome
 
 # right: the undisturbed result. clear: status 2 and one line that names the file or option. found: taken at loading,
-# but `artquant check MODEL` says it. other: a file that holds something else, whole and unmarked (a JPEG has no checksum).
+# but `artquant check MODEL` says it. other: a whole file that holds something else, unmarked (a JPEG has no checksum).
 GOOD = ("right", "clear", "found", "other")
 FAULTS = ("unclear", "traceback", "hang", "silent", "damaged", "executed")
 VERDICTS = (*GOOD, *FAULTS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
+from artquant.files.file_list import file_sha256
 from artquant.files.json_files import read_json
 from artquant.files.whole_files import require_settled
 
@@ -32,15 +32,6 @@ def require_as_prepared(file: Path | str) -> None:
             f"{file}: is not the file that {DATA_CARD} beside it lists; prepare it again, or, if it was changed "
             "on purpose, give it another name"
         )
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _listed(card: Path) -> dict[str, Any]:

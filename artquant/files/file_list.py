@@ -25,7 +25,7 @@ def list_files(folder: Path, without: Collection[str] = ()) -> dict[str, dict[st
 
 def describe_file(file: Path) -> dict[str, Any]:
     """A file's `size` in bytes and `sha256`. Raises OSError: it cannot be read."""
-    return {"size": file.stat().st_size, "sha256": _sha256(file)}
+    return {"size": file.stat().st_size, "sha256": file_sha256(file)}
 
 
 def file_faults(folder: Path, listed: Mapping[str, Any], largest: int | None = None) -> Iterator[str]:
@@ -47,7 +47,7 @@ def file_faults(folder: Path, listed: Mapping[str, Any], largest: int | None = N
                 yield f"{name} is missing"
         elif file.stat().st_size != facts["size"]:
             yield f"{name} has {file.stat().st_size} bytes instead of {facts['size']}"
-        elif facts is said and (largest is None or facts["size"] <= largest) and _sha256(file) != facts["sha256"]:
+        elif facts is said and (largest is None or facts["size"] <= largest) and file_sha256(file) != facts["sha256"]:
             yield f"{name} is not as it was written (another SHA-256)"
 
 
@@ -67,7 +67,8 @@ def _digest_of(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits. Raises OSError: it cannot be read."""
     found = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK):

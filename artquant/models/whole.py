@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
-from artquant.errors import one_line
-from artquant.files.json_files import JsonError, read_json, write_json
+from artquant.errors import ArtQuantError, one_line
+from artquant.files.json_files import read_json, write_json
 from artquant.files.unwritten import errors_named
 from artquant.models.family import CheckpointError, WeightsFormat
 from artquant.models.quantize import quantization_config
@@ -107,7 +107,7 @@ def weights_files(folder: Path) -> list[Path]:
         if index.is_file():
             try:
                 return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
-            except JsonError as error:
+            except ArtQuantError as error:
                 raise CheckpointError(str(error)) from error
             except (KeyError, TypeError, AttributeError) as error:
                 raise CheckpointError(f"{index}: does not say which file holds which tensor; copy it again") from error

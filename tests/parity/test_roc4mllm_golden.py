@@ -170,9 +170,9 @@ def normalised(loaded, batch, config):
 class SixteenLanes(torch.autograd.Function):
     """Cross-entropy [M] in float32, the words' shares summed in 16 interleaved running sums.
 
-    So torch's kernel does it with AVX-512, on which the golden values were made. A running sum that holds the likely word
-    loses the shares too small to be added to it; of eight (AVX2) other shares are lost. Where the text is nearly certain
-    the exact gradient is 2e-3 of the norm away from the golden one.
+    So torch's kernel does it with AVX-512, on which the golden values were made. A running sum that holds the likely
+    word loses the shares too small to be added to it; of eight (AVX2) other shares are lost. Where the text is nearly
+    certain the exact gradient is 2e-3 of the norm away from the golden one.
     """
 
     @staticmethod

@@ -11,7 +11,7 @@ from artquant.texts.prompt import PROMPTS
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "artquant"
 FILES = sorted(PACKAGE.rglob("*.py"))
-HELPERS = sorted([*(REPOSITORY / "scripts").glob("*.py"), *(REPOSITORY / "tests").rglob("*.py")])
+HELPERS = sorted([*(REPOSITORY / "scripts").rglob("*.py"), *(REPOSITORY / "tests").rglob("*.py")])
 
 # From the ground up: a room imports only rooms named before it, in functions and for types too.
 ROOMS = (

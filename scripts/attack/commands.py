@@ -1,0 +1,237 @@
+"""Attacks on what is asked for: configurations, settings and options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from artquant.cli.parser import build_parser
+from artquant.config.load import load_config
+from artquant.errors import ArtQuantError
+
+from . import mutate
+from .bench import Around, Outcome
+from .ground import Ground
+from .inputs import disturb
+from .judge import Case
+
+_NEVER = ("", " ", "nan", "inf", "-inf", "9" * 400, "{}", "a=b", "12:30:45", "\x1b[31mred")  # of numbers and choices
+_UNLIKELY = ("demo", "demo-base", "demo-data", "analyse", "describe", "familiar", "train")  # they compute, or draw
+
+
+def _using(draw: random.Random, config: str) -> list[str]:
+    """A command that reads a whole configuration."""
+    checking, scoring = ["check", config, "--no-pictures"], ["infer", config, "--out", "out.jsonl"]
+    planning, training = ["plan", config, "--memory", "4GiB"], ["train", config]
+    return ["--quiet", *draw.choices((checking, scoring, training, planning), (6, 4, 3, 1))[0]]
+
+
+def configurations(draw: random.Random, ground: Ground, folder: Path) -> Case:
+    """A configuration with another value, key or form; or a setting beside it."""
+    file = folder / "run.yaml"
+    settings = yaml.safe_load(ground.config.read_text()) | {"output": str(folder / "runs")}
+    settings["stages"][0]["max_steps"] = 1
+    arguments = _using(draw, str(file))
+    around = Around(limit=60 if arguments[1] in ("train", "plan") else 10, folder=folder)
+    text, (path, said) = yaml.safe_dump(settings, sort_keys=False), ((), None)
+    way = draw.choices(("value", "override", "bomb", "bytes"), (5, 4, 1, 2))[0]
+    if way == "value":
+        text, path, said = _value(draw, settings)
+        done = f"{'.'.join(map(str, path))}: {said!r}"
+    elif way == "override":
+        path, said = _setting(draw, settings)
+        arguments.append(f"{'.'.join(map(str, path))}={said}")
+        done = arguments[-1]
+    elif way == "bomb":
+        text, done = _bombs(draw, text)
+    file.write_text(text, encoding="utf-8")
+    if way == "bytes":
+        done = disturb(draw, file, (*mutate.BYTES, mutate.other_encoding, *mutate.THINGS, mutate.become_fifo))
+    if done == "become_unreadable":
+        folder.chmod(0o777)
+        around = Around(as_nobody=True, limit=around.limit, folder=folder)
+    overrides = arguments[3:] if way == "override" else []
+    key = str(path[-1]) if path else "run.yaml"
+    return Case(
+        f"{arguments[1]}: {done}"[:200],
+        arguments,
+        ("run.yaml", key, ".".join(map(str, path)) or "run.yaml", str(said)[:30] or "run.yaml"),
+        lambda outcome: _taken(file, [one for one in overrides if "=" in one and not one.startswith("-")], path, said),
+        around,
+        excused=way == "bytes" and done != "wrong_format",  # other bytes may be another configuration
+    )
+
+
+def _value(draw: random.Random, settings: Any) -> tuple[str, tuple[Any, ...], str]:
+    """The text with another value at a random place; None as the said value: never to be taken."""
+    path = draw.choice([path for path in mutate.places(settings) if path])
+    said = draw.choice(mutate.NUMBERS + mutate.WORDS)
+    text = yaml.safe_dump(mutate.put(settings, path, "PLACE"), sort_keys=False, allow_unicode=True, width=10_000)
+    # As a person would write it: without quotes where YAML needs none.
+    return text.replace("PLACE", said if said.isprintable() else yaml.safe_dump(said).strip()), path, said
+
+
+def _setting(draw: random.Random, settings: Any) -> tuple[tuple[Any, ...], str]:
+    """A setting of the schema or of the file, and a value."""
+    known = [path for path in mutate.places(settings) if path]
+    schema = [path for path in _keys(_with_defaults(settings))]
+    return draw.choice(draw.choice((known, schema))), draw.choice(mutate.NUMBERS + mutate.WORDS)
+
+
+def _with_defaults(settings: dict[str, Any]) -> Any:
+    """The run's configuration with all its settings."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(settings, file)
+        file.flush()
+        return load_config(Path(file.name))
+
+
+def _keys(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every setting."""
+    if is_dataclass(value):
+        for field in fields(value):
+            yield from _keys(getattr(value, field.name), (*path, field.name))
+    elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+        for number, one in enumerate(value):
+            yield from _keys(one, (*path, number))
+    elif path:
+        yield path
+
+
+def _bombs(draw: random.Random, text: str) -> tuple[str, str]:
+    """YAML that grows, runs something or says a thing twice."""
+    width, depth = draw.randint(5, 12), draw.randint(6, 30)
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, depth)]
+    deep = draw.choice((500, 5_000, 50_000))
+    choices = {
+        "alias bomb": "\n".join(["a0: &a0 [x]", *levels, text]),
+        "deep nesting": text + "deep: " + "[" * deep + "]" * deep + "\n",
+        "object": text + "other: !!python/object/apply:os.mkdir [executed]\n",
+        "twice": text + "seed: 3\n",
+        "unknown key": text + f"{draw.choice(('sede', 'Seed', 'seed ', '1', 'x.y'))}: 3\n",
+        "two documents": text + "---\n" + text,
+        "merge of itself": text + "m: &m {<<: *m}\n",
+        "long line": text + "run: " + "n" * draw.choice((300, 100_000)) + "\n",
+        "control": text.replace("whole", "who\x07le"),
+    }
+    done = draw.choice(sorted(choices))
+    return choices[done], done
+
+
+def _taken(file: Path, overrides: list[str], path: tuple[Any, ...], said: str | None) -> bool:
+    """Whether the configuration holds what its text says there."""
+    if said is None:
+        return False
+    if said in ("nan", "inf", "-inf", "9" * 400):
+        return False
+    try:
+        value: Any = load_config(file, overrides)
+        for key in path:
+            value = value[key if isinstance(value, (tuple, list, dict)) else 0] if not is_dataclass(value) else getattr(
+                value, key)  # fmt: skip
+    except (ArtQuantError, AttributeError, KeyError, IndexError, TypeError):
+        return said == "null"  # a part that is left out
+    return _as_said(value, said)
+
+
+def _as_said(value: Any, said: str) -> bool:
+    if value is None or said in ("null", "[]", "{}", ""):
+        return said in ("null", "") or (not value and said in ("[]", "{}")) or value is None
+    if isinstance(value, bool):
+        return said == str(value).lower()
+    if isinstance(value, (int, float)):
+        try:
+            return float(said) == value and not (said[0] == "0" and said.isdigit() and len(said) > 1)
+        except ValueError:
+            return False
+    return str(value).endswith(said.strip()) or isinstance(value, tuple)
+
+
+def commands(draw: random.Random, ground: Ground, folder: Path) -> Case:
+    """A working command line with one or two options more, of any command, with any value."""
+    parsers = next(a for a in build_parser("0")._actions if isinstance(a, argparse._SubParsersAction)).choices
+    basis = working(ground, folder)
+    name = draw.choice(sorted(basis))
+    options = [action for action in parsers[name]._actions if action.option_strings and action.dest != "help"]
+    everywhere = [a for parser in parsers.values() for a in parser._actions if a.option_strings and a.dest != "help"]
+    arguments, texts, never = list(basis[name]), [], False
+    for _ in range(draw.choice((1, 1, 2))):
+        if draw.random() < 0.08:
+            texts.append(
+                draw.choice((*mutate.WORDS[2:], "key=value", "--", "-x", "--no-such-option", str(ground.images)))
+            )
+            arguments.append(texts[-1])
+            continue
+        option = draw.choice(options if draw.random() < 0.85 else everywhere)
+        flag = draw.choice(option.option_strings)
+        if option.nargs == 0:
+            arguments.append(flag)
+            texts.append(flag)
+            continue
+        value = _option_value(draw, option, ground, folder)
+        never |= value in ("", " ") or (value in _NEVER and (option.type is not Path and option.type is not None))
+        arguments.append(f"{flag}={value}")
+        texts.append(f"{flag}={value}")
+
+    def right(outcome: Outcome) -> bool:
+        return not never
+
+    named = [part for text in texts for part in (text, *text.split("="))] + [name]
+    what = f"{name} {' '.join(texts)}"
+    return Case(repr(what)[1:200], ["--quiet", *arguments], [one[:40] for one in named if one.strip()], right,
+                Around(folder=folder, limit=30 if name in ("plan", "export") else 10))  # fmt: skip
+
+
+def _option_value(draw: random.Random, option: argparse.Action, ground: Ground, folder: Path) -> str:
+    """A value for an option, seldom one that fits."""
+    if option.type is Path and draw.random() < 0.6:
+        fifo = folder / "fifo"
+        if not fifo.exists():
+            os.mkfifo(fifo)
+        (folder / "text.txt").write_text("a\nlast line")
+        places = ("/dev/zero", "/dev/full", "gone/at/all", str(fifo), str(folder), str(folder / "text.txt"))
+        return draw.choice((*places, str(ground.pictures[0]), str(ground.records("few")), "n" * 300))
+    if option.choices and draw.random() < 0.4:
+        return str(draw.choice(sorted(map(str, option.choices))))
+    if option.dest == "device":
+        return draw.choice(
+            ("cpu:7", "cuda:99", "mps", "xpu", "meta", "cpu", "CPU", "hpu", "x", "", "cuda:-1", "cpu,cpu")
+        )
+    if draw.random() < 0.15:
+        return ",".join(draw.choices(mutate.NUMBERS, k=draw.randint(2, 6)))
+    return draw.choice(mutate.NUMBERS + mutate.WORDS)
+
+
+def working(ground: Ground, folder: Path) -> dict[str, list[str]]:
+    """A command line of each command that works."""
+    model, few = str(ground.models["whole"]), str(ground.records("few"))
+    lists = ["--records", few, "--images", str(ground.images)]
+    shape = str(ground.folder / "model.yaml")
+    prepared = ["--score-column", "score", "--range", "1,6", "--test-fraction", "0.25"]
+    return {
+        "score": ["score", str(ground.pictures[0]), "--model", model, "--json"],
+        "infer": ["infer", "--model", model, *lists, "--workers", "0", "--out", str(folder / "out.jsonl")],
+        "check": ["check", *lists, "--no-pictures"],
+        "plan": ["plan", str(ground.config), "--memory", "4GiB"],
+        "init-model": ["init-model", shape, "--out", str(folder / "made")],
+        "prepare": ["prepare", "generic", str(ground.folder / "table.csv"), *prepared, "--out", str(folder / "meta")],
+        "descriptions": ["descriptions", "split", str(ground.records("structured")), "--out", str(folder / "levels")],
+        "export": ["export", model, "--to", "merged", "--out", str(folder / "exported")],
+        "eval": [
+            "eval",
+            "--predictions",
+            str(ground.folder / "predictions.jsonl"),
+            "--truth",
+            few,
+            "--bootstrap",
+            "10",
+        ],
+    }

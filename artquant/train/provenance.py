@@ -10,8 +10,8 @@ from typing import Any
 from artquant import __version__
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.data.prepared import DATA_CARD
-from artquant.files.file_list import file_sha256
 from artquant.data.record_file import RecordFile
+from artquant.files.file_list import file_sha256
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed")
 

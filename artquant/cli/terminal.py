@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 from artquant.errors import ArtQuantError, one_line, visible
@@ -26,7 +27,12 @@ class VisibleFormatter(logging.Formatter):
 
 
 def set_up_streams() -> None:
-    """Streams that were closed before the start lead nowhere; what the terminal's encoding lacks is escaped."""
+    """Streams that were closed before the start lead nowhere; what the terminal's encoding lacks is escaped.
+
+    Log lines that cannot be written end no work, and what Pillow wonders at in a file is not said without its name.
+    """
+    logging.raiseExceptions = False
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

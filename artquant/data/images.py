@@ -12,13 +12,14 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from artquant.data import pixels
+from artquant.data.decoder_messages import STANDARD_ERROR
 from artquant.data.endings import missing_end
 from artquant.data.pixels import Refused
 from artquant.errors import ArtQuantError
@@ -212,7 +213,7 @@ def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
         if draft_to is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (draft_to, draft_to))
         try:
-            with _without_size_warning(image.format):
+            with _without_size_warning(image.format), _without_messages(image.format):
                 return _upright(pixels.decoded(image))
         except Image.DecompressionBombError:
             raise Refused(f"too many pixels for a {image.format} file; convert it to PNG or JPEG") from None
@@ -299,6 +300,13 @@ def _without_size_warning(name: str | None) -> Iterator[None]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def _without_messages(name: str | None) -> Iterator[None]:
+    """TIFF's library writes to standard error what Pillow then raises."""
+    with STANDARD_ERROR.silenced() if name == "TIFF" else nullcontext():
         yield
 
 

@@ -31,6 +31,8 @@ def only_writer(path: Path | str) -> Iterator[None]:
         ArtQuantError: another process has it, which is named; or its folder cannot be written.
     """
     real = Path(os.path.realpath(path))
+    if not real.name:
+        raise ArtQuantError(f"{path}: is the root of all folders; name one in it")
     lock = real.parent / f".{real.name}.lock"
     with errors_named(path):
         real.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
             written.
     """
     real = Path(os.path.realpath(target))  # an empty folder that a link leads to is filled there
-    partial = real.with_name(f".{real.name}.partial")
+    partial = real.parent / f".{real.name}.partial"
     with only_writer(target), errors_named(target, SafetensorError):
         if os.path.lexists(real) and (not real.is_dir() or any(real.iterdir())):
             raise ArtQuantError(f"{target}: is there already; name a new folder or delete it")

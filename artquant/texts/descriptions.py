@@ -11,6 +11,7 @@ suffice for, in one record a file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ def split_descriptions(
         for level, file in files.items():
             if file.resolve() == source.resolve():
                 raise ArtQuantError(f"{file}: would overwrite the file that is read; name another folder with --out")
+            _require_level(file, level)
             if not levels[level] and file.exists():
                 raise ArtQuantError(
                     f"{file}: is there, but no record of {source} reaches level {level}; remove it or name another "
@@ -125,6 +127,20 @@ def split_descriptions(
             if levels[level]:
                 write_json(new / file.name, levels[level])
     return LevelsReport(len(structured), {level: len(records) for level, records in levels.items()})
+
+
+def _require_level(file: Path, level: int) -> None:
+    """Refuse to replace a file that is no list of descriptions of a level."""
+    if os.path.lexists(file):
+        try:
+            ours = file.is_file() and all(
+                isinstance(item, dict) and (item.get("task_type"), item.get("level")) == ("description", level)
+                for _, item in iterate_records(file)
+            )
+        except ArtQuantError:
+            ours = False
+        if not ours:
+            raise ArtQuantError(f"{file}: is there and holds something else; name another folder with --out")
 
 
 def _structured(item: Any, source: str) -> Structured:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import contextlib
+import encodings
 import importlib
 import os
 import pkgutil
@@ -58,7 +60,20 @@ def warm_up() -> None:
     for module in pkgutil.walk_packages(artquant.__path__, "artquant."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("peft", "scipy.stats", "scipy.optimize", "tensorboard", "torch.utils.data", "matplotlib.pyplot"):
+    for module in pkgutil.iter_modules(
+        encodings.__path__, "encodings."
+    ):  # a case that becomes nobody may not read them
+        with contextlib.suppress(ImportError, LookupError):  # those of another operating system, no codecs
+            importlib.import_module(module.name)
+            codecs.lookup(module.name.removeprefix("encodings."))
+    for name in (
+        "peft",
+        "scipy.stats",
+        "scipy.optimize",
+        "tensorboard",
+        "torch.utils.data",
+        "matplotlib.pyplot",
+    ):
         importlib.import_module(name)
 
 
@@ -162,6 +177,7 @@ def run(arguments: Sequence[str | bytes | Path], around: Around = Around()) -> O
 def _become(arguments: list[str], pipes: list[tuple[int, int]], around: Around) -> None:
     """In the child: take the pipes and limits, be the command, end as an interpreter does. Does not return."""
     status = 1
+    atexit._clear()  # what the warm process is to do at its end
     try:
         os.setpgid(0, 0)
         _redirect(pipes, around)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from artquant.models.model_card import CARD, CARD_MARK
+
 from . import bench, mutate
 from .bench import Around, Outcome
 from .ground import Ground
@@ -130,10 +132,16 @@ def found_by_check(ground: Ground, model: Path) -> Callable[[], bool]:
 
 
 def models(draw: random.Random, ground: Ground, folder: Path) -> Case:
-    """A file of a model folder, or of the base below an adapter, is damaged, replaced or gone."""
+    """A file of a model folder, or of the base below an adapter, is damaged, replaced or gone.
+
+    Half of the folders are like others' and earlier ones: no list of their files tells what was changed.
+    """
     name = draw.choice(("whole", "adapter", "adapter", "base"))
     copy = folder / "model"
     shutil.copytree(ground.folder / "base" if name == "base" else ground.models[name], copy)
+    listed = draw.random() < 0.5
+    if not listed:
+        _take_list_away(copy)
     file = draw.choice([file for file in sorted(copy.rglob("*")) if file.is_file()])
     json_ways = (mutate.wrong_json,) * 12 if file.suffix == ".json" else ()
     done = disturb(draw, file, (*json_ways, *mutate.BYTES, *mutate.THINGS))
@@ -144,13 +152,21 @@ def models(draw: random.Random, ground: Ground, folder: Path) -> Case:
     around = Around(as_nobody=done == "become_unreadable")
 
     return Case(
-        f"score with {name}: {file.relative_to(copy)}: {done}",
+        f"score with {name}{'' if listed else ' without a list'}: {file.relative_to(copy)}: {done}",
         ["--quiet", "score", str(picture), *model, "--json", "--device", "cpu"],
         (str(copy), file.name),
         scored(ground.scores[picture.name if name == "whole" else f"adapter/{picture.name}"]),
         around,
+        excused=not listed,
         found=found_by_check(ground, copy),
     )
+
+
+def _take_list_away(folder: Path) -> None:
+    for name, keys in ((CARD, ("files", "sha256")), ("config.json", (CARD_MARK,))):
+        if (folder / name).is_file():
+            values = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps({key: values[key] for key in values if key not in keys}))
 
 
 def records(draw: random.Random, ground: Ground, folder: Path) -> Case:
@@ -174,7 +190,7 @@ def records(draw: random.Random, ground: Ground, folder: Path) -> Case:
     return Case(
         f"{arguments[1]}: {done}",
         [part.encode("utf-8", "surrogateescape") for part in arguments],
-        (file.name, repr(file.name)[1:-1], file.stem[:20].strip() or str(folder)),
+        (file.name, repr(file.name)[1:-1], " ".join(file.name.split()), file.stem[:20].strip() or str(folder)),
         lambda outcome: right(outcome, content),
         around,
     )
@@ -276,5 +292,5 @@ def _check(draw: random.Random, ground: Ground, folder: Path) -> Given:
     """What it finds is its result: it only must not fall."""
     file = folder / "score.json"
     shutil.copyfile(ground.records(draw.choice(("score", "descriptions_level_1"))), file)
-    arguments = ["--quiet", "check", "--records", str(file), "--images", str(ground.images), "--no-pictures"]
+    arguments = ["--quiet", "check", "--records", str(file), "--no-pictures"]
     return file, arguments, lambda outcome, content: bool(outcome.output)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -32,6 +33,7 @@ def set_up_streams() -> None:
     Log lines that cannot be written end no work, and what Pillow wonders at in a file is not said without its name.
     """
     logging.raiseExceptions = False
+    threading.excepthook = _say_of_thread
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -39,6 +41,11 @@ def set_up_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Of a library's thread that ended by itself, such as TensorBoard's writer on a full disk: the work goes on."""
+    complain(f"artquant: warning: {type(failed.exc_value).__name__} in the background: {failed.exc_value}")
 
 
 def say(*texts: object, flush: bool = False) -> None:

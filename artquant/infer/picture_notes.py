@@ -11,6 +11,7 @@ from pathlib import Path
 from artquant.data.fields import Fields
 from artquant.errors import ArtQuantError
 from artquant.files.line_file import LineFile
+from artquant.files.opened import FileUnreadable, opened
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class PictureNote:
         try:
             state = os.stat(path)
             found = hashlib.blake2b(digest_size=16)
-            with path.open("rb") as stream:
+            with opened(path) as stream:
                 while block := stream.read(1 << 20):
                     found.update(block)
-        except OSError:
+        except (OSError, FileUnreadable):
             return None
         return cls(state.st_size, state.st_mtime_ns, found.hexdigest())
 

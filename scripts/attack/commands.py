@@ -154,11 +154,9 @@ def _as_said(value: Any, said: str) -> bool:
         return said == str(value).lower()
     if isinstance(value, (int, float)):
         try:
-            return (
-                math.isfinite(value)
-                and float(said) == value
-                and not (said[0] == "0" and said.isdigit() and len(said) > 1)
-            )
+            octal = said[0] == "0" and said.isdigit() and len(said) > 1
+            number = int(said, 16) if said.startswith("0x") else float(said)
+            return math.isfinite(value) and number == value and not octal
         except ValueError:
             return False
     return str(value).endswith(said.strip()) or isinstance(value, tuple)

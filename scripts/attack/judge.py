@@ -62,7 +62,7 @@ def _refusal(case: Case, outcome: Outcome) -> tuple[str, str]:
     error = outcome.error
     if error.startswith("usage:"):  # the parser's own form, with what was meant
         error = "\n".join(line for line in error.splitlines() if _LINE.match(line))
-    lines = [line for line in error.split("\n") if line]
+    lines = [line for line in error.split("\n") if line and not line.startswith("artquant: warning: ")]
     if len(lines) != 1 or not _LINE.match(lines[0]):
         return "unclear", f"{len(lines)} lines: {outcome.error[-400:]!r}"
     if not any(name and name in lines[0] for name in case.names):

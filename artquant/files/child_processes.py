@@ -11,11 +11,14 @@ from concurrent.futures import ProcessPoolExecutor
 def process_pool(workers: int) -> ProcessPoolExecutor:
     """Fresh processes (a fork would copy the locks of other threads) that end when this one does, however it ends."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed cannot send its processes home: each waits for that itself."""
+def end_with_parent(worker: int = 0) -> None:
+    """For a process that works for another: one that is killed cannot send it home, so it waits for that itself.
+
+    worker: its number, as a DataLoader says it.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
 

@@ -18,6 +18,7 @@ from artquant.data.predictions import origin_file
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.choices import FAILED, ChoiceQuestion, chosen_letter
+from artquant.files.child_processes import end_with_parent
 from artquant.files.json_files import json_text, read_json, write_text
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
@@ -95,7 +96,11 @@ def answer_questions(
         if not skip_unreadable:
             check_images_exist(pictures)
         loader = DataLoader(
-            NotedPictures(pictures, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+            NotedPictures(pictures, scorer.processor),
+            batch_size=batch_size,
+            num_workers=workers,
+            collate_fn=list,
+            worker_init_fn=end_with_parent,
         )
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)

@@ -15,6 +15,7 @@ from artquant.data.picture_names import PictureNames
 from artquant.data.predictions import prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
+from artquant.files.child_processes import end_with_parent
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
@@ -96,7 +97,11 @@ def run_inference(
         journal.begin(full_origin(scorer, origin | written), {one.id: one.image for one in records if one.id in done})
         todo = [record for record in records if record.id not in done]
         loader = DataLoader(
-            NotedPictures(todo, scorer.processor), batch_size=batch_size, num_workers=workers, collate_fn=list
+            NotedPictures(todo, scorer.processor),
+            batch_size=batch_size,
+            num_workers=workers,
+            collate_fn=list,
+            worker_init_fn=end_with_parent,
         )
         skipped: list[str] = []
         before, scored = len(records) - len(todo), 0

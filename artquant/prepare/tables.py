@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant.errors import visible
 from artquant.files.json_stream import json_values
 from artquant.files.opened import looks_like, read_whole
 from artquant.prepare.annotation import PrepareError, Source
@@ -62,7 +63,7 @@ def read_table(path: Path | str, encoding: str | None = None, between_blanks: bo
         columns, rows = _csv_rows(path, text)
     if not rows:
         raise PrepareError(f"{path}: holds no records; check that this is the right file")
-    source = Source(str(path), hashlib.sha256(data).hexdigest(), used, len(rows))
+    source = Source(visible(path), hashlib.sha256(data).hexdigest(), used, len(rows))
     return Table(path, columns, rows, is_json, source, notes)
 
 

@@ -8,6 +8,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from artquant.errors import ArtQuantError
+from artquant.files.child_processes import end_with_parent
 
 
 class TrainingStopped(ArtQuantError):
@@ -39,3 +40,4 @@ class StopRequest:
 def ignore_stop_signal(worker: int) -> None:
     """For processes that read pictures: the training process decides when they end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent(worker)

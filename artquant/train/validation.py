@@ -20,6 +20,7 @@ from artquant.evaluate.within import within_pictures
 from artquant.infer.score_files import Pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.weights import LoadedModel
+from artquant.train.interruption import ignore_stop_signal
 from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
@@ -131,6 +132,7 @@ class Validation:
             batch_sampler=[*batches, *[[0]] * fillers],
             num_workers=self.workers,
             collate_fn=collate,
+            worker_init_fn=ignore_stop_signal,
             generator=torch.Generator(),  # its own: training's random numbers are not to depend on validation
         )
         return zip([*batches, *[[]] * fillers], loader, strict=True)

@@ -112,7 +112,7 @@ def _both(out: Path, scores: set[float]) -> Callable[[Outcome], bool]:
 def _whole_all_the_same(source: Path, place: Path, done: str) -> bool:
     """Whether a changed picture is a whole file of other pixels: only PNG has checksums."""
     if done in ("become_neighbour", "become_folder", "become_device", "remove"):
-        return done in ("become_neighbour", "become_folder")  # `infer` looks for pictures in a folder below
+        return done != "become_device"  # `infer` takes the pictures that are there, in a folder below too
     if source.suffix == ".png" or not place.is_file():
         return False
     if done == "zero_end":

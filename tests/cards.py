@@ -13,7 +13,13 @@ def unlisted(folder: Path, **changes: Any) -> Path:
     values = json.loads(card.read_text(encoding="utf-8"))
     kept = {name: value for name, value in (values | changes).items() if name not in ("files", "sha256")}
     card.write_text(json.dumps(kept), encoding="utf-8")
+    if config.is_file():
+        without_mark(config, folder)
+    return folder
+
+
+def without_mark(config: Path, folder: Path) -> None:
+    """Copy a configuration into a folder that other code writes, where no card belongs."""
     settings = json.loads(config.read_text(encoding="utf-8"))
     settings.pop(CARD_MARK, None)
-    config.write_text(json.dumps(settings), encoding="utf-8")
-    return folder
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")

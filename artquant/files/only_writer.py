@@ -35,6 +35,7 @@ def only_writer(path: Path | str) -> Iterator[None]:
         raise ArtQuantError(f"{path}: is the root of all folders; name one in it")
     lock = real.parent / f".{real.name}.lock"
     with errors_named(path):
+        made = [folder for folder in real.parents if not folder.exists()]
         real.parent.mkdir(parents=True, exist_ok=True)
         handle = _taken(lock, Path(path))
     try:
@@ -44,6 +45,9 @@ def only_writer(path: Path | str) -> Iterator[None]:
             if _is_there(handle, lock):
                 lock.unlink()
         os.close(handle)
+        for folder in made:  # where nothing was written after all
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _taken(lock: Path, path: Path) -> int:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.files.unwritten import errors_named
+from artquant.files.unwritten import Unwritten, errors_named
 from artquant.files.whole_folder import whole_folder
 from artquant.models.family import LoraForm, WeightsFormat, WholeForm
 from artquant.models.model_card import Card
@@ -85,6 +85,8 @@ def export_model(
                 kept = weights_format or writer.weights_format
                 try:
                     writer.write(model, loaded.processor, loaded.prompt, partial, dtype or torch.float32, kept)
+                except Unwritten:
+                    raise
                 except ArtQuantError as error:
                     raise ArtQuantError(f"{source.path}: {error}; export it as merged") from error
     files = sorted(file for file in out.rglob("*") if file.is_file())

@@ -10,26 +10,30 @@ _BLOCK = 1 << 20
 _BLOCKS = 32  # read of a larger file, evenly from its first byte (where safetensors says what it holds) to its last
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin")
-# Files beside the weights that a score depends on. Cards are not among them: what they say is compared by itself.
-_SETTINGS = (
-    *("config.json", "adapter_config.json", "generation_config.json", "preprocessor_config.json"),
+_SETTINGS = ("config.json", "adapter_config.json")
+# Files beside them that a score depends on too. Cards are not among them: what they say is compared by itself.
+_PROCESSOR = (
+    *("generation_config.json", "preprocessor_config.json"),
     *("processor_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.json", "chat_template.jinja"),
 )
 
 
-def fingerprint(folder: Path | str) -> str:
-    """SHA-256 over name, size and content of the settings, the tokenizer's and processor's files and the weights.
+def fingerprint(folder: Path | str, processor: bool = False) -> str:
+    """SHA-256 over name, size and content of the settings and the weights.
 
     Of files above 64 MiB 32 blocks of 1 MiB are read, so two bases that differ only between those would be taken for
     one; bases that were trained differ everywhere.
+
+    Args:
+        processor: over tokenizer and preprocessor too. Of a base they do not count: an adapter has its own.
 
     Raises:
         OSError: a file cannot be read.
     """
     folder = Path(folder)
     found = hashlib.sha256()
-    files = [folder / name for name in _SETTINGS]
+    files = [folder / name for name in (*_SETTINGS, *(_PROCESSOR if processor else ()))]
     files += sorted(file for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
     for file in files:
         if file.is_file():

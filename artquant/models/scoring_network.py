@@ -71,9 +71,9 @@ class ScoringNetwork(nn.Module):
         inputs = {name: value.to(plain.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
         try:
             states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
-        except torch.OutOfMemoryError:
-            raise
         except (TypeError, ValueError, RuntimeError, IndexError) as error:  # where networks meet what does not fit them
+            if isinstance(error, RuntimeError) and type(error) is not RuntimeError:  # no memory, shapes without numbers
+                raise
             reason = f"{type(plain).__name__} refuses what the processor of its folder makes: {one_line(error)}"
             raise ArtQuantError(
                 f"{reason}; processor and network files are not of one model, or the network fails itself"

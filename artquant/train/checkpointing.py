@@ -20,7 +20,7 @@ from typing import Any
 
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.file_list import file_faults, is_unbroken, list_files, sealed
-from artquant.files.json_files import JsonError, read_json, write_json
+from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_folder import force_to_disk
 from artquant.models.adapters import TRAINABLE_WEIGHTS
 
@@ -72,7 +72,7 @@ class CheckpointStore:
             description: plain values for the manifest, beside the step and the files.
 
         Raises:
-            OSError, JsonError: it cannot be written; the checkpoints from before are untouched.
+            OSError, ArtQuantError: it cannot be written; the checkpoints from before are untouched.
             ArtQuantError: a file is missing that training goes on with.
         """
         source, target = self.partial(step), self.path(step)
@@ -121,7 +121,7 @@ class CheckpointStore:
                 return f"{MANIFEST} is not as it was written (another SHA-256)"
             lacking = self._lacking(files)
             return next(file_faults(checkpoint, files), None) if lacking is None else f"it holds no {lacking}"
-        except (OSError, JsonError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ArtQuantError, KeyError, TypeError, AttributeError) as error:
             return f"it cannot be used ({one_line(error)})"
 
     def _found(self) -> list[Path]:

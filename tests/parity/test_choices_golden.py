@@ -189,7 +189,6 @@ def test_other_outputs_are_left_alone(ask, folder, questions, tmp_path):
     [
         ("<|image|> Which?", (), "record 1: a question needs words, and the picture is put before them"),
         ("<IMG_CONTEXT>?", (), "record 1: the chat template puts 2 <IMG_CONTEXT> for one picture"),
-        ("Which?", ("--batch-size", "0"), "a batch takes 1 or more"),
     ],
 )
 def test_questions_that_cannot_be_asked(ask, questions, question, options, message):

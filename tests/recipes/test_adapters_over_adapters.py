@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from cards import unlisted
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -154,7 +155,7 @@ def test_training_over_an_adapter_that_peft_alone_has_written(lab, bare, two_sta
 
 
 def test_published_form_refuses_what_its_code_would_drop(lab, lora_run, tmp_path, capsys):
-    folder = shutil.copytree(lora_run / "scores" / "model", tmp_path / "model")
+    folder = unlisted(shutil.copytree(lora_run / "scores" / "model", tmp_path / "model"))
     file = folder / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"use_rslora": True}))
     assert lab.artquant("export", folder, "--to", "lora", "--out", tmp_path / "lora") == 2

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from artquant.files.file_list import describe_file, sealed
 from artquant.files.json_files import read_json, write_json
 from artquant.models.auto import family, tiny_settings
 from artquant.train.checkpointing import MANIFEST
@@ -53,7 +54,7 @@ def test_a_checkpoint_of_another_grouping_is_refused(lab, tmp_path, monkeypatch,
     state["param_groups"].append(state["param_groups"][0] | {"params": []})
     torch.save(state, file)
     manifest = read_json(file.with_name(MANIFEST))
-    manifest["files"][file.name] = file.stat().st_size
-    write_json(file.with_name(MANIFEST), manifest)
+    manifest["files"][file.name] = describe_file(file)
+    write_json(file.with_name(MANIFEST), sealed(manifest))
     assert lab.artquant("train", "--config", config) == 2
     assert "the optimizer's state does not fit this stage" in capsys.readouterr().err

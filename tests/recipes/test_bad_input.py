@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from cards import unlisted
 from PIL import Image
 from plain_pictures import REDUCED, chunk, tiff
 
@@ -265,7 +266,7 @@ def test_wrong_model_folders(lab, refused, lora_run, tmp_path):
     assert f"{tmp_path / 'none'}: not a model folder" in refused("score", "--model", tmp_path / "none", picture)
     assert f"{lab.data}: not a model folder" in refused("score", "--model", lab.data, picture)
     adapter = shutil.copytree(lora_run / "scores" / "model", tmp_path / "adapter")
-    (adapter / "artquant.json").unlink()
+    (unlisted(adapter) / "artquant.json").unlink()
     assert f"{adapter}: holds a LoRA run" in refused("score", "--model", adapter, picture)
     config = lab.write(tmp_path, lab.scores(), base=str(lab.data))
     assert f"{lab.data}: not a model folder" in refused("train", "--config", config)

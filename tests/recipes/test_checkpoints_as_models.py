@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from cards import unlisted
 
 from artquant.data.images import list_pictures
 
@@ -88,7 +89,7 @@ def test_stages_start_from_one(lab, stopped, tmp_path, caplog):
 
 def test_what_does_not_say_its_network(lab, stopped, tmp_path, capsys):
     """A checkpoint of an earlier version."""
-    folder = shutil.copytree(stopped, tmp_path / "checkpoint-3")
+    folder = unlisted(shutil.copytree(stopped, tmp_path / "checkpoint-3"))
     (folder / "config.json").unlink()
     (folder / "adapter_config.json").unlink()
     assert lab.artquant("score", list_pictures(lab.images)[0], "--model", folder) == 2

@@ -171,7 +171,7 @@ def test_trains_scores_and_exports(lab, house, bases, tmp_path, readout, family,
     if readout == "regression":
         assert house.scores(run / "scores" / "checkpoints" / "checkpoint-2", pictures) == scores
         (merged / "readout_head.safetensors").unlink()
-        assert "there is no readout_head.safetensors" in house.tried("score", pictures[0], "--model", merged)[2]
+        assert "readout_head.safetensors is missing" in house.tried("score", pictures[0], "--model", merged)[2]
     described = house.run("describe", pictures[0], "--model", model, "--max-new-tokens", 4, "--json")
     assert json.loads(described)["description"]
 

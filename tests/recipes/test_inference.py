@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from cards import unlisted
 from PIL import Image
 
 from artquant import Scorer
@@ -172,7 +173,7 @@ def test_predictions_of_another_model_are_refused(lab, infer, two_stages, tmp_pa
         assert infer(lab.records("test"), out, *options, *more, **keywords) == 2
         error = capsys.readouterr().err
         assert str(out) in error and str(two_stages / "scores" / "model") in error
-    retrained = shutil.copytree(two_stages / "scores" / "model", tmp_path / "model")  # same path, new weights
+    retrained = unlisted(shutil.copytree(two_stages / "scores" / "model", tmp_path / "model"))  # same path, new weights
     elsewhere = tmp_path / "elsewhere.jsonl"
     assert infer(lab.records("test"), elsewhere, *options, model=retrained) == 0
     shutil.copy(other / "model.safetensors", retrained / "model.safetensors")

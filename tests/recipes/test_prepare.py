@@ -182,7 +182,6 @@ def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys, readout):
         (("koniq", "scores.csv"), "the range of the scores is not known"),
         (("baid", "scores.csv", "--tokens", "5"), "leave out --tokens, or name --readout score_tokens"),
         (("baid", "scores.csv", "--readout", "words"), "'words' is unknown; choose one of rating_levels, score_tokens"),
-        (("baid", "scores.csv", "--readout", "score_tokens", "--tokens", "1"), "readout.tokens: must be from 2"),
         (("baid", "scores.csv", "--prompt", "mine"), "unknown prompt 'mine'; known are artquant, "),
     ],
 )

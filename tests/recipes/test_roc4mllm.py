@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from cards import without_mark
 from roc4mllm_data import ROC, published_records
 from safetensors.torch import load_file
 
@@ -179,7 +180,7 @@ class TestPublishedForm:
         adapted.peft_config["default"].save_pretrained(out)
         torch.save(get_peft_model_state_dict(adapted, save_embedding_layers=False), out / "adapter_model.bin")
         torch.save({f"base_model.model.{name}": value for name, value in kept.items()}, out / "non_lora_trainables.bin")
-        shutil.copy(model / "config.json", out)
+        without_mark(model / "config.json", out)
         found = logits(out, pictures, base=lab.base)
         merged = adapted.merge_and_unload()
         form = tmp_path / "form"

@@ -17,6 +17,8 @@ import torch
 
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
+from artquant.files.file_list import sealed
+from artquant.files.json_files import write_json
 from artquant.train.checkpointing import CheckpointStore
 from artquant.train.stage import accumulation_to_go_on
 from artquant.train.trainer import ArtTrainer
@@ -265,7 +267,7 @@ class TestAnotherNumberOfRanks:
         _, checkpoint = stopped
         file = checkpoint / "checkpoint.json"
         manifest = json.loads(file.read_text())
-        file.write_text(json.dumps(manifest | {"split": manifest["split"] | {"samples": 3}}))
+        write_json(file, sealed(manifest | {"split": manifest["split"] | {"samples": 3}}))
         config = lab.write(tmp_path, lab.scores(**settings))
         assert lab.artquant("train", "--config", config) == 2
         error = capsys.readouterr().err

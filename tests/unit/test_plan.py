@@ -282,7 +282,6 @@ def test_command_as_json(file, capsys):
     ("arguments", "message"),
     [
         (["--memory", "24GX"], "--memory '24GX'"),
-        (["--memory", "1GiB", "--gpus", "0"], "--gpus must be at least 1"),
         (["--memory", "1GiB", "--length", "5"], "do not hold a picture's 5"),
         (["--memory", "1GiB", "--length", "5000"], "max_length, 128"),
         (["--memory", "1GiB", "--learned", "500"], "--learned 500"),

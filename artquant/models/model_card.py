@@ -101,6 +101,11 @@ class Card:
         if fault is not None:
             raise CheckpointError(f"{folder}: {fault}; copy the folder again")
         try:
+            for name, kind in (("attributes", list), ("history", dict), ("one_text", bool), ("learned", list)):
+                if values.get(name) is not None and not isinstance(values[name], kind):
+                    raise TypeError(f"{name} is {values[name]!r}")
+            if not all(isinstance(one, str) for one in (*values["attributes"], *(values.get("learned") or ()))):
+                raise TypeError("a name that is no text")
             return cls(
                 prompt=Prompt.from_dict(values["prompt"]),
                 readout=stored_readout(values["readout"]),

@@ -183,6 +183,12 @@ class Prompt:
         names = {field.name for field in fields(cls)}
         if not names - _LATER <= set(values) <= names:
             raise ArtQuantError(f"stored prompt: expected the keys {sorted(names)}, found {sorted(values)}")
+        for name, usual in vars(cls("")).items():
+            value = values.get(name, usual)
+            several = isinstance(usual, tuple)
+            fits = isinstance(value, (list, tuple)) if several else isinstance(value, type(usual))
+            if not fits or (several and not all(isinstance(one, str) for one in value)):
+                raise ArtQuantError(f"stored prompt: {name} is {value!r}, of another kind than {usual!r}")
         return cls(**values)
 
 

@@ -58,7 +58,7 @@ class PredictedPicture:
 
 def origin_file(predictions: Path) -> Path:
     """Where inference notes what a file of predictions was made with."""
-    return predictions.with_name(predictions.name + ".origin.json")
+    return predictions.parent / (predictions.name + ".origin.json")
 
 
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:

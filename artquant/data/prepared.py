@@ -24,7 +24,7 @@ def require_as_prepared(file: Path | str) -> None:
     """
     file = Path(file)
     require_settled(file)
-    listed = _listed(file.with_name(DATA_CARD)).get(file.name)
+    listed = _listed(file.parent / DATA_CARD).get(file.name)
     if not isinstance(listed, dict) or "sha256" not in listed or not file.is_file():
         return
     if file_sha256(file) != listed["sha256"]:

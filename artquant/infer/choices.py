@@ -18,13 +18,12 @@ from artquant.data.predictions import origin_file
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.choices import FAILED, ChoiceQuestion, chosen_letter
-from artquant.files.child_processes import end_with_parent
 from artquant.files.json_files import json_text, read_json, write_text
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
-from artquant.infer.score_files import NotedPictures
+from artquant.infer.score_files import noted_pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Row
 from artquant.texts.prompt import CHOICES_QUESTION
@@ -48,7 +47,7 @@ class Answered:
 
 def answers_file(out: Path) -> Path:
     """Where the texts are kept, as they come, beside a file of answered questions."""
-    return out.with_name(out.name + ".texts.jsonl")
+    return out.parent / (out.name + ".texts.jsonl")
 
 
 def answer_questions(
@@ -81,7 +80,9 @@ def answer_questions(
     if batch_size < 1 or workers < 0:
         raise ArtQuantError(f"a batch takes 1 or more and workers are 0 or more, got {batch_size} and {workers}")
     if os.path.lexists(out) and not (origin_file(answers_file(out)).is_file() and _is_answered(out, questions)):
-        raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")
+        raise ArtQuantError(
+            f"{out}: is there already and not what this command writes for these questions; name another output file"
+        )
     _answered(questions, name, [FAILED] * len(questions), out)  # says now what could not be written at the end
     made = {**origin, "images": str(images.resolve()), "asked": CHOICES_QUESTION}
     with only_writer(out), Journal(answers_file(out), "image") as journal:
@@ -95,13 +96,7 @@ def answer_questions(
         pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
-        loader = DataLoader(
-            NotedPictures(pictures, scorer.processor),
-            batch_size=batch_size,
-            num_workers=workers,
-            collate_fn=list,
-            worker_init_fn=end_with_parent,
-        )
+        loader = noted_pictures(pictures, scorer.processor, batch_size, workers)
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
         journal.lines.finish()

@@ -49,7 +49,7 @@ class PictureNote:
 
 def notes_file(out: Path) -> Path:
     """Where an output's notes lie."""
-    return out.with_name(out.name + ".pictures.jsonl")
+    return out.parent / (out.name + ".pictures.jsonl")
 
 
 def read_notes(lines: LineFile) -> dict[str, PictureNote]:

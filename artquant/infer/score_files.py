@@ -62,6 +62,17 @@ class NotedPictures(Pictures):
         return *super().__getitem__(index), note
 
 
+def noted_pictures(records: Sequence[ImageRecord], processor: Processor, batch_size: int, workers: int) -> DataLoader:
+    """Lists of (record, prepared picture, why it cannot be read, note), in order."""
+    return DataLoader(
+        NotedPictures(records, processor),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=end_with_parent,
+    )
+
+
 def run_inference(
     scorer: Scorer,
     records: Sequence[ImageRecord],
@@ -96,13 +107,7 @@ def run_inference(
         done = _ids_done(journal.lines, records)
         journal.begin(full_origin(scorer, origin | written), {one.id: one.image for one in records if one.id in done})
         todo = [record for record in records if record.id not in done]
-        loader = DataLoader(
-            NotedPictures(todo, scorer.processor),
-            batch_size=batch_size,
-            num_workers=workers,
-            collate_fn=list,
-            worker_init_fn=end_with_parent,
-        )
+        loader = noted_pictures(todo, scorer.processor, batch_size, workers)
         skipped: list[str] = []
         before, scored = len(records) - len(todo), 0
         with progress_bar("scoring", "image", progress, len(records), before) as bar:

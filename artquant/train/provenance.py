@@ -24,7 +24,7 @@ def describe_data(files: Sequence[RecordFile]) -> list[dict[str, Any]]:
     described = []
     for records in files:
         entry = {"records": str(records.path), "count": len(records), "sha256": file_sha256(records.path)}
-        card = records.path.with_name(DATA_CARD)
+        card = records.path.parent / DATA_CARD
         described.append(entry | ({"card_sha256": file_sha256(card)} if card.is_file() else {}))
     return described
 

@@ -169,7 +169,7 @@ def test_a_damaged_picture_stops_behind_its_batch(ask, questions, shared_folder,
 
 def test_other_outputs_are_left_alone(ask, folder, questions, tmp_path):
     status, _, errors = ask(out=questions)
-    assert status == 2 and "is there already and was not written by this command" in errors
+    assert status == 2 and "is there already and not what this command writes" in errors
     assert ask()[0] == 0
     written = (tmp_path / "out.json").read_text(encoding="utf-8")
     for options in (["--dtype", "bfloat16"], ["--images", tmp_path]):
@@ -180,7 +180,7 @@ def test_other_outputs_are_left_alone(ask, folder, questions, tmp_path):
     rows = json.loads(questions.read_text(encoding="utf-8"))[:1]
     questions.write_text(json.dumps(rows), encoding="utf-8")
     status, _, errors = ask()
-    assert status == 2 and "line 2: no answer to one of these questions (about 'shipwreck.jpg')" in errors
+    assert status == 2 and "is there already and not what this command writes for these questions" in errors
     assert (tmp_path / "out.json").read_text(encoding="utf-8") == written
 
 

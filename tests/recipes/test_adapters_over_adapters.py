@@ -134,8 +134,8 @@ def test_adapter_that_peft_alone_has_written(lab, two_stages, bare, tmp_path, ca
     error = capsys.readouterr().err
     assert f"{folder}: holds an adapter alone (no config.json)" in error and "(--base DIR)" in error
     shown = {}
-    for place in (model, folder):
-        assert lab.artquant("score", picture, "--model", place, "--base", model, "--json") == 0
+    for place, options in ((model, ()), (folder, ("--base", model))):
+        assert lab.artquant("score", picture, "--model", place, *options, "--json") == 0
         shown[place] = json.loads(capsys.readouterr().out)["score"]
     assert shown[model] != shown[folder]
     for form, message in (("lora", "export it as merged"), ("merged", "")):

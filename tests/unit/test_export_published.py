@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from artquant.config.schema import Loading
+from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.adapters import save_adapter
 from artquant.models.export import export_model
@@ -155,7 +156,7 @@ def test_nothing_is_left_of_an_export_that_fails(ours, tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("artquant.models.whole.torch.save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ArtQuantError, match="cannot be written: No space left"):
         export(ours, "full", tmp_path / "full")
     assert not list(tmp_path.iterdir())
 

@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.infer.scorer import Scorer
 
     folder, settings, out = _settings(arguments)
-    if arguments.published is not None and arguments.published.resolve() in (out.resolve(), settings.records.resolve()):
+    if arguments.published is not None and os.path.realpath(arguments.published) in map(
+        os.path.realpath, (out, settings.records)
+    ):
         raise ArtQuantError(f"--published {arguments.published}: is the list or the predictions file; name another")
     if arguments.published is not None:
         _require_published(arguments.published)

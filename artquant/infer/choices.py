@@ -84,7 +84,7 @@ def answer_questions(
             f"{out}: is there already and not what this command writes for these questions; name another output file"
         )
     _answered(questions, name, [FAILED] * len(questions), out)  # says now what could not be written at the end
-    made = {**origin, "images": str(images.resolve()), "asked": CHOICES_QUESTION}
+    made = {**origin, "images": os.path.realpath(images), "asked": CHOICES_QUESTION}
     with only_writer(out), Journal(answers_file(out), "image") as journal:
         texts, names = _texts_done(journal.lines, questions), PictureNames()
         journal.begin(full_origin(scorer, made), {image: names.path(images, image) for image, _ in texts})

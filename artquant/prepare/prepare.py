@@ -100,9 +100,9 @@ def prepare(
 
 def _check_sources(files: Sequence[tuple[Path, Split | None]], out: Path) -> None:
     """Refuse to replace a file that is being read."""
-    written = {(out / name).resolve() for name in FILES}
+    written = {os.path.realpath(out / name) for name in FILES}
     for path, _ in files:
-        if Path(path).resolve() in written:
+        if os.path.realpath(path) in written:
             raise PrepareError(f"{path}: would be replaced by what is made of it; name another folder with --out")
 
 

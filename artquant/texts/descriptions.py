@@ -116,7 +116,7 @@ def split_descriptions(
     files = {level: out / f"descriptions_level_{level}.json" for level in LEVELS}
     with whole_files(out) as new:
         for level, file in files.items():
-            if file.resolve() == source.resolve():
+            if os.path.realpath(file) == os.path.realpath(source):
                 raise ArtQuantError(f"{file}: would overwrite the file that is read; name another folder with --out")
             _require_level(file, level)
             if not levels[level] and file.exists():

@@ -157,7 +157,7 @@ def _as_said(value: Any, said: str) -> bool:
             octal = said[0] == "0" and said.isdigit() and len(said) > 1
             number = int(said, 16) if said.startswith("0x") else float(said)
             return math.isfinite(value) and number == value and not octal
-        except ValueError:
+        except (ValueError, OverflowError):
             return False
     return str(value).endswith(said.strip()) or isinstance(value, tuple)
 

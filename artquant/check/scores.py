@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
+from artquant.config.requirements import LARGEST
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import Prompt
@@ -206,5 +207,5 @@ def _values(attributes: Any) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in attributes.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
     }

@@ -43,6 +43,11 @@ def require_plausible(file: Path, values: Any) -> None:
 
 def require_plausible_pictures(values: Mapping[str, Any]) -> None:
     """Raise an ArtQuantError about settings of an image processor that make no picture."""
+    for name in ("image_mean", "image_std"):
+        value = values.get(name)
+        channels = value if isinstance(value, (list, tuple)) else [value] * 3
+        if value is not None and (len(channels) != 3 or not all(isinstance(one, (int, float)) for one in channels)):
+            raise ArtQuantError(f"the preprocessor's {name} is {value!r}, not 3 numbers; take the model's own file")
     for name, value in _numbers(values):
         low, high = _PICTURE_RANGES.get(name, (-math.inf, math.inf))
         if not low <= value <= high:

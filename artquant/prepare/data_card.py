@@ -10,6 +10,7 @@ import numpy as np
 
 from artquant import __version__
 from artquant.config.schema import RunConfig
+from artquant.errors import visible
 from artquant.labels.rating_scale import RatingScale
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
@@ -44,7 +45,7 @@ def make_card(
     return {
         "name": name,
         "artquant": __version__,
-        "command": command,
+        "command": visible(command),
         "sources": [vars(source) for source in imported.sources],
         "notes": [*imported.notes, *notes],
         "scale": {

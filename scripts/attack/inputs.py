@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from artquant.errors import visible
 from artquant.models.model_card import CARD, CARD_MARK
 
 from . import bench, mutate
@@ -191,7 +192,13 @@ def records(draw: random.Random, ground: Ground, folder: Path) -> Case:
     return Case(
         f"{arguments[1]}: {done}",
         [part.encode("utf-8", "surrogateescape") for part in arguments],
-        (file.name, repr(file.name)[1:-1], " ".join(file.name.split()), file.stem[:20].strip() or str(folder)),
+        (
+            file.name,
+            repr(file.name)[1:-1],
+            " ".join(file.name.split()),
+            visible(file.name),
+            file.stem[:20].strip() or str(folder),
+        ),
         lambda outcome: right(outcome, content),
         around,
     )
@@ -260,7 +267,11 @@ def _prepare(draw: random.Random, ground: Ground, folder: Path) -> Given:
     def right(outcome: Outcome, content: bytes) -> bool:
         """Every picture has the score that stands beside it in the table."""
         try:
-            rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+            try:
+                text = content.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                text = content.decode("cp1252")  # as Excel writes it
+            rows = list(csv.DictReader(io.StringIO(text)))
             wanted = {row["image"].strip(): float(row["score"]) for row in rows}
             lists = [_values(file.read_bytes()) for file in out.glob("*.json") if file.name != "dataset.json"]
             got = {one["image"]: one["gt_score"] for one in (one for found in lists for one in found)}

@@ -10,7 +10,9 @@ import torch
 
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
-from artquant.readouts import Scores
+from artquant.models.family import NetworkInputs
+from artquant.models.scoring_network import ScoringNetwork
+from artquant.readouts import Readout
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,18 @@ class Score(Prediction):
         return self.columns["logits"]
 
 
-def listed(scores: Scores, model: str) -> list[Score]:
-    """Scores as plain values.
+def listed(
+    network: ScoringNetwork, readout: Readout, inputs: NetworkInputs, positions: torch.Tensor, model: str
+) -> list[Score]:
+    """What a network sees at flat positions [N], as plain values; model: as its user knows it.
 
     Raises:
-        ArtQuantError: one is not finite. model: as its user knows it.
+        ArtQuantError: a score is not finite, or the network refuses its inputs.
     """
+    try:
+        scores = readout.read(network.see(inputs, positions))
+    except ArtQuantError as error:
+        raise ArtQuantError(f"{model}: {error}") from error
     if not torch.isfinite(scores.score).all():
         raise ArtQuantError(
             f"{model}: gives a score that is not finite: its weights hold NaN or infinity, or overflow in this number "

@@ -186,7 +186,7 @@ class Scorer:
     def _read(self, inputs: NetworkInputs, positions: torch.Tensor) -> list[Score]:
         """Scores at flat positions, on the chosen range."""
         readout = self.loaded.readout
-        scores = listed(readout.read(self.network.see(inputs, positions)), self.loaded.name)
+        scores = listed(self.network, readout, inputs, positions, self.loaded.name)
         if self.score_range is None:
             return scores
         return [one.mapped((readout.low, readout.high), self.score_range) for one in scores]

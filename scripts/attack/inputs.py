@@ -270,7 +270,7 @@ def _prepare(draw: random.Random, ground: Ground, folder: Path) -> Given:
             try:
                 text = content.decode("utf-8-sig")
             except UnicodeDecodeError:
-                text = content.decode("cp1252")  # as Excel writes it
+                text = content.decode("latin-1")
             rows = list(csv.DictReader(io.StringIO(text)))
             wanted = {row["image"].strip(): float(row["score"]) for row in rows}
             lists = [_values(file.read_bytes()) for file in out.glob("*.json") if file.name != "dataset.json"]

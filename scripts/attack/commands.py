@@ -148,6 +148,8 @@ def _taken(file: Path, overrides: list[str], path: tuple[Any, ...], said: str | 
 
 
 def _as_said(value: Any, said: str) -> bool:
+    if is_dataclass(value):
+        return said == "{}"  # all of it as it is by default
     if value is None or said in ("null", "[]", "{}", ""):
         return said in ("null", "") or (not value and said in ("[]", "{}")) or value is None
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ from artquant.models.model_card import CARD, card_faults
 from artquant.models.model_folder import ModelFolder
 from artquant.models.tensors import is_finite, require_numbers, stored_dtypes, stored_tensors
 
-_WEIGHTS = (".safetensors", ".bin")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin", "non_lora_trainables.bin")
 _BUFFERS = ("position_ids", "num_batches_tracked")  # integers that weights files of published networks may hold
 
 
@@ -44,8 +44,8 @@ def check_model(folder: Path) -> ModelReport:
         faults.append(str(error))
     except OSError as error:
         faults.append(f"{error.filename or folder}: cannot be read: {error.strerror}")
-    for file in sorted(folder.iterdir()):
-        if file.suffix in _WEIGHTS and file.is_file():
+    for file in sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)}):
+        if file.is_file():
             try:
                 require_numbers(file, stored_dtypes(file), _BUFFERS)
                 for name, tensor in stored_tensors(file):

@@ -19,7 +19,7 @@ from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
-from artquant.models.fingerprint import fingerprint
+from artquant.models.fingerprint import processor_fingerprint
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
@@ -135,7 +135,8 @@ def origin_of(opened: ModelFolder) -> dict[str, object]:
     """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
     return {
         "model": " over ".join(str(folder.name) for folder in opened.chain()),
-        "weights": [fingerprint(folder.path, processor=True) for folder in opened.chain()],
+        "weights": [folder.fingerprint for folder in opened.chain()],
+        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
     }
 
 

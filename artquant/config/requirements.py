@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from artquant.errors import ArtQuantError
@@ -43,16 +42,15 @@ def require_device(name: str) -> None:
 
 
 def require_not_negative(**settings: float) -> None:
-    """Each setting is finite and 0 or more."""
+    """Each setting is 0 or more, and no more than a number that nobody means."""
     for key, value in settings.items():
-        require(value >= 0 and math.isfinite(value), key, f"must be 0 or more, got {value}")
+        require(0 <= value <= LARGEST, key, f"must be 0 or more and at most {LARGEST:g}, got {value}")
 
 
 def require_positive(**settings: float | None) -> None:
-    """Each setting is finite and above 0, or None."""
+    """Each setting is above 0, and no more than a number that nobody means, or None."""
     for key, value in settings.items():
-        ok = value is None or (value > 0 and math.isfinite(value))
-        require(ok, key, f"must be above 0, got {value}")
+        require(value is None or 0 < value <= LARGEST, key, f"must be above 0 and at most {LARGEST:g}, got {value}")
 
 
 def require_folder_name(**settings: str) -> None:

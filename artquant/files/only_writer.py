@@ -9,7 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from artquant.errors import ArtQuantError
@@ -36,7 +36,6 @@ def only_writer(path: Path | str) -> Iterator[None]:
     lock = real.parent / f".{real.name}.lock"
     with errors_named(path):
         made = [folder for folder in real.parents if not folder.exists()]
-        real.parent.mkdir(parents=True, exist_ok=True)
         handle = _taken(lock, Path(path))
     try:
         yield
@@ -54,8 +53,13 @@ def _taken(lock: Path, path: Path) -> int:
     """The lock's file, opened and locked; closing it, however that comes about, gives it back."""
     holder = ""
     for _ in range(_ATTEMPTS):
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except FileNotFoundError:  # no folder yet, or its last writer took it away again
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        with ExitStack() as opened:
+            opened.callback(os.close, handle)
             said = os.pread(handle, 300, 0) if stat.S_ISREG(os.fstat(handle).st_mode) else b"something else"
             if said and not said.startswith(_OURS):
                 raise ArtQuantError(f"{lock}: is there, and no lock of ours; move it away, or name another output")
@@ -70,11 +74,8 @@ def _taken(lock: Path, path: Path) -> int:
                     raise
                 with suppress(OSError):  # the next process may be another user's
                     os.fchmod(handle, 0o666)
+                opened.pop_all()  # it stays open
                 return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
         if holder:
             break
         time.sleep(_PAUSE)

@@ -15,8 +15,6 @@ from artquant.files.line_file import LineFile
 from artquant.infer.picture_notes import PictureNote, note_lines, notes_file, read_notes, require_same_pictures
 from artquant.infer.scorer import Scorer
 
-_MEANT = {"weights": "weights, tokenizer, preprocessor or settings of its folder"}  # by a name in an origin
-
 
 class Journal:
     """A context: a file of results that grows line by line, `.origin.json` and `.pictures.jsonl` beside it.
@@ -96,7 +94,7 @@ def _check_origin(out: Path, origin: Mapping[str, object], is_empty: bool) -> No
     if not isinstance(recorded, dict) or "model" not in recorded:
         raise ArtQuantError(f"{file}: is there, and no origin of predictions; name another output file")
     names = sorted({*recorded, *origin} - {"model"})
-    other = [_MEANT.get(name, name) for name in names if recorded.get(name) != origin.get(name)]
+    other = [name for name in names if recorded.get(name) != origin.get(name)]
     if other and not is_empty:
         raise ArtQuantError(
             f"{out}: holds predictions of {recorded['model']}, made with other {', '.join(other)}; name another output "

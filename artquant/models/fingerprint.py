@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 _WHOLE = 64 << 20  # files up to this many bytes are read whole
@@ -19,22 +20,27 @@ _PROCESSOR = (
 )
 
 
-def fingerprint(folder: Path | str, processor: bool = False) -> str:
+def fingerprint(folder: Path | str) -> str:
     """SHA-256 over name, size and content of the settings and the weights.
 
     Of files above 64 MiB 32 blocks of 1 MiB are read, so two bases that differ only between those would be taken for
     one; bases that were trained differ everywhere.
 
-    Args:
-        processor: over tokenizer and preprocessor too. Of a base they do not count: an adapter has its own.
-
     Raises:
         OSError: a file cannot be read.
     """
     folder = Path(folder)
+    weights = sorted(file for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
+    return _digest([*(folder / name for name in _SETTINGS), *weights])
+
+
+def processor_fingerprint(folder: Path | str) -> str:
+    """The same over tokenizer and preprocessor, which of a base do not count: an adapter has its own."""
+    return _digest([Path(folder) / name for name in _PROCESSOR])
+
+
+def _digest(files: Sequence[Path]) -> str:
     found = hashlib.sha256()
-    files = [folder / name for name in (*_SETTINGS, *(_PROCESSOR if processor else ()))]
-    files += sorted(file for file in folder.glob("*") if file.suffix in WEIGHT_SUFFIXES)
     for file in files:
         if file.is_file():
             found.update(f"{file.name} {file.stat().st_size}\n".encode())

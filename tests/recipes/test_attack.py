@@ -25,8 +25,9 @@ def attack(ground: Path, *arguments: object) -> str:
 def test_sixty_cases_and_one_of_them_again(ground):
     said = attack(ground, 60, "--seed", 3, "--kinds", "pictures", "models", "records", "commands")
     [cells] = re.findall(r"^\| in all \| (.*) \|$", said, re.MULTILINE)
-    cases, right, clear, *_, executed = map(int, cells.split(" | "))
-    assert cases == 60 and right >= 5 and clear >= 5 and executed == 0
+    cases, right, clear, _, _, unclear, traceback, _, silent, damaged, executed = map(int, cells.split(" | "))
+    assert cases == 60 and right >= 5 and clear >= 5
+    assert (unclear, traceback, silent, damaged, executed) == (0,) * 5, said  # a hang may be the machine's
     verdict = attack(ground, "--seed", 3, "--only", "pictures:0").splitlines()[-1]
     assert re.match(r"(RIGHT|CLEAR|OTHER|[A-Z]+) pictures:0 ", verdict)
     faulty = re.search(r"^[A-Z]+ pictures:0 ", said, re.MULTILINE)

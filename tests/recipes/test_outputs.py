@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from cards import unlisted
 
 from artquant.files.json_files import read_json_lines
 from artquant.files.only_writer import only_writer
@@ -12,8 +13,8 @@ from artquant.files.only_writer import only_writer
 
 @pytest.fixture(scope="module")
 def model(plain, tmp_path_factory):
-    """A trained model folder that a test may change and put right again."""
-    return shutil.copytree(plain / "scores" / "model", tmp_path_factory.mktemp("outputs") / "model")
+    """A trained model folder that a test may change and put right again; no card of it says that it was changed."""
+    return unlisted(shutil.copytree(plain / "scores" / "model", tmp_path_factory.mktemp("outputs") / "model"))
 
 
 @pytest.fixture
@@ -125,6 +126,7 @@ def test_what_scores_depend_on_is_compared(lab, infer, model, pictures, tmp_path
     finally:
         file.write_bytes(before)
     assert status == 2 and len(error.splitlines()) == 1
+    assert f"made with other {'weights' if name == 'config.json' else 'processor'}" in error
     assert (tmp_path / "out.jsonl").read_bytes() == done
 
 

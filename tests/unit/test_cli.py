@@ -143,7 +143,13 @@ print(after[2] - before[2], before[2] - after[2])
         (["describe", "--model", "m", "--max-new-tokens", "0", "a.png"], "--max-new-tokens: must be from 1"),
         (["score", "--model", "m", "--device", "meta", "a.png"], "--device: must be auto, cpu, cuda, cuda:N or mps"),
         (["score", "--model", "m", "--range", "1,1e300", "a.png"], "--range: must be from -1e+09 to 1e+09"),
+        (["score", "--model", "m", "--range", "0,inf", "a.png"], "--range: must be from -1e+09 to 1e+09"),
+        (["score", "--model", "m", "--range", "nan,1", "a.png"], "--range: must be from -1e+09 to 1e+09"),
+        (["plan", "a.yaml", "--memory", "1GiB", "--gpus", "0"], "--gpus: must be from 1"),
+        (["prepare", "baid", "a.csv", "--readout", "score_tokens", "--tokens", "1"], "--tokens: must be from 2"),
+        (["eval", "--choices", "c.json", "--model", "m", "--batch-size", "0"], "--batch-size: must be from 1"),
         (["infer", "--model", "m", "--records", "", "--out", "o"], "--records: is empty"),
+        (["score", "--model", "m", "--attribute", "", "a.png"], "--attribute: is empty"),
         (["score", "--model", "m", "--attribute", " ", "a.png"], "--attribute: is empty"),
     ],
 )

@@ -34,6 +34,7 @@ def run_file(tmp_path):
         ("stages.1.data=[]", "stages.1.data: name at least one set"),
         ("stages.1.data.0.weight=0", "stages.1.data.0.weight: must be above 0"),
         ("stages.1.epochs=0", "stages.1.epochs: must be above 0"),
+        ("stages.1.optimizer.learning_rate=1e300", "learning_rate: must be above 0 and at most 1e+09"),
         ("stages.1.max_steps=0", "stages.1.max_steps: must be -1 or above 0"),
         ("stages.1.batch_size=0", "stages.1.batch_size: must be at least 1"),
         ("stages.1.accumulation=0", "stages.1.accumulation: must be at least 1"),

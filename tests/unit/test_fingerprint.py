@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from artquant.models.fingerprint import fingerprint
+from artquant.models.fingerprint import fingerprint, processor_fingerprint
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_one_bit_of_the_weights_counts(tiny_base, copy, position):
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.model", "tokenizer_config.json"])
 def test_one_bit_of_what_scores_depend_on_counts(tiny_base, copy, name):
     flip(copy / name, 5)
-    assert fingerprint(copy, processor=True) != fingerprint(tiny_base, processor=True)
+    assert processor_fingerprint(copy) != processor_fingerprint(tiny_base)
     assert fingerprint(copy) == fingerprint(tiny_base)
 
 

@@ -21,6 +21,7 @@ from artquant.errors import ArtQuantError
 from artquant.infer.answers import (
     DECIMALS,
     Answer,
+    Begun,
     generate,
     generate_each,
     generate_together,
@@ -316,6 +317,28 @@ class Scorer:
         together = generate_together if self.loaded.family.packs else generate_each
         ids = together(self.loaded, self.device, rows, pictures, max_new_tokens)
         return [dict(zip(self.loaded.prompt.aspects, self._texts(each), strict=True)) for each in ids]
+
+    def score_and_describe(
+        self, images: Pictures, levels: Sequence[int] = (1, 2, 3), max_new_tokens: int = 512, batch_size: int = 8
+    ) -> list[tuple[Score, dict[int, str]]]:
+        """Score and descriptions of each picture, which is read once where family and prompt allow it.
+
+        Args:
+            images: as in a call. levels, max_new_tokens: as of `describe`.
+        """
+        asked, found = self._row(None), list[tuple[Score, dict[int, str]]]()
+        rows = [self.row(self.loaded.prompt.describing(level)) for level in levels]
+        for batch in _batches(as_pictures(images)[0], batch_size):
+            pictures, packs = self._prepared(batch), self.loaded.family.packs
+            begun = Begun.read(self.loaded, self.device, [asked, *rows], pictures) if packs else None
+            if begun is None:
+                scores = self.score_pictures(pictures)
+                ids = generate_each(self.loaded, self.device, rows, pictures, max_new_tokens)
+            else:
+                scores = [score for [score] in self._scores(begun.asked(asked, self.device))]
+                ids = begun.generate(self.loaded, self.device, rows, max_new_tokens)
+            found += zip(scores, (dict(zip(levels, self._texts(each), strict=True)) for each in ids), strict=True)
+        return found
 
     def say(self, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int) -> list[str]:
         """Texts that answer B questions (`row`), each about its prepared picture, in one batch: the likeliest words.

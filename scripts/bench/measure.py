@@ -74,7 +74,9 @@ class Worker:
         given.flush()
         line = said.readline()
         if not line:
-            raise RuntimeError(f"the worker ended with status {self._process.wait()}; run scripts/bench/worker.py alone")
+            raise RuntimeError(
+                f"the worker ended with status {self._process.wait()}; run scripts/bench/worker.py alone"
+            )
         return json.loads(line)
 
     def close(self) -> None:

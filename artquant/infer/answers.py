@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
 from artquant.models.family import NetworkInputs, Row
+from artquant.models.no_bar import no_bar
 from artquant.models.weights import LoadedModel
 
 DECIMALS = 4  # of the scores in a text, as published
@@ -46,16 +47,8 @@ def generate(
     loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
 ) -> tuple[NetworkInputs, torch.Tensor]:
     """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
-    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
-    inputs = loaded.processor.inputs(rows, pictures, padding_side="left")
-    inputs = inputs.to(device, network.dtype)
-    generated = network.generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        use_cache=True,  # models that older releases trained say no
-        pad_token_id=loaded.processor.pad_token_id,
-    )
+    inputs = loaded.processor.inputs(rows, pictures, padding_side="left").to(device, loaded.network.plain.dtype)
+    generated = _said(loaded, max_new_tokens, **inputs)
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
 
 
@@ -91,17 +84,24 @@ def generate_together(
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in endings])
     ids = torch.cat([begun["input_ids"].repeat_interleave(len(rows), 0), filled.repeat(len(pictures), 1)], dim=1)
     seen = torch.cat([begun["attention_mask"].repeat_interleave(len(rows), 0), mask.repeat(len(pictures), 1)], dim=1)
-    generated = network.generate(
-        input_ids=ids.to(device),
-        attention_mask=seen.to(device),
-        past_key_values=cache,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        use_cache=True,
-        pad_token_id=loaded.processor.pad_token_id,
-    )
+    inputs = {"input_ids": ids.to(device), "attention_mask": seen.to(device), "past_key_values": cache}
+    generated = _said(loaded, max_new_tokens, **inputs)
     said = generated[:, ids.shape[1] :].tolist()
     return [said[start : start + len(rows)] for start in range(0, len(said), len(rows))]
+
+
+def _said(loaded: LoadedModel, max_new_tokens: int, **inputs: Any) -> torch.Tensor:
+    """The likeliest tokens behind prompts [B, T]: [B, T + L]."""
+    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
+    with no_bar():
+        generated: torch.Tensor = network.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            use_cache=True,  # models that older releases trained say no
+            pad_token_id=loaded.processor.pad_token_id,
+        )
+    return generated
 
 
 def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:

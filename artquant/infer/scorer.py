@@ -58,6 +58,8 @@ class Scorer:
         device: str | torch.device = "cpu",
         score_range: tuple[float, float] | None = None,
     ):
+        if not isinstance(loaded, LoadedModel):
+            raise ArtQuantError("a folder or name is what Scorer.from_pretrained takes; Scorer takes a loaded model")
         self.loaded = loaded
         self.score_range = score_range
         self.device = torch.device(device)

@@ -67,5 +67,6 @@ def _card(file: Path) -> dict[str, Any]:
         values = read_json(card) if card.is_file() and card.stat().st_size <= _LARGEST_CARD else None
     except ArtQuantError:  # another program's
         values = None
-    ours = isinstance(values, dict) and "artquant" in values and isinstance(values.get("files"), dict)
-    return values if ours else {"files": {}}
+    if not isinstance(values, dict) or "artquant" not in values or not isinstance(values.get("files"), dict):
+        return {"files": {}}
+    return values

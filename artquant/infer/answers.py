@@ -20,6 +20,7 @@ from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
 from artquant.infer.asked import Asked
 from artquant.models.family import NetworkInputs, Row
+from artquant.models.no_bar import no_bar
 from artquant.models.weights import LoadedModel
 
 DECIMALS = 4  # of the scores in a text, as published
@@ -48,16 +49,8 @@ def generate(
     loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
 ) -> tuple[NetworkInputs, torch.Tensor]:
     """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
-    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
-    inputs = loaded.processor.inputs(rows, pictures, padding_side="left")
-    inputs = inputs.to(device, network.dtype)
-    generated = network.generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        use_cache=True,  # models that older releases trained say no
-        pad_token_id=loaded.processor.pad_token_id,
-    )
+    inputs = loaded.processor.inputs(rows, pictures, padding_side="left").to(device, loaded.network.plain.dtype)
+    generated = _said(loaded, max_new_tokens, **inputs)
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
 
 
@@ -116,24 +109,18 @@ class Begun:
         self, loaded: LoadedModel, device: torch.device, rows: Sequence[Row], max_new_tokens: int
     ) -> list[list[list[int]]]:
         """The likeliest answers to N of the prompts: ids of each, N by picture. The cache is used up."""
-        pictures, network = len(self.inputs["input_ids"]), cast(Any, loaded.network.plain)
+        pictures = len(self.inputs["input_ids"])
         self.cache.batch_repeat_interleave(len(rows))
         endings = [row.token_ids[self.shared :] for row in rows]
         width = max(map(len, endings))
         # Filled up between beginning and ending: positions are counted over what the mask leaves.
         filled = torch.tensor([[loaded.processor.pad_token_id] * (width - len(one)) + list(one) for one in endings])
         mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in endings])
-        given, seen = (self.inputs[name].repeat_interleave(len(rows), 0) for name in ("input_ids", "attention_mask"))
-        ids = torch.cat([given, filled.repeat(pictures, 1)], dim=1)
-        generated = network.generate(
-            input_ids=ids.to(device),
-            attention_mask=torch.cat([seen, mask.repeat(pictures, 1)], dim=1).to(device),
-            past_key_values=self.cache,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            use_cache=True,
-            pad_token_id=loaded.processor.pad_token_id,
-        )
+        begun, seen = (self.inputs[name].repeat_interleave(len(rows), 0) for name in ("input_ids", "attention_mask"))
+        ids = torch.cat([begun, filled.repeat(pictures, 1)], dim=1)
+        whole = torch.cat([seen, mask.repeat(pictures, 1)], dim=1)
+        given = {"input_ids": ids.to(device), "attention_mask": whole.to(device), "past_key_values": self.cache}
+        generated = _said(loaded, max_new_tokens, **given)
         said = generated[:, ids.shape[1] :].tolist()
         return [said[start : start + len(rows)] for start in range(0, len(said), len(rows))]
 
@@ -146,6 +133,20 @@ def generate_together(
     if begun is None:
         return generate_each(loaded, device, rows, pictures, max_new_tokens)
     return begun.generate(loaded, device, rows, max_new_tokens)
+
+
+def _said(loaded: LoadedModel, max_new_tokens: int, **inputs: Any) -> torch.Tensor:
+    """The likeliest tokens behind prompts [B, T]: [B, T + L]."""
+    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
+    with no_bar():
+        generated: torch.Tensor = network.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            use_cache=True,  # models that older releases trained say no
+            pad_token_id=loaded.processor.pad_token_id,
+        )
+    return generated
 
 
 def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:

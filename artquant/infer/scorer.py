@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,15 +32,12 @@ from artquant.infer.asked import Asked, Asking
 from artquant.infer.device import choose_device
 from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
 from artquant.infer.score import Score, listed
-from artquant.infer.trained import known_attributes
+from artquant.infer.trained import check_attributes, known_attributes
 from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
-from artquant.texts.attributes import attribute_phrase
 from artquant.texts.prompt import IMAGE_TOKEN, Exchange, other_prompt
-
-_STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 
 
 class Scorer:
@@ -60,6 +56,8 @@ class Scorer:
         score_range: tuple[float, float] | None = None,
         plain: bool = False,
     ):
+        if not isinstance(loaded, LoadedModel):
+            raise ArtQuantError("a folder or name is what Scorer.from_pretrained takes; Scorer takes a loaded model")
         self.loaded = loaded
         self.score_range = score_range
         self.device = torch.device(device)
@@ -133,7 +131,7 @@ class Scorer:
         Raises:
             ArtQuantError: two attributes have the same words, or one has none.
         """
-        _check_attributes(attributes)
+        check_attributes(attributes)
         if self.loaded.familiar is None:
             return self._scored(pictures, attributes)
         with watching(self.network) as watch:
@@ -383,15 +381,6 @@ class Scorer:
                     scores[number].append(score)
             answers += [worded(self.loaded, line, scores[number], decimals) for number, line in enumerate(ids.tolist())]
         return answers
-
-
-def _check_attributes(attributes: Sequence[str]) -> None:
-    phrases = [attribute_phrase(name) for name in attributes]
-    strange = next((name for name in attributes if not name.strip() or _STRANGE.search(name)), None)
-    if strange is not None:
-        raise ArtQuantError(f"attribute {strange!r} is no name in words; name one such as composition")
-    if len(set(phrases)) < len(phrases):
-        raise ArtQuantError("two of the attributes are put in the same words; name each once")
 
 
 def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:

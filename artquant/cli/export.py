@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import say
-
-if TYPE_CHECKING:
-    from artquant.models.family import LoraForm, WholeForm
-    from artquant.models.model_card import Card
+from artquant.models.export import export_model
+from artquant.models.family import LoraForm, WholeForm
+from artquant.models.model_card import Card
+from artquant.models.whole import DTYPES
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
-    from artquant.cli.named_model import open_model
-    from artquant.models.export import export_model
-    from artquant.models.whole import DTYPES
-
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
     folder = open_model(arguments, alone=arguments.to == "lora")
@@ -35,8 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _notes(form: WholeForm | LoraForm, card: Card | None) -> Iterator[str]:
     """What the published code will do otherwise than we. card: None of a published folder."""
-    from artquant.models.family import WholeForm
-
     if not isinstance(form, WholeForm) or not form.prompts:
         yield "the published code asks with its own prompts: scores may differ from those of the model's own"
         return

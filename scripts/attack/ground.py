@@ -157,6 +157,33 @@ def configuration(ground: Ground, run: str, trainable: dict[str, Any]) -> dict[s
     return whole | {"stages": [stage], "infer": infer, "evaluate": {"bootstrap": 20}}
 
 
+def working(ground: Ground, folder: Path) -> dict[str, list[str]]:
+    """A command line of each command that works."""
+    model, few = str(ground.models["whole"]), str(ground.records("few"))
+    lists = ["--records", few, "--images", str(ground.images)]
+    shape = str(ground.folder / "model.yaml")
+    prepared = ["--score-column", "score", "--range", "1,6", "--test-fraction", "0.25"]
+    return {
+        "score": ["score", str(ground.pictures[0]), "--model", model, "--json"],
+        "infer": ["infer", "--model", model, *lists, "--workers", "0", "--out", str(folder / "out.jsonl")],
+        "check": ["check", "--records", few, "--no-pictures"],
+        "plan": ["plan", str(ground.config), "--memory", "4GiB"],
+        "init-model": ["init-model", shape, "--out", str(folder / "made")],
+        "prepare": ["prepare", "generic", str(ground.folder / "table.csv"), *prepared, "--out", str(folder / "meta")],
+        "descriptions": ["descriptions", "split", str(ground.records("structured")), "--out", str(folder / "levels")],
+        "export": ["export", model, "--to", "merged", "--out", str(folder / "exported")],
+        "eval": [
+            "eval",
+            "--predictions",
+            str(ground.folder / "predictions.jsonl"),
+            "--truth",
+            few,
+            "--bootstrap",
+            "10",
+        ],
+    }
+
+
 def _write(path: Path, value: Any) -> None:
     path.write_text(yaml.safe_dump(value, sort_keys=False))
 

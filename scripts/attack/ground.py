@@ -105,6 +105,11 @@ def make(folder: Path) -> Ground:
     for name, trainable in (("whole", everything), ("adapter", {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}})):
         _write(folder / f"{name}.yaml", configuration(ground, name, trainable))
         _done("train", "--config", folder / f"{name}.yaml")
+    two = configuration(ground, "two", everything)
+    [first] = two["stages"]
+    texts = [{"records": str(ground.records("descriptions_level_1")), "images": str(ground.images), "weight": 1.0}]
+    two["stages"] = [first | {"name": "descriptions", "data": texts}, first]
+    _write(folder / "two.yaml", two)
     (folder / "forms").mkdir()
     with Image.open(sorted(ground.images.iterdir())[0]) as image:
         for name, (options, mode) in FORMS.items():
@@ -128,13 +133,18 @@ def _lists(ground: Ground) -> None:
     """Short lists, published annotation files and structured records."""
     few = json.loads(ground.records("test").read_text())[:4]
     ground.records("few").write_text(json.dumps(few, indent=1))
+    everything = [{"image": picture.name} for picture in sorted(ground.images.iterdir())]
+    ground.records("all").write_text(json.dumps(everything))
     structured = [
         {"image": f"{n}.jpg", "perception": f"Warm light {n}.", "cognition": "A harbour.", "emotion": "It is calm."}
         for n in range(12)
     ]
     ground.records("structured").write_text(json.dumps(structured, indent=1))
-    rows = [f"{n}.jpg,{1 + n % 5}.5,{1 + n % 4},{2 + n % 3}" for n in range(24)]
-    (ground.folder / "table.csv").write_text("\n".join(["image,score,one,two", *rows]) + "\n")
+    ground.records("many").write_text(json.dumps([one | {"image": f"{n}-{one['image']}"}
+        for n in range(300) for one in structured]))  # fmt: skip
+    rows = [f"{n}.jpg,{1 + n % 5}.5,{1 + n % 4},{2 + n % 3}" for n in range(3000)]
+    for name, lines in (("table", rows[:24]), ("long", rows)):
+        (ground.folder / f"{name}.csv").write_text("\n".join(["image,score,one,two", *lines]) + "\n")
 
 
 def configuration(ground: Ground, run: str, trainable: dict[str, Any]) -> dict[str, Any]:

@@ -55,12 +55,14 @@ def writing(ground: Ground, folder: Path) -> dict[str, list[str]]:
     return lines
 
 
-def undisturbed(ground: Ground, name: str) -> dict[str, str]:
-    """The digests of what a command writes where nothing disturbs it; made once."""
-    folder = ground.folder / "undisturbed"
+def undisturbed(
+    ground: Ground, name: str, line: Callable[[Ground, Path], dict[str, list[str]]] = writing, kept: str = "undisturbed"
+) -> dict[str, str]:
+    """The digests of what a command writes where nothing disturbs it; made once, and kept under this name."""
+    folder = ground.folder / kept
     if not (folder / OUT[name]).exists():
         folder.mkdir(exist_ok=True)
-        outcome = bench.run(["--quiet", *writing(ground, folder)[name]], Around(limit=120))
+        outcome = bench.run(["--quiet", *line(ground, folder)[name]], Around(limit=300))
         if outcome.status:
             raise SystemExit(f"{name}: status {outcome.status}: {outcome.error}")
     return tree(folder / OUT[name])

@@ -61,4 +61,4 @@ def test_the_demo_and_its_results_from_an_empty_folder(installed, tmp_path):
     line = json.loads(artquant("score", picture, "--model", results / "scores" / "model", "--json"))
     assert 1 <= line["score"] <= 10
     truth = tmp_path / "dataset" / "demo-short" / "meta" / "test.json"
-    assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth, "--no-plot")
+    assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth)

@@ -55,7 +55,7 @@ def run_kinds(arguments: argparse.Namespace, made: ground.Ground) -> int:
     kinds = arguments.kinds or list(KINDS)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     started = time.monotonic()
-    for number in range(arguments.cases):
+    for number in range(arguments.start, arguments.start + arguments.cases):
         kind = kinds[number % len(kinds)]
         verdict, line = attack(kind, number // len(kinds), arguments.seed, made)
         counts[kind][verdict] += 1
@@ -72,6 +72,9 @@ def main() -> int:
     """Run what is asked for; status 1 if there are faults."""
     parser = argparse.ArgumentParser(prog="python -m scripts.attack", description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="?", type=int, default=0, help="how many, of all kinds together")
+    parser.add_argument(
+        "--start", type=int, default=0, metavar="N", help="of these cases the first, to run them in parts"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), help="only these")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="this case alone, with all that it says")

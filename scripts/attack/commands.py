@@ -227,11 +227,11 @@ def _takes_text(option: argparse.Action) -> bool:
 def _option_value(draw: random.Random, option: argparse.Action, ground: Ground, folder: Path) -> str:
     """A value for an option, seldom one that fits."""
     if option.type is Path and draw.random() < 0.6:
-        fifo = folder / "fifo"
+        fifo, other = folder / ".fifo", folder / ".text.txt"  # hidden: nothing that the command has made
         if not fifo.exists():
             os.mkfifo(fifo)
-        (folder / "text.txt").write_text("a\nlast line")
-        places = ("/dev/zero", "/dev/full", "gone/at/all", str(fifo), str(folder), str(folder / "text.txt"))
+        other.write_text("a\nlast line")
+        places = ("/dev/zero", "/dev/full", "gone/at/all", str(fifo), str(folder), str(other))
         return draw.choice((*places, str(ground.pictures[0]), str(ground.records("few")), "n" * 300))
     if option.choices and draw.random() < 0.4:
         return str(draw.choice(sorted(map(str, option.choices))))

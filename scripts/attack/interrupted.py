@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -53,20 +54,28 @@ class _Sight:
     changes: int
 
 
-def _watch(process: Running, folder: Path, until: _Sight | None = None) -> _Sight | None:
-    """Look at a command and its folder until so much was seen (None then), or to its end."""
+def _state(folder: Path) -> set[tuple[str, int]]:
+    """Names and sizes of all that stands in a folder."""
+    found = set()
+    for place, folders, names in os.walk(folder):
+        found |= {(name, 0) for name in folders}
+        for name in names:
+            with suppress(OSError):
+                found.add((name, os.stat(os.path.join(place, name)).st_size))
+    return found
+
+
+def _watch(process: Running, folder: Path, before: set[tuple[str, int]], until: _Sight | None = None) -> _Sight:
+    """Look at a command and its folder until so much was seen, or to its end; what was."""
     started, seen = time.monotonic(), set[tuple[str, int]]()
-    while process.poll():
-        for place, _, names in os.walk(folder):
-            seen.add((place, 0))
-            for name in names:
-                with suppress(OSError):
-                    seen.add((name, os.stat(os.path.join(place, name)).st_size))
-        passed = time.monotonic() - started
-        if until is not None and passed >= until.seconds and len(seen) > until.changes:
-            return None
+    while True:
+        seen |= _state(folder) - before
+        sight = _Sight(time.monotonic() - started, len(seen))
+        if until is not None and sight.seconds >= until.seconds and sight.changes >= until.changes:
+            return sight
+        if not process.poll():
+            return sight
         time.sleep(0.0005)
-    return _Sight(time.monotonic() - started, len(seen) - 1)
 
 
 def _strike(ground: Ground, name: str, folder: Path, until: _Sight, second_at: float | None) -> Outcome | None:
@@ -75,13 +84,13 @@ def _strike(ground: Ground, name: str, folder: Path, until: _Sight, second_at: f
     Args:
         second_at: when the second starts, as a share of what is to be seen; None: there is none.
     """
-    line = lines(ground, folder)[name]
+    line, before = lines(ground, folder)[name], _state(folder)
     first, second = bench.start(line, Around(limit=LIMIT)), None
     if second_at is not None:
         begin = _Sight(until.seconds * second_at, round(until.changes * second_at))
-        _watch(first, folder, begin)
+        _watch(first, folder, before, begin)
         second = bench.start(line, Around(limit=LIMIT))
-    _watch(first, folder, until)
+    _watch(first, folder, before, until)
     first.signal(signal.SIGKILL)
     ended, beside = first.wait(), second.wait() if second else None
     if ended.status != -signal.SIGKILL:
@@ -105,58 +114,66 @@ def _fault(ground: Ground, name: str, folder: Path, beside: Outcome | None, line
 
 
 def kills(ground: Ground, number: int, seed: int) -> int:
-    """So many SIGKILLs of working commands, every other beside a second process; the faults.
+    """So many SIGKILLs of working commands, every other beside a second process; the faults, each on a line.
 
     Half of the moments are drawn by time, half by what was written. A command that ends before is tried again, earlier.
-    Every third folder is left as the kill leaves it, to be gone on with and killed once more.
+    Half of the folders are left as the kill leaves them, to be gone on with and killed once more.
     """
     tally = {name: Counter[str]() for name in COMMANDS}
     sights: dict[str, _Sight] = {}
     left: dict[str, Path] = {}
     for index in range(number):
         name, draw = COMMANDS[index % len(COMMANDS)], random.Random(f"{seed}/kills/{index}")
-        undisturbed(ground, name)
         if name not in sights:
+            undisturbed(ground, name)
             sights[name] = _sight(ground, name)
-        sight, share, by_time = sights[name], draw.random(), draw.random() < 0.5
         second_at = draw.random() if index // len(COMMANDS) % 2 else None
-        count = tally[name]
-        while True:
-            folder = left.pop(name, None) or Path(tempfile.mkdtemp(prefix="attack-"))
-            until = _Sight(sight.seconds * share * by_time, round(sight.changes * share * (not by_time)))
-            try:
-                beside = _strike(ground, name, folder, until, second_at)
-                break
-            except TimeoutError:
-                count["late"] += 1
-                share *= _EARLIER
-                systems.clean(folder)
-        count["struck"] += 1
-        count["by time" if by_time else "by what was written"] += 1
-        count["beside a second"] += second_at is not None
-        if draw.random() < 1 / 3 and index + len(COMMANDS) < number:
+        folder, beside, how = _struck(ground, name, left.pop(name, None), sights[name], draw, second_at)
+        tally[name] += how + Counter({"beside a second": int(second_at is not None)})
+        if draw.random() < 0.5 and index + len(COMMANDS) < number:
             left[name] = folder
-            count["killed again"] += 1
-        elif fault := _fault(ground, name, folder, beside, lines(ground, folder)[name]):
-            count["faults"] += 1
+            tally[name]["killed again"] += 1
+            continue
+        if fault := _fault(ground, name, folder, beside, lines(ground, folder)[name]):
+            tally[name]["faults"] += 1
             print(f"KILLS {index} {name}: {fault}", flush=True)
-        if name not in left:
-            systems.clean(folder)
+        systems.clean(folder)
+        print(f"{index + 1} kills, {tally[name]['struck']} of {name}", file=sys.stderr, flush=True)
     columns = ("struck", "by time", "by what was written", "beside a second", "killed again", "late", "faults")
     print(f"\n| killed | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-    for name, count in [*tally.items(), ("in all", sum(tally.values(), Counter()))]:
+    for name, count in [*tally.items(), ("in all", sum(tally.values(), Counter[str]()))]:
         print(f"| {name} | {' | '.join(str(count[column]) for column in columns)} |")
     return sum(count["faults"] for count in tally.values())
+
+
+def _struck(
+    ground: Ground, name: str, left: Path | None, sight: _Sight, draw: random.Random, second_at: float | None
+) -> tuple[Path, Outcome | None, Counter[str]]:
+    """Kill a command while it works; its folder, what a second one came to, and how it came about."""
+    share, by_time, count = draw.random(), draw.random() < 0.5, Counter[str]()
+    while True:
+        folder = left or Path(tempfile.mkdtemp(prefix="attack-"))
+        until = _Sight(sight.seconds * share * by_time, round(sight.changes * share * (not by_time)))
+        try:
+            beside = _strike(ground, name, folder, until, second_at)
+            count.update(("struck", "by time" if by_time else "by what was written"))
+            return folder, beside, count
+        except TimeoutError:
+            if fault := _fault(ground, name, folder, None, lines(ground, folder)[name]):
+                print(f"KILLS too late, {name}: {fault}", flush=True)
+                count["faults"] += 1
+            systems.clean(folder)
+            count["late"] += 1
+            left, share = None, share * _EARLIER
 
 
 def _sight(ground: Ground, name: str) -> _Sight:
     """An undisturbed command, looked at."""
     folder = Path(tempfile.mkdtemp(prefix="attack-"))
     process = bench.start(lines(ground, folder)[name], Around(limit=LIMIT))
-    seen = _watch(process, folder)
+    seen = _watch(process, folder, set())
     process.wait()
     systems.clean(folder)
-    assert seen is not None
     return seen
 
 
@@ -197,7 +214,7 @@ def _told(outcome: Outcome, right: bool) -> _Stopped:
 def _asked(draw: random.Random, ground: Ground, line: list[str], way: str, took: float) -> _Stopped:
     number = signal.Signals[way]
     process = bench.start(line, Around(limit=LIMIT))
-    _watch(process, ground.folder / "base", _Sight(draw.uniform(0, took), 0))
+    _watch(process, ground.folder / "base", set(), _Sight(draw.uniform(0, took), 0))
     process.signal(number)
     outcome = process.wait()
     return _told(outcome, outcome.status in (0, -number, 128 + number) and "Traceback" not in outcome.error)

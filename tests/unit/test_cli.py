@@ -196,6 +196,7 @@ def test_usage_errors(arguments, message, capsys):
             "key=value changes a configuration; name one with --config",
         ),
         (["eval", "--predictions", "p", "--truth", "t", "a=b"], "key=value changes a configuration; name one"),
+        (["eval", "--predictions", "p", "--truth", "t", "--no-plot"], "--no-plot leaves plots out of the folder"),
         (["check", "--records", "r", "--images", "i", "--no-pictures"], "--images is about the pictures' files"),
         (["train", "a.yaml", "--master", "host:1"], "--master says where several machines meet"),
         (["score", "--model", "m", "--max-new-tokens", "9", "a.png"], "--max-new-tokens is the length of a text"),

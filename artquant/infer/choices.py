@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from artquant.data.fields import Fields
@@ -23,7 +22,7 @@ from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
-from artquant.infer.read_pictures import read_pictures
+from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Row
 from artquant.texts.prompt import CHOICES_QUESTION
@@ -110,7 +109,7 @@ def answer_questions(
 def _ask_all(
     scorer: Scorer,
     todo: Sequence[ChoiceQuestion],
-    loader: DataLoader,
+    loader: Iterable[list[Read]],
     skip_unreadable: bool,
     journal: Journal,
     texts: Texts,

@@ -21,6 +21,9 @@ from artquant.models.family import Processor
 _WORKERS = 2  # beside a GPU
 
 
+Read = tuple[ImageRecord, Any, str | None, PictureNote | None]  # prepared picture; why there is none; of the file
+
+
 class Pictures(Dataset):
     """Records as prepared pictures, or the reason why one cannot be read, each with a note of the file."""
 
@@ -32,7 +35,7 @@ class Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> tuple[ImageRecord, Any, str | None, PictureNote]:
+    def __getitem__(self, index: int) -> Read:
         record = self.records[index]
         note = PictureNote.of(Path(record.image))
         try:
@@ -49,8 +52,8 @@ def read_pictures(
     batch_size: int,
     workers: int | None,
     device: torch.device,
-) -> Iterable[list[tuple[ImageRecord, Any, str | None, PictureNote]]]:
-    """Lists of (record, prepared picture, why it cannot be read, note), in order.
+) -> Iterable[list[Read]]:
+    """Lists of what was read, in order.
 
     Args:
         workers: processes that read ahead; 0: this one, between two batches. None: two beside a GPU; where the network
@@ -68,7 +71,7 @@ def read_pictures(
     )
 
 
-def _by_threads(pictures: Pictures, batch_size: int, threads: int) -> Iterator[list[Any]]:
+def _by_threads(pictures: Pictures, batch_size: int, threads: int) -> Iterator[list[Read]]:
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(pictures), batch_size):
             places = range(start, min(start + batch_size, len(pictures)))

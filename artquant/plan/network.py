@@ -74,8 +74,8 @@ def build_skeleton(
             rows = trained_rows(network, range(before, before + words))
             wrapped.network = with_new_adapter(network, trainable.lora, family, parts, rows)
     choose_parameters(wrapped, trainable)
-    if model.quantize is not None:
-        narrow(network, parts, model.quantize, dtype)
+    if model.narrow_weights is not None:
+        narrow(network, parts, model.narrow_weights, dtype)
     for parameter in filter(torch.is_floating_point, wrapped.parameters()):
         parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad and not deepspeed else dtype)
     if model.gradient_checkpointing:

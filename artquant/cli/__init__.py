@@ -21,6 +21,7 @@ from artquant import __version__
 from artquant.cli import terminal
 from artquant.cli.arguments import path, settle_config
 from artquant.cli.idle import refuse_idle
+from artquant.cli.memory import keep_freed_memory
 from artquant.cli.parser import build_parser
 from artquant.errors import ArtQuantError
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "needs_config" in arguments:
             settle_config(arguments)
         refuse_idle(arguments)
+        keep_freed_memory()
         command = importlib.import_module(f"artquant.cli.{arguments.module}")
         status = command.run(arguments) or 0
         terminal.finish()

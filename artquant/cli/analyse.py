@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         origin=origin_of(folder),
         batch_size=arguments.batch_size or 4,
-        workers=2 if arguments.workers is None else arguments.workers,
+        workers=arguments.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
         analyse=arguments.max_new_tokens,

@@ -75,7 +75,7 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
         name,
         origin_of(folder),
         batch_size=8 if arguments.batch_size is None else arguments.batch_size,
-        workers=2 if arguments.workers is None else arguments.workers,
+        workers=arguments.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
     )

@@ -287,7 +287,7 @@ def _analyse(commands: Commands) -> None:
     command.add_argument("--images", type=path, help="folder of the records' pictures")
     command.add_argument("--out", type=path, help="of the records: predictions file with texts; resumable")
     command.add_argument("--batch-size", type=_BATCH, help="of the records (default 4)")
-    command.add_argument("--workers", type=_WORKERS, help="processes that read pictures (default 2)")
+    command.add_argument("--workers", type=_WORKERS, help="processes that read pictures (default: 2 beside a GPU)")
     command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
 
 
@@ -382,5 +382,5 @@ def _eval(commands: Commands) -> None:
     add_folder(group, required=False)
     add("--images", type=path, metavar="DIR", help="with --model: folder of the pictures")
     add("--batch-size", type=_BATCH, help="with --model: questions at a time (default 8)")
-    add("--workers", type=_WORKERS, help="with --model: processes that read pictures (default 2)")
+    add("--workers", type=_WORKERS, help="with --model: processes that read pictures (default: 2 beside a GPU)")
     add("--skip-unreadable", action="store_true", help="with --model: go on after a picture that cannot be read")

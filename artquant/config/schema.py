@@ -67,17 +67,29 @@ class Loading:
 
     attention: Literal["eager", "sdpa", "flash_attention_2"] = _said("sdpa", "attention kernel")  # --attention
     dtype: Literal["float32", "bfloat16"] = _said("float32", "number format of weights and computation")  # --dtype
-    quantize: Literal["nf4", "int8"] | None = _said(None, "decoder in 4 or 8 bits (needs bitsandbytes)")  # --quantize
+    # --quantize
+    quantize: Literal["nf4", "int8", "dynamic_int8"] | None = _said(
+        None, "decoder in 4 or 8 bits (needs bitsandbytes); dynamic_int8: scoring on the CPU, vision too, needs nothing"
+    )
     untested: bool = _said(False, "also networks of transformers that no test here covers")  # --untested
+
+    @property
+    def narrow_weights(self) -> Literal["nf4", "int8"] | None:
+        """How the weights are read in fewer bits; `dynamic_int8` narrows them afterwards."""
+        return None if self.quantize == "dynamic_int8" else self.quantize
 
 
 @dataclass(frozen=True)
 class ModelConfig(Loading):
     """How the network is run in training; with `quantize` only adapters train."""
 
-    # Recompute activations in the backward pass: less memory, slower. null: only where the run's plan says that the memory
-    # of this machine is too small without; a run goes on as it began.
+    # Recompute activations in the backward pass: less memory, slower. null: only where the run's plan says that the
+    # memory of this machine is too small without; a run goes on as it began.
     gradient_checkpointing: bool | None = False
+
+    def __post_init__(self) -> None:
+        trains = self.quantize != "dynamic_int8"
+        require(trains, "quantize", "dynamic_int8 is for scoring alone; train with nf4 or int8")
 
 
 @dataclass(frozen=True)
@@ -297,7 +309,7 @@ class InferConfig(Loading):
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass
-    workers: int = 2  # processes that read pictures; 0: the main process
+    workers: int | None = None  # processes that read pictures; 0: this one; null: 2 beside a GPU, on the CPU threads
     # Attributes to score beside the whole picture: "trained" (those that the model was trained on) or a list of names.
     attributes: Literal["trained"] | tuple[str, ...] = ()
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
@@ -305,7 +317,7 @@ class InferConfig(Loading):
 
     def __post_init__(self) -> None:
         require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size)
-        require_at_least(0, 1024, workers=self.workers)
+        require_at_least(0, 1024, workers=self.workers or 0)
         require(self.score_range is None or self.score_range[0] < self.score_range[1], "score_range", "must rise")
         named = self.attributes == "trained" or all(name.strip() for name in self.attributes)
         require(named, "attributes", "the name of an attribute is empty")

@@ -23,7 +23,7 @@ from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
-from artquant.infer.score_files import noted_pictures
+from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.family import Row
 from artquant.texts.prompt import CHOICES_QUESTION
@@ -58,7 +58,7 @@ def answer_questions(
     name: str,
     origin: Mapping[str, object],
     batch_size: int = 8,
-    workers: int = 2,
+    workers: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = True,
 ) -> Answered:
@@ -77,7 +77,7 @@ def answer_questions(
         ArtQuantError: a picture cannot be read, or none; a question that cannot be asked; OUT is another's, holds other
             answers, or is being written by another process; the records have the key already.
     """
-    if batch_size < 1 or workers < 0:
+    if batch_size < 1 or (workers is not None and workers < 0):
         raise ArtQuantError(f"a batch takes 1 or more and workers are 0 or more, got {batch_size} and {workers}")
     if os.path.lexists(out) and not (origin_file(answers_file(out)).is_file() and _is_answered(out, questions)):
         raise ArtQuantError(
@@ -96,7 +96,7 @@ def answer_questions(
         pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
-        loader = noted_pictures(pictures, scorer.processor, batch_size, workers)
+        loader = read_pictures(pictures, scorer.processor, batch_size, workers, scorer.device)
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
         journal.lines.finish()

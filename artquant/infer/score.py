@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
 
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
@@ -39,15 +40,23 @@ class Score(Prediction):
 
 
 def listed(
-    network: ScoringNetwork, readout: Readout, inputs: NetworkInputs, positions: torch.Tensor, model: str
+    network: ScoringNetwork,
+    readout: Readout,
+    inputs: NetworkInputs,
+    positions: torch.Tensor,
+    model: str,
+    begun: Cache | None = None,
 ) -> list[Score]:
-    """What a network sees at flat positions [N], as plain values; model: as its user knows it.
+    """What a network sees at flat positions [N], as plain values.
+
+    Args:
+        model: as its user knows it. begun: keys and values of what stands before the inputs.
 
     Raises:
         ArtQuantError: a score is not finite, or the network refuses its inputs.
     """
     try:
-        scores = readout.read(network.see(inputs, positions))
+        scores = readout.read(network.see(inputs, positions, begun))
     except ArtQuantError as error:
         raise ArtQuantError(f"{model}: {error}") from error
     if not torch.isfinite(scores.score).all():

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
-
-from artquant.data.images import ImageError, load_image
-from artquant.data.picture_names import PictureNames
 from artquant.data.predictions import prediction_line
 from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
-from artquant.files.child_processes import end_with_parent
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
-from artquant.infer.picture_notes import PictureNote
+from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
-from artquant.models.family import Processor
 
 
 @dataclass(frozen=True)
@@ -34,45 +26,6 @@ class InferenceSummary:
     skipped: tuple[str, ...]  # messages of the pictures that could not be read
 
 
-class Pictures(Dataset):
-    """Records as prepared pictures, or the reason why one cannot be read."""
-
-    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
-        self.records = records
-        self.processor = processor
-        self._names = PictureNames()
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> tuple[ImageRecord, Any, str | None]:
-        record = self.records[index]
-        try:
-            image = load_image(record.image, record=f"{record.source} id {record.id!r}")
-        except ImageError as error:
-            return record, None, f"{error}{'' if os.path.exists(record.image) else self._names.hint(record.image)}"
-        return record, self.processor.picture(image), None
-
-
-class NotedPictures(Pictures):
-    """The same, each with a note of the file that was read."""
-
-    def __getitem__(self, index: int) -> Any:
-        note = PictureNote.of(Path(self.records[index].image))
-        return *super().__getitem__(index), note
-
-
-def noted_pictures(records: Sequence[ImageRecord], processor: Processor, batch_size: int, workers: int) -> DataLoader:
-    """Lists of (record, prepared picture, why it cannot be read, note), in order."""
-    return DataLoader(
-        NotedPictures(records, processor),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=end_with_parent,
-    )
-
-
 def run_inference(
     scorer: Scorer,
     records: Sequence[ImageRecord],
@@ -80,7 +33,7 @@ def run_inference(
     origin: dict[str, object],
     attributes: Sequence[str] = (),
     batch_size: int = 16,
-    workers: int = 2,
+    workers: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = True,
     analyse: int = 0,
@@ -107,7 +60,7 @@ def run_inference(
         done = _ids_done(journal.lines, records)
         journal.begin(full_origin(scorer, origin | written), {one.id: one.image for one in records if one.id in done})
         todo = [record for record in records if record.id not in done]
-        loader = noted_pictures(todo, scorer.processor, batch_size, workers)
+        loader = read_pictures(todo, scorer.processor, batch_size, workers, scorer.device)
         skipped: list[str] = []
         before, scored = len(records) - len(todo), 0
         with progress_bar("scoring", "image", progress, len(records), before) as bar:

@@ -12,9 +12,8 @@ from typing import Any, Literal, overload
 
 import torch
 from PIL import Image
-from torch.nn.functional import pad
+from transformers.cache_utils import Cache
 
-from artquant.batches.packed import MASKING_ATTENTIONS, PackedPrompts, shared_length
 from artquant.batches.samples import Conversation, encode_row, encode_scores
 from artquant.config.load import convert
 from artquant.config.schema import Loading
@@ -29,6 +28,7 @@ from artquant.infer.answers import (
     with_answers,
     worded,
 )
+from artquant.infer.asked import Asked, Asking
 from artquant.infer.device import choose_device
 from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
 from artquant.infer.score import Score, listed
@@ -57,6 +57,7 @@ class Scorer:
         loaded: LoadedModel,
         device: str | torch.device = "cpu",
         score_range: tuple[float, float] | None = None,
+        plain: bool = False,
     ):
         self.loaded = loaded
         self.score_range = score_range
@@ -65,7 +66,7 @@ class Scorer:
         self.processor = loaded.processor
         # The prompts are the same for every picture: tokenised once.
         self._rows: dict[str | None, Row] = {}
-        self._packed: dict[tuple[tuple[Row, ...], int], PackedPrompts] = {}
+        self._asking = Asking(loaded, self.device, plain)
         self._asked: dict[str, Row] = {}
         self._told: dict[tuple[str, ...], Conversation] = {}
 
@@ -79,6 +80,7 @@ class Scorer:
         weights: Sequence[float] | None = None,
         allow_other_base: bool = False,
         score_range: tuple[float, float] | None = None,
+        plain: bool = False,
         **loading: Any,
     ) -> Scorer:
         """Load a model folder: one that we trained, or a published one in full or adapter form.
@@ -92,6 +94,7 @@ class Scorer:
             allow_other_base: put an adapter over a base that it was not trained over.
             score_range: a data set's lowest and highest score, onto which the model's range is mapped linearly; default
                 are scores as the model gives them.
+            plain: torch's own layers, and nothing read once for several pictures; slower, to compare with.
             loading: `dtype`, `attention`, `quantize`, ...: see `artquant.config.schema.Loading`.
 
         Raises:
@@ -102,8 +105,14 @@ class Scorer:
             folder = ModelFolder.open(folder, base, allow_other_base=allow_other_base)
         if score_range is not None and not -inf < score_range[0] < score_range[1] < inf:
             raise ArtQuantError(f"a range needs a lowest and a higher score, got {score_range[0]:g},{score_range[1]:g}")
-        scorer = cls(load_model(folder, convert(Loading, loading, ""), prompt, weights), chosen, score_range)
-        scorer.network.precise()
+        how = convert(Loading, loading, "")
+        if how.quantize == "dynamic_int8" and (chosen.type != "cpu" or plain):
+            raise ArtQuantError("quantize dynamic_int8 computes on the CPU, in layers of its own; name int8 on a GPU")
+        scorer = cls(load_model(folder, how, prompt, weights), chosen, score_range, plain)
+        if plain:
+            scorer.network.precise()
+        else:
+            scorer.network.quicken(chosen, how.quantize == "dynamic_int8")
         return scorer
 
     def _row(self, attribute: str | None) -> Row:
@@ -140,7 +149,7 @@ class Scorer:
             told = self._conversation(tuple(attributes))
             inputs = self.processor.inputs([told.row] * len(pictures), pictures)
             starts = inputs.ends()[:, None] - len(told.row.token_ids) - 1
-            each = self._scores(inputs.to(self.device), starts + torch.tensor([told.places]))
+            each = self._scores(self._asking.begin(told.row, inputs, starts + torch.tensor([told.places])))
         else:
             each = self._score_rows([self._row(attribute) for attribute in (None, *attributes)], pictures)
         return [replace(total, attributes=dict(zip(attributes, others, strict=True))) for total, *others in each]
@@ -155,15 +164,8 @@ class Scorer:
 
     def _score_rows(self, rows: Sequence[Row], pictures: Sequence[Any]) -> list[list[Score]]:
         """Scores of each picture by each row; in one pass where family and attention allow it."""
-        first = self.processor.inputs([rows[0]] * len(pictures), pictures)
-        packed = self._pack(rows, first) if len(rows) > 1 else None
-        if packed is not None:
-            return self._scores(self._packed_inputs(packed, first), packed.last.expand(len(pictures), -1))
-        found = [self._scores(first.to(self.device), first.ends()[:, None] - 1)]
-        for row in rows[1:]:
-            inputs = self.processor.inputs([row] * len(pictures), pictures)
-            found.append(self._scores(inputs.to(self.device), inputs.ends()[:, None] - 1))
-        return [[score for [score] in each] for each in zip(*found, strict=True)]
+        found = [self._scores(asked) for asked in self._asking.ask(rows, pictures)]
+        return [[score for scores in each for score in scores] for each in zip(*found, strict=True)]
 
     def _conversation(self, attributes: tuple[str, ...]) -> Conversation:
         """The answer that holds the scores of the whole and of attributes."""
@@ -175,45 +177,21 @@ class Scorer:
             self._told[attributes] = encode_scores(self.processor, prompt, readout, rounds, words)
         return self._told[attributes]
 
-    def _scores(self, inputs: NetworkInputs, ends: torch.Tensor) -> list[list[Score]]:
-        """Scores at places of each row. ends: [B, N] positions that predict them."""
-        rows, width = inputs["input_ids"].shape
-        positions = (ends + width * torch.arange(rows)[:, None]).flatten().to(self.device)
-        scores = self._read(inputs, positions)
-        count = ends.shape[1]
+    def _scores(self, asked: Asked) -> list[list[Score]]:
+        """Scores at the ends [B, N] of each row."""
+        rows, width = asked.inputs["input_ids"].shape
+        positions = (asked.ends + width * torch.arange(rows)[:, None]).flatten().to(self.device)
+        scores = self._read(asked.inputs, positions, asked.begun)
+        count = asked.ends.shape[1]
         return [scores[start : start + count] for start in range(0, len(scores), count)]
 
-    def _read(self, inputs: NetworkInputs, positions: torch.Tensor) -> list[Score]:
+    def _read(self, inputs: NetworkInputs, positions: torch.Tensor, begun: Cache | None = None) -> list[Score]:
         """Scores at flat positions, on the chosen range."""
         readout = self.loaded.readout
-        scores = listed(self.network, readout, inputs, positions, self.loaded.name)
+        scores = listed(self.network, readout, inputs, positions, self.loaded.name, begun)
         if self.score_range is None:
             return scores
         return [one.mapped((readout.low, readout.high), self.score_range) for one in scores]
-
-    def _pack(self, rows: Sequence[Row], first: NetworkInputs) -> PackedPrompts | None:
-        """Rows as one, given the inputs of the first; None: they must be read one by one."""
-        plain = self.network.plain
-        alike = bool(first["attention_mask"].all())  # the pictures take as many positions each
-        if not (self.loaded.family.packs and alike and plain.config._attn_implementation in MASKING_ATTENTIONS):
-            return None
-        key = tuple(rows), first["input_ids"].shape[1]
-        if key not in self._packed:
-            shared = shared_length([row.token_ids for row in rows])
-            own, ids = len(rows[0].token_ids) - shared, first["input_ids"][0].tolist()
-            if tuple(ids[-own:]) != rows[0].token_ids[shared:]:
-                return None  # the picture is not in what they share
-            self._packed[key] = PackedPrompts.from_prompts([[*ids[:-own], *row.token_ids[shared:]] for row in rows])
-        return self._packed[key]
-
-    def _packed_inputs(self, packed: PackedPrompts, first: NetworkInputs) -> NetworkInputs:
-        """One row a picture that holds the endings of all prompts."""
-        rows, width = first["input_ids"].shape
-        # What is said of positions is said of what all prompts share.
-        more = len(packed.input_ids) - width
-        places = {name: pad(value, (0, more)) for name, value in first.items() if value.shape == (rows, width)}
-        inputs = packed.inputs(rows, self.network.plain.dtype, self.device)
-        return NetworkInputs(first.tensors | places | inputs).to(self.device)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a path is also a sequence of paths

@@ -127,6 +127,13 @@ class NetworkInputs(Mapping[str, torch.Tensor]):
         return NetworkInputs({name: value.pin_memory() for name, value in self.tensors.items()})
 
 
+class GivesStatesAt:
+    """A network below the head whose forward takes `states_at`: flat positions [M] of which alone it gives states [M, D].
+
+    What nobody reads is not computed. Networks that are not told apart so give the states of all positions.
+    """
+
+
 @dataclass(frozen=True)
 class Example:
     """What training samples look like to a network. picture: positions that each one's picture takes."""
@@ -185,6 +192,10 @@ class Processor(Protocol):
     @property
     def pad_token_id(self) -> int:
         """What fills up short rows."""
+
+    @property
+    def image_token_id(self) -> int:
+        """What stands for the picture in a `Row`."""
 
     def save_pretrained(self, save_directory: Path | str) -> Any:
         """Write the files that `Family.processor` reads."""

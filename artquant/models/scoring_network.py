@@ -10,16 +10,19 @@ Shape legend: B rows, T positions, L positions whose token is learned, M scores,
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import Cache
 
 from artquant.errors import ArtQuantError, one_line
-from artquant.models.family import NetworkInputs, Parts
+from artquant.models.fast_attention import quicken_attention
+from artquant.models.fast_linear import quicken
+from artquant.models.family import GivesStatesAt, NetworkInputs, Parts
 from artquant.models.text_losses import text_losses
 from artquant.models.zero3 import gathered
 from artquant.readouts import Seen
@@ -61,11 +64,13 @@ class ScoringNetwork(nn.Module):
         text_positions: torch.Tensor,
         text_ids: torch.Tensor,
         score_positions: torch.Tensor,
+        begun: Cache | None = None,
         **inputs: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """One pass.
 
         Args:
+            begun: keys and values of what stands before the inputs; positions are counted without it.
             text_positions, score_positions: [L], [M] flat indices b * T + t of positions that predict.
             text_ids: [L], the tokens to be predicted at the former.
             inputs: what the network takes (`NetworkInputs`).
@@ -75,8 +80,9 @@ class ScoringNetwork(nn.Module):
         """
         plain = self.plain
         inputs = {name: value.to(plain.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+        both = torch.cat([text_positions, score_positions])
         try:
-            states = plain.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
+            states = self._states(both, inputs if begun is None else inputs | {"past_key_values": begun})
         except (TypeError, ValueError, RuntimeError, IndexError) as error:  # where networks meet what does not fit them
             if isinstance(error, RuntimeError) and type(error) is not RuntimeError:  # no memory, shapes without numbers
                 raise
@@ -85,8 +91,8 @@ class ScoringNetwork(nn.Module):
                 f"{reason}; processor and network files are not of one model, or the network fails itself"
             ) from error
         head, vocabulary = plain.get_output_embeddings(), plain.config.get_text_config().vocab_size
-        losses = text_losses(head, states.index_select(0, text_positions), text_ids, vocabulary)
-        hidden = states.index_select(0, score_positions)
+        text_states, hidden = states.split([len(text_positions), len(score_positions)])
+        losses = text_losses(head, text_states, text_ids, vocabulary)
         if self._scoring_head:
             # In bfloat16 logits would be rounded to steps of up to 0.1.
             with torch.autocast(hidden.device.type, enabled=False):
@@ -99,6 +105,13 @@ class ScoringNetwork(nn.Module):
             outputs["own"] = self._own(self.readout_head, hidden)
         return outputs
 
+    def _states(self, positions: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """Hidden states at flat positions, [M, D]."""
+        below = self.plain.base_model
+        if isinstance(below, GivesStatesAt):
+            return below(**inputs, use_cache=False, states_at=positions).last_hidden_state
+        return below(**inputs, use_cache=False).last_hidden_state.flatten(0, 1).index_select(0, positions)
+
     @staticmethod
     def _own(head: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
         """A readout's own head on hidden states [M, D], in the head's number format: DeepSpeed may have changed it."""
@@ -107,10 +120,10 @@ class ScoringNetwork(nn.Module):
             return head(hidden.to(dtype)).float()
 
     @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
-    def see(self, inputs: NetworkInputs, positions: torch.Tensor) -> Seen:
-        """What is to be read at flat positions [M]."""
+    def see(self, inputs: NetworkInputs, positions: torch.Tensor, begun: Cache | None = None) -> Seen:
+        """What is to be read at flat positions [M]; begun: as of `forward`."""
         nothing = positions[:0]
-        outputs = self(nothing, nothing, positions, **inputs)
+        outputs = self(nothing, nothing, positions, begun, **inputs)
         del outputs["text_losses"]
         return Seen(**outputs)
 
@@ -121,6 +134,15 @@ class ScoringNetwork(nn.Module):
             in_float32 = all(value.dtype == torch.float32 for value in head.parameters())
             # Under ZeRO-3 the head itself is put together when it is called.
             self._scoring_head = [head if in_float32 else copy.deepcopy(head).float().requires_grad_(False)]
+
+    def quicken(self, device: torch.device, int8: bool = False) -> None:
+        """`precise`, and the fastest layers (`fast_linear.quicken`): for inference alone from now on."""
+        self.precise()
+        own = self._scoring_head[0] is self.plain.get_output_embeddings()
+        quicken(self.plain, device, int8)
+        quicken_attention(self.plain, device)
+        if own:
+            self._scoring_head = [self.plain.get_output_embeddings()]
 
     @contextmanager
     def precisely(self) -> Iterator[None]:

@@ -74,10 +74,10 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         CheckpointError: a file is missing or unreadable, a tensor is missing or unexpected.
     """
     whole, adapters = folder.whole, list(folder.adapters)
-    if loading.quantize is not None and (len(adapters) > 1 or not all(adapter.is_adapter for adapter in adapters)):
+    if loading.narrow_weights is not None and (len(adapters) > 1 or not all(adapter.is_adapter for adapter in adapters)):
         lies = "lies over another LoRA run" if len(adapters) > 1 else "holds weights of the base itself"
         raise CheckpointError(
-            f"{folder.path}: {lies}, so its base cannot be held in {loading.quantize}; "
+            f"{folder.path}: {lies}, so its base cannot be held in {loading.narrow_weights}; "
             f"merge it first (artquant export {folder.path} --to merged --out DIR)"
         )
     logger.info("loading %s", " over ".join(str(one.name) for one in folder.chain()))
@@ -95,7 +95,7 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
             load_trained(model, adapter.path, parts)
             continue
         adapted = attach_adapter(model, adapter.path, parts, trainable=False)
-        if not loading.quantize:  # otherwise the layers of the adapter stay in the model
+        if not loading.narrow_weights:  # otherwise the layers of the adapter stay in the model
             model = merged(adapted, adapter.path)
     return Network(model, processor, whole.family)
 
@@ -168,7 +168,7 @@ def load_model(
             "folder again"
         )
     network = ScoringNetwork(loaded.model, parts, head)
-    stays = loading.quantize == "int8"
+    stays = loading.narrow_weights == "int8"
     return LoadedModel(
         network.eval(),
         loaded.processor,

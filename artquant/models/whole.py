@@ -50,8 +50,8 @@ def load_whole(
     """
     dtype = DTYPES[loading.dtype]
     quantized = {}
-    if loading.quantize is not None:
-        quantized["quantization_config"] = quantization_config(loading.quantize, dtype, untouched)
+    if loading.narrow_weights is not None:
+        quantized["quantization_config"] = quantization_config(loading.narrow_weights, dtype, untouched)
     try:
         network, info = loader.from_pretrained(
             folder if tensors is None else None,

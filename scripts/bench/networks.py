@@ -73,8 +73,7 @@ def build(name: str, out: Path, dtype: torch.dtype = torch.float32) -> Path:
         words = _WORDS.split()
         lines = [" ".join([*words[place:], *words[:place]]) for place in range(len(words))]
         write_json(texts, [{"conversations": [{"from": "gpt", "value": line}]} for line in lines * 20])
-        drawn = DemoModelConfig(texts=(texts,), vocabulary_size=_TOKENS, image_size=size.image_size, max_positions=2048)
-        initialise_model(drawn, narrow, scale.words)
+        initialise_model(_narrow(size, texts), narrow, scale.words)
         small = load_network(ModelFolder.open(narrow), Loading())
         torch.manual_seed(0)
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
@@ -83,6 +82,13 @@ def build(name: str, out: Path, dtype: torch.dtype = torch.float32) -> Path:
         readout = readout_of({}, scale).bound(small.processor, prompt)
         save_model(out, network, small.processor, small.family, Card(prompt, readout))
     return out
+
+
+def _narrow(size: Size, texts: Path) -> DemoModelConfig:
+    """A small network whose tokenizer and preprocessor are those of the size."""
+    abstractor = DemoAbstractorConfig(queries=size.queries)
+    sizes = {"image_size": size.image_size, "vocabulary_size": _TOKENS, "max_positions": 2048}
+    return DemoModelConfig(texts=(texts,), abstractor=abstractor, **sizes)
 
 
 def _shape(size: Size, texts: Path) -> MPLUGOwl2Config:

@@ -80,7 +80,7 @@ class AutoChatProcessor:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.pad_token_id: int = self.tokenizer.pad_token_id  # fills up short rows
         self.image_token: str = processor.image_token
-        self.image_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
+        self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         _, found, behind = self._render(Exchange("A question?"), PROBE).rpartition(PROBE)
         if not found:
             raise ArtQuantError("the chat template changes answers or leaves them out; take the model's own")
@@ -187,7 +187,7 @@ class AutoChatProcessor:
         tensors = {name: value for name, value in made.items() if name != "labels" and torch.is_tensor(value)}
         for row, ids, mask in zip(rows, tensors["input_ids"], tensors["attention_mask"], strict=True):
             # The first token behind the picture may melt with what the family puts around one.
-            tail = list(row.token_ids[len(row.token_ids) - row.token_ids[::-1].index(self.image_id) + 1 :])
+            tail = list(row.token_ids[len(row.token_ids) - row.token_ids[::-1].index(self.image_token_id) + 1 :])
             end = ids[mask.bool()][-len(tail) :].tolist()
             if tail and end != tail:
                 raise ArtQuantError(
@@ -198,7 +198,7 @@ class AutoChatProcessor:
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """Text of one row of ids, without pictures."""
-        pictures = {self.image_id, *self.processor.image_token_ids}
+        pictures = {self.image_token_id, *self.processor.image_token_ids}
         ids = [int(token) for token in token_ids if int(token) not in pictures]
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 

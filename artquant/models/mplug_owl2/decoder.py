@@ -31,23 +31,27 @@ from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 class ModalitySplit:
     """Where text and image positions lie among the B * T flattened ones; the same for every layer of a forward.
 
-    text, image: flat indices of the two kinds, in order. restore: puts the two, joined, back into place.
+    text, image: flat indices of the two kinds, in order. restore: puts the two, joined, back into place. is_image: of
+    each flat position.
     """
 
     text: torch.Tensor
     image: torch.Tensor
     restore: torch.Tensor
+    is_image: torch.Tensor
 
     @classmethod
     def from_mask(cls, image_mask_BT: torch.Tensor, image_positions: int) -> ModalitySplit:
         """Split by a boolean mask whose number of true values is known, so that no device has to be asked for it."""
-        order = image_mask_BT.flatten().to(torch.uint8).argsort(stable=True)
+        is_image = image_mask_BT.flatten()
+        order = is_image.to(torch.uint8).argsort(stable=True)
         text_positions = len(order) - image_positions
-        return cls(text=order[:text_positions], image=order[text_positions:], restore=order.argsort())
+        return cls(order[:text_positions], order[text_positions:], order.argsort(), is_image)
 
     def to(self, *args: Any, **kwargs: Any) -> ModalitySplit:
         """The same elsewhere; accelerate calls it between layers on several devices."""
-        return ModalitySplit(*(value.to(*args, **kwargs) for value in (self.text, self.image, self.restore)))
+        parts = (self.text, self.image, self.restore, self.is_image)
+        return ModalitySplit(*(value.to(*args, **kwargs) for value in parts))
 
 
 class TokenEmbedding(nn.Embedding):
@@ -82,6 +86,13 @@ class Multiway(nn.Module):
         image = self.multiway[1](flat.index_select(0, split.image))
         joined = torch.cat([text, image]).index_select(0, split.restore)
         return joined.view(*hidden_states.shape[:-1], -1)
+
+    def some(self, states_MD: torch.Tensor, split: ModalitySplit | None, chosen: torch.Tensor) -> torch.Tensor:
+        """The same for a few flat positions [M], whose states are [M, D]: both are computed."""
+        text = self.multiway[0](states_MD)
+        if split is None:
+            return text
+        return torch.where(split.is_image.index_select(0, chosen)[:, None], self.multiway[1](states_MD), text)
 
     def extra_repr(self) -> str:
         """Libraries print a module that they cannot adapt: peft, where LoRA is put on `k_proj` or `v_proj`."""
@@ -119,8 +130,10 @@ class MPLUGOwl2Attention(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
+        chosen: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """chosen: flat positions [M] that are wanted; the result is [M, D] then."""
         leading = hidden_states.shape[:-1]
 
         def split_heads(states: torch.Tensor) -> torch.Tensor:
@@ -144,11 +157,15 @@ class MPLUGOwl2Attention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(context_BTHK.reshape(*leading, -1)), weights
+        context = context_BTHK.reshape(*leading, -1)
+        return self.o_proj(context if chosen is None else context.flatten(0, 1).index_select(0, chosen)), weights
 
 
 class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
-    """LLaMA block with the norms, keys and values chosen by modality. [B, T, D] -> [B, T, D]."""
+    """LLaMA block with the norms, keys and values chosen by modality. [B, T, D] -> [B, T, D].
+
+    Of the last one only some flat positions `chosen` [M] may be wanted: [B, T, D] -> [M, D].
+    """
 
     def __init__(self, config: MPLUGOwl2Config, layer_idx: int):
         super().__init__()
@@ -168,6 +185,7 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Cache | None = None,
+        chosen: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         attended, _ = self.self_attn(
@@ -176,7 +194,11 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
             position_embeddings=position_embeddings,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
+            chosen=chosen,
             **kwargs,
         )
+        if chosen is not None:
+            hidden_states = hidden_states.flatten(0, 1).index_select(0, chosen) + attended
+            return hidden_states + self.mlp(self.post_attention_layernorm.some(hidden_states, split, chosen))
         hidden_states = hidden_states + attended
         return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states, split))

@@ -18,6 +18,7 @@ from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from artquant.models.family import GivesStatesAt
 from artquant.models.mplug_owl2.abstractor import VisualAbstractor
 from artquant.models.mplug_owl2.configuration import SCALES, MPLUGOwl2Config
 from artquant.models.mplug_owl2.decoder import ModalitySplit, MPLUGOwl2Attention, MPLUGOwl2DecoderLayer, TokenEmbedding
@@ -26,7 +27,7 @@ from artquant.models.mplug_owl2.pretrained import MPLUGOwl2PreTrainedModel
 from artquant.models.mplug_owl2.vision import VisionEncoder
 
 
-class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
+class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel, GivesStatesAt):
     """Vision encoder, abstractor and decoder without the output head (mPLUG-Owl2, figure 2)."""
 
     _can_record_outputs = {"hidden_states": MPLUGOwl2DecoderLayer, "attentions": MPLUGOwl2Attention}  # noqa: RUF012
@@ -143,6 +144,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         image_mask: torch.Tensor | None = None,
+        states_at: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """One pass over merged sequences.
@@ -157,6 +159,8 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
                 their id, or are named by `image_mask`.
             image_mask: [B, T], true at image positions, as the processor's `inputs` gives it; it is taken as it is.
                 Without one the positions are looked for and counted, for which the host waits for the device.
+            states_at: [M] flat positions b * T + t that are wanted; `last_hidden_state` is [M, D] then, and the last
+                layer's output projection and MLP are computed for them alone.
 
         Raises:
             ValueError: image positions and pictures do not fit together.
@@ -178,9 +182,11 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel):
         )
         hidden_states = inputs_embeds
         position_embeddings = self.rotary_emb(hidden_states, position_ids=position_ids)
-        for layer in self.layers[: self.config.num_hidden_layers]:  # fewer for a draft of itself
+        layers = self.layers[: self.config.num_hidden_layers]  # fewer for a draft of itself
+        for number, layer in enumerate(layers, 1):
             hidden_states = layer(
                 hidden_states,
+                chosen=states_at if number == len(layers) else None,
                 split=split,
                 position_embeddings=position_embeddings,
                 attention_mask=causal_mask,

@@ -20,9 +20,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 
 from artquant.errors import ArtQuantError, one_line
+from artquant.models.family import GivesStatesAt, NetworkInputs, Parts
 from artquant.models.fast_attention import quicken_attention
 from artquant.models.fast_linear import quicken
-from artquant.models.family import GivesStatesAt, NetworkInputs, Parts
 from artquant.models.text_losses import text_losses
 from artquant.models.zero3 import gathered
 from artquant.readouts import Seen

@@ -17,15 +17,18 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class LoopbackHub:
     """Repositories by name, as folders. Everything that is asked for is noted.
 
-    gated: names that are given to nobody. broken: file names of which a request gets only the first half.
-    lost: file names that are listed and not given.
+    gated: names that are given to nobody. broken: file names of which a request gets only the first half of what it
+    asks for. cut: the same, of one request each. lost: file names that are listed and not given. starts: of each file
+    that was given, from which byte on.
     """
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
         self.gated: set[str] = set()
         self.broken: set[str] = set()
+        self.cut: set[str] = set()
         self.lost: set[str] = set()
+        self.starts: list[tuple[str, int]] = []
         self.asked: list[str] = []
         self.endpoint = ""
 
@@ -77,10 +80,19 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def _give(self, file: Path) -> None:
-        if not file.is_file() or file.name in self.server.hub.lost:
+        hub = self.server.hub
+        if not file.is_file() or file.name in hub.lost:
             return self._refuse(404, "EntryNotFound", "Entry not found")
-        about = {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT}
-        self._answer(200, file.read_bytes(), about, broken=file.name in self.server.hub.broken)
+        about, content = {"ETag": f'"{etag(file)}"', "X-Repo-Commit": COMMIT}, file.read_bytes()
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if start:
+            about["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        broken = file.name in hub.broken
+        if self.command == "GET":
+            hub.starts.append((file.name, start))
+            broken = broken or file.name in hub.cut
+            hub.cut.discard(file.name)
+        self._answer(206 if start else 200, content[start:], about, broken)
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str], broken: bool = False) -> None:
         self.send_response(status)

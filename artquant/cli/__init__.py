@@ -106,3 +106,5 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
     warnings.simplefilter("ignore", FutureWarning)  # what one library does that another will no longer take
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when transformers is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if arguments.quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the hub's library is imported

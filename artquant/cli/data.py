@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from artquant.cli.terminal import say
+from artquant.train.launch import tell_deepspeed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,6 +33,8 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
 
 def _init_model(arguments: argparse.Namespace) -> int:
+    import torch
+
     from artquant.config.load import load_config, read_key
     from artquant.labels.rating_scale import RATING_WORDS
     from artquant.models.families import DEFAULT, family_of
@@ -38,6 +42,7 @@ def _init_model(arguments: argparse.Namespace) -> int:
     model_type = read_key(arguments.config, arguments.overrides, "model_type")
     family = family_of(DEFAULT if model_type is None else str(model_type))
     config: Any = load_config(arguments.config, arguments.overrides, family.TinySettings)
+    tell_deepspeed(os.environ, on_gpu=torch.cuda.device_count() > 0)
     model = family.write_tiny(config, arguments.out, RATING_WORDS)
     tokens = model.get_input_embeddings().num_embeddings
     say(f"{arguments.out}: {model.num_parameters():,} parameters, {tokens} tokens")

@@ -79,7 +79,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     telling = [stage for stage in stages if any("descriptions" in one.records.stem for one in stage.data)]
     _report(results / telling[-1].name / "model", data, results)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    say(f"\nDone in {minutes} min {seconds} s. Look at")
+    short = " (--short: the figures above mean nothing)" * arguments.short
+    say(f"\nDone in {minutes} min {seconds} s{short}. Look at")
     say(f"  {data}/images  the pictures")
     say(f"  {results}/evaluation  metrics.json, scatter plots, what is said of held-out pictures (contact_sheet.png)")
     say(f"  {results}/predictions.jsonl  a score for each held-out picture")

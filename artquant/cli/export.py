@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from artquant.cli.terminal import say
+from artquant.train.launch import tell_deepspeed
 
 if TYPE_CHECKING:
     from artquant.models.family import LoraForm, WholeForm
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
+    import torch
+
     from artquant.cli.named_model import open_model
     from artquant.models.export import export_model
     from artquant.models.whole import DTYPES
 
+    tell_deepspeed(os.environ, on_gpu=torch.cuda.device_count() > 0)
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
     folder = open_model(arguments, alone=arguments.to == "lora")

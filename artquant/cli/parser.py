@@ -259,13 +259,21 @@ def _score(commands: Commands) -> None:
     add_question(command, "with --generate: what to ask (default: the prompt's scoring question)")
 
 
+def _level(text: str) -> int | str:
+    if text not in ("1", "2", "3", "all"):
+        raise argparse.ArgumentTypeError(f"must be 1, 2, 3 or all, got {text!r}")
+    return text if text == "all" else int(text)
+
+
 def _describe(commands: Commands) -> None:
     command = _command(commands, "describe", "pictures", "describe a few pictures")
     command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
     add_model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
-        "--level", type=int, choices=(1, 2, 3), help="1 perception, 2 + cognition, 3 + emotion (default: the fullest)"
+        "--level",
+        type=_level,
+        help="1 perception, 2 + cognition, 3 + emotion (default: the fullest); all: each, and the score",
     )
     add_question(command, "ask this instead of for a level")
 

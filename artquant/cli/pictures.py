@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         _check_generating(scorer, arguments)
         require_learned(scorer, ("score",), arguments, arguments.model, arguments.attribute)
     elif arguments.question is None:
-        require_learned(scorer, ("description",), arguments, arguments.model)
+        tasks = ("score", "description") if arguments.level == "all" else ("description",)
+        require_learned(scorer, tasks, arguments, arguments.model)
     if arguments.command == "score" and not (arguments.json or arguments.generate):
         low, high = scorer.range
         say(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
@@ -118,6 +119,8 @@ def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
     if arguments.question is not None and arguments.level is not None:
         raise ArtQuantError("--question asks for something else than a level; leave one of them out")
     prompt = scorer.loaded.prompt
+    if arguments.level == "all":
+        return _describe_all(scorer, path, image, arguments)
     level = arguments.level or len(prompt.description_questions)
     question = prompt.describing(level).question if arguments.question is None else arguments.question
     [answer] = scorer.answer([image], question, max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT)
@@ -128,4 +131,18 @@ def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
         say_json({"image": str(path), **asked, "description": answer.text, **scores}, flush=True)
     else:
         say(f"{visible(path)}\n  {answer.text}", flush=True)
+    return True
+
+
+def _describe_all(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+    levels = range(1, len(scorer.loaded.prompt.description_questions) + 1)
+    [(score, texts)] = scorer.score_and_describe([image], levels, arguments.max_new_tokens or LONGEST_TEXT)
+    if arguments.json:
+        said = {"descriptions": {str(level): text for level, text in texts.items()}}
+        say_json({"image": str(path), **score.to_dict(), **said}, flush=True)
+    else:
+        say(_line(score, visible(path)))
+        for level, text in texts.items():
+            say(f"  {level}  {text}")
+        finish()
     return True

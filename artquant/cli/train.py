@@ -18,8 +18,13 @@ from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.only_writer import only_writer
 from artquant.models.hub import locate
+<<<<<<< HEAD
 from artquant.train.claim import begun_with, claim_run
 from artquant.train.launch import Machines, launch_command, run_processes
+=======
+from artquant.train.claim import claim_run
+from artquant.train.launch import Machines, launch_command, run_processes, tell_deepspeed
+>>>>>>> 07ceeecdb268f5788aca3a905ab479de4c94699d
 from artquant.train.preflight import require_inputs
 
 _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this signal ended
@@ -84,8 +89,7 @@ def _train_in_processes(
 
 
 def _train_here(config: RunConfig, stages: list[StageConfig], accept_changes: bool, done: str) -> int:
-    if _gpus() == 0:  # DeepSpeed, which accelerate loads where it is installed, is not to wonder at it on stdout
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    tell_deepspeed(os.environ, on_gpu=_gpus() > 0)
     from artquant.train.interruption import TrainingStopped
     from artquant.train.stage import leave_ranks, run_training
 

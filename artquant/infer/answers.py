@@ -8,6 +8,7 @@ Shape legend: B pictures, T positions of the prompt, L tokens said.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,7 +18,9 @@ from torch.nn.functional import pad
 
 from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
+from artquant.infer.asked import Asked
 from artquant.models.family import NetworkInputs, Row
+from artquant.models.no_bar import no_bar
 from artquant.models.weights import LoadedModel
 
 DECIMALS = 4  # of the scores in a text, as published
@@ -46,16 +49,8 @@ def generate(
     loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
 ) -> tuple[NetworkInputs, torch.Tensor]:
     """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
-    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
-    inputs = loaded.processor.inputs(rows, pictures, padding_side="left")
-    inputs = inputs.to(device, network.dtype)
-    generated = network.generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        use_cache=True,  # models that older releases trained say no
-        pad_token_id=loaded.processor.pad_token_id,
-    )
+    inputs = loaded.processor.inputs(rows, pictures, padding_side="left").to(device, loaded.network.plain.dtype)
+    generated = _said(loaded, max_new_tokens, **inputs)
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
 
 
@@ -67,41 +62,91 @@ def generate_each(
     return [generate(loaded, device, rows, [one] * len(rows), max_new_tokens)[1].tolist() for one in pictures]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Begun:
+    """What several prompts begin with, the picture in it, read once for each of B pictures.
+
+    inputs: ids, mask and positions [B, T], padded on the left. cache: their keys and values. shared: tokens of a row.
+    """
+
+    inputs: NetworkInputs
+    cache: Any
+    shared: int
+
+    @classmethod
+    @torch.inference_mode()
+    def read(
+        cls, loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any]
+    ) -> Begun | None:
+        """None: the picture is not in what the prompts share."""
+        shared = shared_length([row.token_ids for row in rows])
+        own, network = len(rows[0].token_ids) - shared, cast(Any, loaded.network.plain)
+        inputs = loaded.processor.inputs([rows[0]] * len(pictures), pictures, padding_side="left")
+        shape = inputs["input_ids"].shape
+        if any(tuple(line[-own:]) != rows[0].token_ids[shared:] for line in inputs["input_ids"].tolist()):
+            return None
+        begun = {name: value[:, :-own] if value.shape == shape else value for name, value in inputs.items()}
+        begun["position_ids"] = (begun["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        moved = NetworkInputs(begun).to(device, network.dtype)
+        cache = network.base_model(**moved, use_cache=True).past_key_values
+        names = ("input_ids", "attention_mask", "position_ids")
+        return cls(NetworkInputs({name: begun[name] for name in names}), cache, shared)
+
+    def asked(self, row: Row, device: torch.device) -> Asked:
+        """One of the prompts' ending for each picture, behind a copy of the cache."""
+        rows, ending = len(self.inputs["input_ids"]), torch.tensor(row.token_ids[self.shared :])
+        seen = self.inputs["attention_mask"]
+        tensors = {
+            "input_ids": ending.expand(rows, -1),
+            "attention_mask": pad(seen, (0, len(ending)), value=1),
+            "position_ids": seen.sum(1, keepdim=True) + torch.arange(len(ending)),
+        }
+        ends = torch.full((rows, 1), len(ending) - 1)
+        return Asked(NetworkInputs(tensors).to(device), ends, copy.deepcopy(self.cache))
+
+    @torch.inference_mode()
+    def generate(
+        self, loaded: LoadedModel, device: torch.device, rows: Sequence[Row], max_new_tokens: int
+    ) -> list[list[list[int]]]:
+        """The likeliest answers to N of the prompts: ids of each, N by picture. The cache is used up."""
+        pictures = len(self.inputs["input_ids"])
+        self.cache.batch_repeat_interleave(len(rows))
+        endings = [row.token_ids[self.shared :] for row in rows]
+        width = max(map(len, endings))
+        # Filled up between beginning and ending: positions are counted over what the mask leaves.
+        filled = torch.tensor([[loaded.processor.pad_token_id] * (width - len(one)) + list(one) for one in endings])
+        mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in endings])
+        begun, seen = (self.inputs[name].repeat_interleave(len(rows), 0) for name in ("input_ids", "attention_mask"))
+        ids = torch.cat([begun, filled.repeat(pictures, 1)], dim=1)
+        whole = torch.cat([seen, mask.repeat(pictures, 1)], dim=1)
+        given = {"input_ids": ids.to(device), "attention_mask": whole.to(device), "past_key_values": self.cache}
+        generated = _said(loaded, max_new_tokens, **given)
+        said = generated[:, ids.shape[1] :].tolist()
+        return [said[start : start + len(rows)] for start in range(0, len(said), len(rows))]
+
+
 def generate_together(
     loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
 ) -> list[list[list[int]]]:
-    """The same for families that pack: what all prompts begin with, the picture in it, is read once."""
-    shared = shared_length([row.token_ids for row in rows])
-    own, network = len(rows[0].token_ids) - shared, cast(Any, loaded.network.plain)
-    inputs = loaded.processor.inputs([rows[0]] * len(pictures), pictures, padding_side="left")
-    shape = inputs["input_ids"].shape
-    if any(tuple(line[-own:]) != rows[0].token_ids[shared:] for line in inputs["input_ids"].tolist()):
-        # The picture is not in what they share.
+    """As `generate_each`, for families that pack: what all prompts begin with, the picture in it, is read once."""
+    begun = Begun.read(loaded, device, rows, pictures)
+    if begun is None:
         return generate_each(loaded, device, rows, pictures, max_new_tokens)
-    begun = {name: value[:, :-own] if value.shape == shape else value for name, value in inputs.items()}
-    begun["position_ids"] = (begun["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    moved = NetworkInputs(begun).to(device, network.dtype)
-    cache = network.base_model(**moved, use_cache=True).past_key_values
-    cache.batch_repeat_interleave(len(rows))
-    endings = [row.token_ids[shared:] for row in rows]
-    width = max(map(len, endings))
-    # Filled up between beginning and ending: positions are counted over what the mask leaves.
-    filled = torch.tensor([[loaded.processor.pad_token_id] * (width - len(one)) + list(one) for one in endings])
-    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in endings])
-    ids = torch.cat([begun["input_ids"].repeat_interleave(len(rows), 0), filled.repeat(len(pictures), 1)], dim=1)
-    seen = torch.cat([begun["attention_mask"].repeat_interleave(len(rows), 0), mask.repeat(len(pictures), 1)], dim=1)
-    generated = network.generate(
-        input_ids=ids.to(device),
-        attention_mask=seen.to(device),
-        past_key_values=cache,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        use_cache=True,
-        pad_token_id=loaded.processor.pad_token_id,
-    )
-    said = generated[:, ids.shape[1] :].tolist()
-    return [said[start : start + len(rows)] for start in range(0, len(said), len(rows))]
+    return begun.generate(loaded, device, rows, max_new_tokens)
+
+
+def _said(loaded: LoadedModel, max_new_tokens: int, **inputs: Any) -> torch.Tensor:
+    """The likeliest tokens behind prompts [B, T]: [B, T + L]."""
+    network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
+    with no_bar():
+        generated: torch.Tensor = network.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            use_cache=True,  # models that older releases trained say no
+            pad_token_id=loaded.processor.pad_token_id,
+        )
+    return generated
 
 
 def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import IOBase
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,7 +39,7 @@ def as_pictures(given: Pictures) -> tuple[list[Image.Image], bool]:
         single = len(given.shape) == 2 or (len(given.shape) == 3 and _channels_at(given) is not None)
     if single:
         return [_as_picture(given, "")], True  # type: ignore[arg-type]
-    if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping)):
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping, IOBase)):
         raise ArtQuantError(f"{type(given).__name__} is no picture; give {_TAKEN}")
     return [_as_picture(one, f"picture {number}: ") for number, one in enumerate(given, 1)], False
 

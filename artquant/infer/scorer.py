@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from artquant.errors import ArtQuantError
 from artquant.infer.answers import (
     DECIMALS,
     Answer,
+    Begun,
     generate,
     generate_each,
     generate_together,
@@ -32,15 +32,12 @@ from artquant.infer.asked import Asked, Asking
 from artquant.infer.device import choose_device
 from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
 from artquant.infer.score import Score, listed
-from artquant.infer.trained import known_attributes
+from artquant.infer.trained import check_attributes, known_attributes
 from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import LoadedModel, load_model
-from artquant.texts.attributes import attribute_phrase
 from artquant.texts.prompt import IMAGE_TOKEN, Exchange, other_prompt
-
-_STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 
 
 class Scorer:
@@ -59,6 +56,8 @@ class Scorer:
         score_range: tuple[float, float] | None = None,
         plain: bool = False,
     ):
+        if not isinstance(loaded, LoadedModel):
+            raise ArtQuantError("a folder or name is what Scorer.from_pretrained takes; Scorer takes a loaded model")
         self.loaded = loaded
         self.score_range = score_range
         self.device = torch.device(device)
@@ -132,7 +131,7 @@ class Scorer:
         Raises:
             ArtQuantError: two attributes have the same words, or one has none.
         """
-        _check_attributes(attributes)
+        check_attributes(attributes)
         if self.loaded.familiar is None:
             return self._scored(pictures, attributes)
         with watching(self.network) as watch:
@@ -317,6 +316,28 @@ class Scorer:
         ids = together(self.loaded, self.device, rows, pictures, max_new_tokens)
         return [dict(zip(self.loaded.prompt.aspects, self._texts(each), strict=True)) for each in ids]
 
+    def score_and_describe(
+        self, images: Pictures, levels: Sequence[int] = (1, 2, 3), max_new_tokens: int = 512, batch_size: int = 8
+    ) -> list[tuple[Score, dict[int, str]]]:
+        """Score and descriptions of each picture, which is read once where family and prompt allow it.
+
+        Args:
+            images: as in a call. levels, max_new_tokens: as of `describe`.
+        """
+        asked, found = self._row(None), list[tuple[Score, dict[int, str]]]()
+        rows = [self.row(self.loaded.prompt.describing(level)) for level in levels]
+        for batch in _batches(as_pictures(images)[0], batch_size):
+            pictures, packs = self._prepared(batch), self.loaded.family.packs
+            begun = Begun.read(self.loaded, self.device, [asked, *rows], pictures) if packs else None
+            if begun is None:
+                scores = self.score_pictures(pictures)
+                ids = generate_each(self.loaded, self.device, rows, pictures, max_new_tokens)
+            else:
+                scores = [score for [score] in self._scores(begun.asked(asked, self.device))]
+                ids = begun.generate(self.loaded, self.device, rows, max_new_tokens)
+            found += zip(scores, (dict(zip(levels, self._texts(each), strict=True)) for each in ids), strict=True)
+        return found
+
     def say(self, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int) -> list[str]:
         """Texts that answer B questions (`row`), each about its prepared picture, in one batch: the likeliest words.
 
@@ -360,15 +381,6 @@ class Scorer:
                     scores[number].append(score)
             answers += [worded(self.loaded, line, scores[number], decimals) for number, line in enumerate(ids.tolist())]
         return answers
-
-
-def _check_attributes(attributes: Sequence[str]) -> None:
-    phrases = [attribute_phrase(name) for name in attributes]
-    strange = next((name for name in attributes if not name.strip() or _STRANGE.search(name)), None)
-    if strange is not None:
-        raise ArtQuantError(f"attribute {strange!r} is no name in words; name one such as composition")
-    if len(set(phrases)) < len(phrases):
-        raise ArtQuantError("two of the attributes are put in the same words; name each once")
 
 
 def _batches(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:

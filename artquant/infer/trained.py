@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from artquant.errors import ArtQuantError
 from artquant.models.weights import LoadedModel
 from artquant.texts.attributes import attribute_phrase
+
+_STRANGE = re.compile(r"[<>\[\]|\n]")  # what special tokens are written with
 
 
 def known_attributes(loaded: LoadedModel, names: Sequence[str]) -> tuple[str, ...]:
@@ -25,3 +28,17 @@ def known_attributes(loaded: LoadedModel, names: Sequence[str]) -> tuple[str, ..
         listed = ", ".join(loaded.attributes) or "none"
         raise ArtQuantError(f"the model was never trained on attribute {strange!r} (on {listed}); name one of those")
     return tuple(names)
+
+
+def check_attributes(attributes: Sequence[str]) -> None:
+    """Refuse names that cannot be asked for.
+
+    Raises:
+        ArtQuantError: two have the same words, or one has none.
+    """
+    phrases = [attribute_phrase(name) for name in attributes]
+    strange = next((name for name in attributes if not name.strip() or _STRANGE.search(name)), None)
+    if strange is not None:
+        raise ArtQuantError(f"attribute {strange!r} is no name in words; name one such as composition")
+    if len(set(phrases)) < len(phrases):
+        raise ArtQuantError("two of the attributes are put in the same words; name each once")

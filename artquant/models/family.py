@@ -128,9 +128,9 @@ class NetworkInputs(Mapping[str, torch.Tensor]):
 
 
 class GivesStatesAt:
-    """A network below the head whose forward takes `states_at`: flat positions [M] of which alone it gives states [M, D].
+    """A network below the head whose forward takes `states_at`, the flat positions [M] that are read: it gives [M, D].
 
-    What nobody reads is not computed. Networks that are not told apart so give the states of all positions.
+    What nobody reads is not computed. All other networks give the states of all positions.
     """
 
 

@@ -55,7 +55,7 @@ class WidenedLinear(nn.Module):
 
 
 class DynamicInt8Linear(nn.Module):
-    """A layer with weights of 8 bits, a scale for each output, and inputs quantised as they come, each row by its range.
+    """A layer with weights of 8 bits, a scale for each output, and inputs quantised as they come, each row by its own.
 
     Torch's product (FBGEMM) has one range for all rows: they are scaled to it before and back afterwards, so that what
     a position gives does not depend on the others.
@@ -90,20 +90,19 @@ def quicken(network: PreTrainedModel, device: torch.device, int8: bool = False) 
     """
     if device.type != "cpu":
         return
-    head = network.get_output_embeddings()
-    chosen = {
-        name: layer
+    table, head = network.get_input_embeddings().weight, network.get_output_embeddings()
+    names = [
+        name
         for name, layer in network.named_modules()
-        if type(layer) is nn.Linear and layer.weight.numel() >= (0 if int8 else _SMALLEST)
-    }
-    shared = {id(value) for value in (network.get_input_embeddings().weight,)}
-    for name, layer in chosen.items():
-        if id(layer.weight) in shared:  # tied with the token table, which is read by its rows
-            continue
+        # A head tied with the token table stays: the table is read by its rows.
+        if type(layer) is nn.Linear and layer.weight is not table and layer.weight.numel() >= _SMALLEST * (not int8)
+    ]
+    for name in names:  # each layer's own weights go before the next one's are laid out
+        layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
         kind = DynamicInt8Linear if int8 and layer is not head else _fastest(layer.weight.dtype)
         if kind is not None:
-            parent, _, own = name.rpartition(".")
-            setattr(network.get_submodule(parent), own, kind(layer))
+            network.set_submodule(name, kind(layer))
 
 
 def _fastest(dtype: torch.dtype) -> type[PackedLinear] | type[WidenedLinear] | None:

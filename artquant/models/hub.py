@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,6 +23,7 @@ _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?
 _DESCRIPTION = ("*.json", "*.jinja", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "*.stats", "adapter_model.bin", "non_lora_trainables.bin")
 _PICKLED = ("pytorch_model*.bin",)  # where there are no safetensors
+_SILENT = 1.0  # seconds before a bar shows
 _BELOW = ("*/*",)  # other forms and training states lie in folders of their own
 
 
@@ -93,11 +95,20 @@ def _repository(path: Path) -> re.Match[str] | None:
 def _fetched(repository: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        """Of downloads that take a while: a filled cache is worth no line."""
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **{"delay": _SILENT, **named})
 
     what = repository if revision is None else f"{repository}@{revision}"
     try:
         return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*_BELOW])
+            snapshot_download(
+                repository, revision=revision, allow_patterns=[*wanted], ignore_patterns=[*_BELOW], tqdm_class=Bar
+            )
         )
     except GatedRepoError as error:
         raise CheckpointError(

@@ -218,8 +218,12 @@ def _no_model(path: Path) -> CheckpointError:
             f"{path}: a checkpoint of an earlier version, which does not say its network; go on with its run, whose "
             "next checkpoint does"
         )
-    similar = [] if path.exists() else difflib.get_close_matches(str(path), known_models(), n=1)
-    hint = f"did you mean {similar[0]}? Or " if similar else ""
-    return CheckpointError(
-        f"{path}: not a model folder (no config.json); {hint}name a folder with config.json and weights"
-    )
+    if path.exists():
+        inside = [found.parent for pattern in ("model", "*/model") for found in path.glob(f"{pattern}/config.json")]
+        what, similar = "no config.json", [str(folder) for folder in sorted(inside)]  # a run's folder, or a stage's
+        kinds = "a folder with config.json and weights"
+    else:
+        what, similar = "there is none", difflib.get_close_matches(str(path), known_models(), n=1)
+        kinds = f"a folder with config.json and weights, OWNER/NAME on the hub, or one of {', '.join(known_models())}"
+    hint = f"did you mean {' or '.join(similar)}? Or " if similar else ""
+    return CheckpointError(f"{path}: not a model folder ({what}); {hint}name {kinds}")

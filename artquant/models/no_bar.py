@@ -1,4 +1,4 @@
-"""transformers' bars and reports of loading and writing weights, which nobody here asked for: our errors say it."""
+"""transformers' bars and reports of loading, writing and generating, which nobody here asked for: our errors say it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,9 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
         CheckpointError: a file is missing or unreadable, a tensor is missing or unexpected.
     """
     whole, adapters = folder.whole, list(folder.adapters)
-    if loading.narrow_weights is not None and (len(adapters) > 1 or not all(adapter.is_adapter for adapter in adapters)):
+    if loading.narrow_weights is not None and (
+        len(adapters) > 1 or not all(adapter.is_adapter for adapter in adapters)
+    ):
         lies = "lies over another LoRA run" if len(adapters) > 1 else "holds weights of the base itself"
         raise CheckpointError(
             f"{folder.path}: {lies}, so its base cannot be held in {loading.narrow_weights}; "

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,15 @@ def _deepspeed_machines(machines: Machines) -> list[str]:
     return ["--include", "localhost:" + ",".join(visible.split(",")[: machines.ranks])]
 
 
+def tell_deepspeed(environment: MutableMapping[str, str], on_gpu: bool) -> None:
+    """Name the CPU to DeepSpeed where there is no GPU, or it wonders on stdout.
+
+    accelerate loads it, where it is installed, to train and to write networks.
+    """
+    if not on_gpu:
+        environment.setdefault("DS_ACCELERATOR", "cpu")
+
+
 def run_processes(command: Sequence[str], on_gpu: bool) -> tuple[int, bool]:
     """Run a launcher to its end; SIGTERM is passed on, so that training can save what it has.
 
@@ -108,8 +117,8 @@ def run_processes(command: Sequence[str], on_gpu: bool) -> tuple[int, bool]:
     """
     environment = dict(os.environ)
     environment.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
-    if not on_gpu:  # DeepSpeed has to be told so, and ranks on one CPU must not crowd each other out
-        environment.setdefault("DS_ACCELERATOR", "cpu")
+    tell_deepspeed(environment, on_gpu)
+    if not on_gpu:  # ranks on one CPU must not crowd each other out
         environment.setdefault("OMP_NUM_THREADS", "1")
     stopped = False
 

@@ -1,4 +1,4 @@
-"""Whether everything that a run reads is there: looked at before anything is loaded, started or written."""
+"""Whether all that a run reads is there and of its scale: looked at before anything is loaded, started or written."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from artquant.config.run_paths import stage_model, start_folder
 from artquant.config.schema import RunConfig, StageConfig
+from artquant.data.prepared import require_levels
 from artquant.errors import ArtQuantError
 from artquant.models.hub import is_fetched
 
 
 def require_inputs(name: Path, config: RunConfig, stages: Sequence[StageConfig]) -> None:
-    """Refuse a run of which something is missing, naming all of it and where to get it.
+    """Refuse a run of which something is missing, naming all of it and where to get it; or prepared for other levels.
 
     Files of stages that are done are not needed any more.
 
@@ -20,7 +21,7 @@ def require_inputs(name: Path, config: RunConfig, stages: Sequence[StageConfig])
         name: of the configuration's file.
 
     Raises:
-        ArtQuantError: models, records, folders of pictures or DeepSpeed files are not there.
+        ArtQuantError: models, records, folders of pictures or DeepSpeed files are not there; records do not fit.
     """
     open_stages = [stage for stage in stages if not stage_model(config, stage).is_dir()]
     models = _absent(dict.fromkeys(path for stage in open_stages for path in _models(config, stage, stages)))
@@ -34,6 +35,8 @@ def require_inputs(name: Path, config: RunConfig, stages: Sequence[StageConfig])
     missing = [f"{', '.join(map(str, paths))} ({advice})" for paths, advice in groups if paths]
     if missing:
         raise ArtQuantError(f"{name}: not there: {'; '.join(missing)}; nothing was started")
+    for records in dict.fromkeys(data.records for stage in open_stages for data in stage.data):
+        require_levels(records, config.levels.scale)
 
 
 def _absent(paths: dict[Path, None]) -> list[Path]:

@@ -17,7 +17,7 @@ from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
 from artquant.evaluate.within import within_pictures
-from artquant.infer.score_files import Pictures
+from artquant.infer.read_pictures import Pictures
 from artquant.infer.scorer import Scorer
 from artquant.models.weights import LoadedModel
 from artquant.train.interruption import ignore_stop_signal
@@ -77,10 +77,10 @@ class Validation:
         scorer = Scorer(self.model, device)
         mine: dict[int, list[float]] = {}
         for indices, batch in self._batches(pictures, list, rank, ranks):
-            unreadable = next((error for _, _, error in batch if error is not None), None)
+            unreadable = next((error for _, _, error, _ in batch if error is not None), None)
             if unreadable is not None:
                 raise ArtQuantError(unreadable)
-            found = scorer.score_pictures([picture for _, picture, _ in batch], self.attributes)
+            found = scorer.score_pictures([picture for _, picture, *_ in batch], self.attributes)
             each = [[one.score, *(one.attributes[name].score for name in self.attributes)] for one in found]
             mine.update(zip(indices, each, strict=False))
         scores = {index: score for part in gather(mine) for index, score in part.items()}

@@ -10,6 +10,8 @@ import torch
 
 from artquant.config.schema import LevelsConfig, Loading
 from artquant.files.json_files import write_json
+from artquant.models.model_card import Card
+from artquant.models.model_folder import ModelFolder
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from artquant.models.mplug_owl2.tiny import initialise_model, network_config
@@ -19,8 +21,6 @@ from artquant.models.mplug_owl2.tiny_settings import (
     DemoTextConfig,
     DemoVisionConfig,
 )
-from artquant.models.model_card import Card
-from artquant.models.model_folder import ModelFolder
 from artquant.models.weights import load_network, save_model
 from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
@@ -51,7 +51,7 @@ SIZES = {
 def flops(size: Size, text: int) -> float:
     """Floating-point operations of a forward pass over one picture and so many text positions, a product being two."""
     patches = (size.image_size // 14) ** 2
-    seen, read, asked = patches + 1, size.queries + 1, size.queries + 1 + text
+    seen, asked = patches + 1, size.queries + 1 + text
     wide, layers, _, mlp = size.vision
     total = 2 * 3 * 14 * 14 * wide * patches
     total += layers * (2 * seen * wide * (4 * wide + 2 * mlp) + 4 * seen * seen * wide)

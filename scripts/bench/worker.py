@@ -6,6 +6,7 @@ before have too. Requests and answers are lines of JSON.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import resource
@@ -44,10 +45,16 @@ def published(scorer: Scorer, pictures: Sequence[Any]) -> list[float]:
     return found
 
 
+def _takes(function: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
 def works(arguments: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """What can be asked of a loaded model."""
     mode = arguments["mode"]
-    loading = {"dtype": arguments["dtype"]} | ({"attention": "eager"} if mode == "published" else {})
+    loading = {"dtype": arguments["dtype"]} if arguments["dtype"] != "int8" else {"quantize": "dynamic_int8"}
+    if mode == "published":
+        loading |= {"attention": "eager"} | ({"plain": True} if "plain" in _takes(Scorer.from_pretrained) else {})
     scorer = Scorer.from_pretrained(arguments["model"], device=arguments["device"], **loading)
     files = [Path(file) for file in arguments["pictures"]]
     prepared = [scorer.processor.picture(load_image(file)) for file in files]
@@ -71,10 +78,11 @@ def main() -> None:
     told = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes elsewhere
     arguments = json.loads(sys.stdin.readline())
-    with suppress(ImportError):  # trees of before have none
-        from artquant.cli.memory import keep_freed_memory
+    if arguments["mode"] != "published":
+        with suppress(ImportError):  # trees of before have none
+            from artquant.cli.memory import keep_freed_memory
 
-        keep_freed_memory()
+            keep_freed_memory()
     torch.set_num_threads(arguments["threads"])
     known = works(arguments)
     print(json.dumps({"ready": True}), file=told)

@@ -265,6 +265,10 @@ def test_wrong_model_folders(lab, refused, lora_run, tmp_path):
     picture = lab.images / "00000.png"
     assert f"{tmp_path / 'none'}: not a model folder" in refused("score", "--model", tmp_path / "none", picture)
     assert f"{lab.data}: not a model folder" in refused("score", "--model", lab.data, picture)
+    ours = f"{lora_run / 'descriptions' / 'model'} or {lora_run / 'scores' / 'model'}?"
+    assert f"{lora_run}: not a model folder (no config.json); did you mean {ours}" in refused(
+        "score", "--model", lora_run, picture
+    )
     adapter = shutil.copytree(lora_run / "scores" / "model", tmp_path / "adapter")
     (unlisted(adapter) / "artquant.json").unlink()
     assert f"{adapter}: holds a LoRA run" in refused("score", "--model", adapter, picture)

@@ -65,6 +65,15 @@ def test_an_interrupted_download_goes_on_with_the_files_that_are_missing(hub, la
     assert hub.files_asked() == {"model.safetensors"}
 
 
+def test_a_connection_that_breaks_off_is_resumed_where_it_was(hub, lab, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # what it keeps of a broken download is whole chunks
+    hub.cut.add("model.safetensors")
+    place, whole = locate(REPOSITORY), (lab.base / "model.safetensors").read_bytes()
+    assert (place.folder / "model.safetensors").read_bytes() == whole
+    assert [start // 4096 for name, start in hub.starts if name == "model.safetensors"] == [0, len(whole) // 2 // 4096]
+
+
 def test_a_filled_cache_is_enough_and_half_a_one_is_not(hub, monkeypatch):
     hub.lost.add("tokenizer.model")
     with pytest.raises(CheckpointError, match=r"tokenizer\.model"):

@@ -1,6 +1,7 @@
 """Scoring, describing and evaluating through the command line; a list that is scored can be killed at any moment."""
 
 import json
+import logging
 import random
 import shutil
 import time
@@ -104,6 +105,17 @@ def test_a_run_that_is_not_there_is_named_with_what_to_do(lab, tmp_path, capsys)
     assert "published (see ModelZoo/README.md)" in capsys.readouterr().err
     assert lab.artquant("eval", config) == 2
     assert "predictions.jsonl: not there; score the run's pictures first: artquant infer" in capsys.readouterr().err
+
+
+def test_a_text_longer_than_training_ones_is_no_occasion_for_reminders(lab, model, caplog, monkeypatch):
+    scorer, library = Scorer.from_pretrained(model), logging.getLogger("transformers")
+    monkeypatch.setattr(scorer.network.plain.config, "max_position_embeddings", 8)
+    library.addHandler(caplog.handler)
+    try:
+        assert isinstance(scorer.describe(lab.images / "00000.png", max_new_tokens=2), str)
+    finally:
+        library.removeHandler(caplog.handler)
+    assert not caplog.records or {record.name.partition(".")[0] for record in caplog.records} == {"artquant"}
 
 
 def test_folder_of_pictures(lab, infer, tmp_path):

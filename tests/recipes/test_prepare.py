@@ -160,6 +160,9 @@ def test_from_a_table_to_an_evaluated_model(lab, tmp_path, capsys, readout):
     config = lab.write(
         tmp_path, stage, **{key: value for key, value in settings.items() if key != "stages"} | {"infer": infer}
     )
+    other = "levels.weights=[10, 7.5, 5, 3.5, 1]"
+    assert lab.artquant("train", config, other) == 2
+    assert "score.json: was prepared for other levels than the configuration's" in capsys.readouterr().err
     for command in ("train", "infer", "eval"):
         assert lab.artquant("--quiet", command, "--config", config) == 0
     predictions = (tmp_path / "runs" / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()

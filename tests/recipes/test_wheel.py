@@ -60,5 +60,7 @@ def test_the_demo_and_its_results_from_an_empty_folder(installed, tmp_path):
     picture = next((tmp_path / "dataset" / "demo-short" / "images").iterdir())
     line = json.loads(artquant("score", picture, "--model", results / "scores" / "model", "--json"))
     assert 1 <= line["score"] <= 10
+    written = artquant("export", results / "scores" / "model", "--to", "merged", "--out", tmp_path / "merged")
+    assert written.startswith("artquant.json "), "a library has something to say"
     truth = tmp_path / "dataset" / "demo-short" / "meta" / "test.json"
     assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth, "--no-plot")

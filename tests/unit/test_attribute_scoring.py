@@ -82,7 +82,7 @@ def test_the_picture_is_encoded_once(tiny_base):
 def test_attention_without_masks_reads_one_by_one(tiny_base, monkeypatch):
     scorer = scorer_of(tiny_base)
     together = scorer(PICTURES, attributes=NAMES)
-    monkeypatch.setattr("artquant.infer.scorer.MASKING_ATTENTIONS", ("another",))
+    monkeypatch.setattr("artquant.infer.asked.MASKING_ATTENTIONS", ("another",))
     for one, other in zip(scorer(PICTURES, attributes=NAMES), together, strict=True):
         assert tuple(one.attributes) == NAMES
         assert [one.attributes[name].score for name in NAMES] == pytest.approx(

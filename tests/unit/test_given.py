@@ -1,5 +1,6 @@
 """Pictures as users hold them: every kind gives the same score, and what is none is named."""
 
+import io
 import subprocess
 import sys
 
@@ -81,6 +82,7 @@ def test_grey_pictures(picture):
         (torch.zeros(2, 5, 5, 5), "picture 1: a shape of [5, 5, 5] is no picture"),
         (np.zeros((0, 4, 3), np.uint8), "a shape of [0, 4, 3] is no picture"),
         (np.zeros((2, 2, 2, 2, 2)), "picture 1: a shape of [2, 2, 2, 2] is no picture"),
+        (io.BytesIO(b"a\nb"), "BytesIO is no picture"),
     ],
 )
 def test_what_is_no_picture_is_named(given, message):
@@ -102,6 +104,11 @@ def test_names_are_texts():
 def test_devices_that_are_not_there_are_refused_by_name(name, message):
     with pytest.raises(ArtQuantError, match=f"{message}.*{name}|{name}.*{message}"):
         choose_device(name)
+
+
+def test_a_folder_is_no_loaded_model():
+    with pytest.raises(ArtQuantError, match=r"Scorer\.from_pretrained takes"):
+        artquant.Scorer("runs/demo/scores/model")
 
 
 def test_the_interface_stands_at_the_top_and_loads_torch_only_when_used():

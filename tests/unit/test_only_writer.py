@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from artquant.data.prepared import require_as_prepared
+from artquant.data.prepared import require_as_prepared, require_levels
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import write_text
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.whole_files import require_settled, whole_files
 from artquant.files.whole_folder import whole_folder
+from artquant.labels.rating_scale import APDD_SCALE
 
 FORK = multiprocessing.get_context("fork")  # processes that need not import torch again
 
@@ -231,3 +232,4 @@ class TestPrepared:
         Path(tmp_path / "dataset.json").write_text(card)
         Path(tmp_path / "score.json").write_text(json.dumps([1]))
         require_as_prepared(tmp_path / "score.json")
+        require_levels(tmp_path / "score.json", APDD_SCALE)

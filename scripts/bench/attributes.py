@@ -1,6 +1,6 @@
 """What a picture's total and its attributes cost in one pass, against the total alone and eleven separate passes.
 
-    python scripts/benchmark_attributes.py --model runs/demo/scores/model --images dataset/demo/images
+    python -m scripts.bench.attributes --model runs/demo/scores/model --images dataset/demo/images
 
 Prints the median seconds of several rounds over the same pictures, from prepared pictures and from files. Rounds of the
 ways alternate, so that a busy machine slows all of them.

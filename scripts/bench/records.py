@@ -1,6 +1,6 @@
 """How long training records take to open, and how much memory they keep: 10,000 and 100,000, short and long.
 
-    python scripts/benchmark_records.py [MODEL]
+    python -m scripts.bench.records [MODEL]
 
 Also how many samples a second are read and encoded, without pictures, by one process and by two workers. MODEL
 (default ModelZoo/demo, which scripts/demo.sh makes) gives the tokenizer. Writes the files into a temporary folder

@@ -1,4 +1,4 @@
-""".venv/bin/python scripts/benchmark_questions.py MODEL PICTURE ... [--middle] - many questions, two ways.
+""".venv/bin/python -m scripts.bench.questions MODEL PICTURE ... [--middle] - many questions, two ways.
 
 MODEL is a folder of ArtiMuse's or UniPercept's class. Its full report (score and eight texts of 20 tokens) and its
 three rewards are made of every picture as the published code does it - one question after the other, each with its

@@ -1,4 +1,4 @@
-"""`artquant plan` against real training: python scripts/benchmark_memory.py [CASE ...] [--markdown FILE]
+"""`artquant plan` against real training: python -m scripts.bench.memory [CASE ...] [--markdown FILE]
 
 Each case trains a network with random weights for two optimizer steps through artquant's own trainer, in a process (or
 two ranks) of its own on the CPU. Measured is the second step: the bytes of all tensors when it begins, and on top of
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 LORA = {"lora": {"r": 32, "alpha": 64.0}}  # with the vision encoder and the abstractor, as published
 FULL = {"lora": None, "vision": True, "projector": True, "decoder": True}
 DECODER = {"lora": None, "vision": False, "projector": False, "decoder": True}

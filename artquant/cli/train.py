@@ -18,13 +18,8 @@ from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.only_writer import only_writer
 from artquant.models.hub import locate
-<<<<<<< HEAD
 from artquant.train.claim import begun_with, claim_run
-from artquant.train.launch import Machines, launch_command, run_processes
-=======
-from artquant.train.claim import claim_run
 from artquant.train.launch import Machines, launch_command, run_processes, tell_deepspeed
->>>>>>> 07ceeecdb268f5788aca3a905ab479de4c94699d
 from artquant.train.preflight import require_inputs
 
 _STOPPED = 128 + signal.SIGTERM  # what a shell reports of a process that this signal ended

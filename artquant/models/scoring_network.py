@@ -23,10 +23,7 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.models.family import GivesStatesAt, NetworkInputs, Parts
 from artquant.models.fast_attention import quicken_attention
 from artquant.models.fast_linear import quicken
-<<<<<<< HEAD
 from artquant.models.text_losses import text_losses
-=======
->>>>>>> 07ceeecdb268f5788aca3a905ab479de4c94699d
 from artquant.models.zero3 import gathered
 from artquant.readouts import Seen
 

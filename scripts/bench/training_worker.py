@@ -126,10 +126,10 @@ def main() -> None:
     print(json.dumps({"ready": True}), file=told)
     for line in sys.stdin:
         asked = json.loads(line)
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         result = training.step(**asked)
-        seconds = time.perf_counter() - started
-        print(json.dumps({"seconds": seconds, "result": result}), file=told)
+        seconds, busy = time.perf_counter() - started, time.process_time() - began
+        print(json.dumps({"seconds": seconds, "busy": busy, "result": result}), file=told)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The one forward: logits where they are wanted, scores in float32, parts by name, a readout's own head."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from artquant.config.schema import LoraConfig, TrainableConfig
 from artquant.models.family import PARTS, Parts, bare_name
 from artquant.models.mplug_owl2.family import MPLUGOwl2Family
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.train.network import choose_parameters, with_new_adapter
+from artquant.train.network import choose_parameters, recompute_activations, with_new_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -185,6 +187,35 @@ def adapted(network: nn.Module, readout_head: nn.Module | None = None) -> Scorin
     return ScoringNetwork(
         with_new_adapter(network, LoraConfig(r=2, alpha=4.0), FAMILY, parts, rows), parts, readout_head
     )
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_frozen_parts_keep_nothing_for_the_backward_pass(recomputed):
+    network = small_network()
+    parts = FAMILY.parts(network)
+    around = ScoringNetwork(with_new_adapter(network, LoraConfig(r=2, alpha=4.0), FAMILY, parts), parts)
+    choose_parameters(around, TrainableConfig(vision=False, projector=False))
+    if recomputed:
+        recompute_activations(network)
+    around.train()
+    kept, embedded = weakref.WeakSet(), []
+
+    class Kept:
+        """A tensor, for as long as a backward pass may ask for it."""
+
+        def __init__(self, value):
+            self.value = value
+            kept.add(self)
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda one: one.value):
+        features = network.get_image_features(inputs()["pixel_values"]).pooler_output
+    gc.collect()
+    assert not kept and not features.requires_grad
+    network.get_input_embeddings().register_forward_hook(lambda *call: embedded.append(call[2].requires_grad))
+    around(TEXTS, IDS, SCORES, **inputs())["text_losses"].sum().backward()
+    assert embedded == [False]
+    moving = {name for name, value in around.named_parameters() if value.grad is not None}
+    assert moving and all("lora" in name for name in moving)
 
 
 class TestParts:

@@ -37,6 +37,8 @@ KINDS = {
     "distribution": Kind("error", "distributions that do not give the score"),
     "conflicting-scores": Kind("error", "different scores for the same picture"),
     "attribute-score": Kind("error", "attribute scores that contradict the picture's attributes"),
+    "level-repeated": Kind("error", "descriptions of a level that are another level's"),
+    "level-shifted": Kind("error", "descriptions that belong to the record before or after"),
     "too-long": Kind("error", "conversations longer than max_length"),
     "prompt": Kind("error", "conversations that do not line up with the prompt"),
     "picture-missing": Kind("error", "missing pictures"),

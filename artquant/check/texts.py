@@ -13,6 +13,7 @@ from artquant.texts.leaks import find_leaks
 
 REPEATED = 3  # pictures with the same description from which on it is a finding
 _Group = tuple[str, "int | None"]  # file, and level where records say it
+_Pair = tuple[_Group, _Group]
 
 
 class DescriptionChecks:
@@ -23,9 +24,12 @@ class DescriptionChecks:
         self._pictures: dict[bytes, set[str]] = {}  # by text
         self._first: dict[bytes, Place] = {}
         self._texts: dict[_Group, dict[str, tuple[int, bytes, Place]]] = {}  # by picture: length, digest, place
+        self._rows: dict[_Group, list[tuple[int, bytes]]] = {}  # length and digest, as the records come
         # Of a group and one before it: pictures in both, and those whose text does not begin with the other's.
-        self._shared: dict[tuple[_Group, _Group], int] = {}
-        self._unlike: dict[tuple[_Group, _Group], list[tuple[Place, str, Place]]] = {}
+        self._shared: dict[_Pair, int] = {}
+        self._unlike: dict[_Pair, list[tuple[Place, str, Place]]] = {}
+        self._no_more: dict[_Pair, int] = {}  # pictures whose text has nothing that a higher level's does not have
+        self._moved: dict[tuple[_Pair, int], int] = {}  # those that begin with the text of the record before or after
 
     def add(self, entry: Entry) -> Iterator[Finding]:
         """What is wrong with a record by itself."""
@@ -40,14 +44,29 @@ class DescriptionChecks:
         self._first.setdefault(digest, entry.place)
         self._pictures.setdefault(digest, set()).add(entry.picture)
         group = (entry.place.file, record.level)
+        number = len(self._rows.setdefault(group, []))
         for other, texts in self._texts.items():
             known = texts.get(entry.picture)
             if other != group and known is not None and known[2] != entry.place:
-                pair = (other, group)
-                self._shared[pair] = self._shared.get(pair, 0) + 1
-                if _digest(record.answer[: known[0]]) != known[1]:
-                    self._unlike.setdefault(pair, []).append((entry.place, entry.picture, known[2]))
+                self._relate((other, group), entry, record.answer, known, number)
+        self._rows[group].append((len(record.answer), digest))
         self._texts.setdefault(group, {})[entry.picture] = (len(record.answer), digest, entry.place)
+
+    def _relate(self, pair: _Pair, entry: Entry, answer: str, known: tuple[int, bytes, Place], number: int) -> None:
+        """Count how a picture's text stands to the one it has in a group before."""
+        self._shared[pair] = self._shared.get(pair, 0) + 1
+        (_, before), (_, here) = pair
+        begins = _digest(answer[: known[0]]) == known[1]
+        if not begins:
+            self._unlike.setdefault(pair, []).append((entry.place, entry.picture, known[2]))
+            rows = self._rows[pair[0]]
+            for step in (-1, 1):
+                if 0 <= number + step < len(rows):
+                    length, digest = rows[number + step]
+                    moved = _digest(answer[:length]) == digest
+                    self._moved[pair, step] = self._moved.get((pair, step), 0) + moved
+        elif len(answer) == known[0] or (before is not None and here is not None and here < before):
+            self._no_more[pair] = self._no_more.get(pair, 0) + 1
 
     def finish(self) -> Iterator[Finding]:
         """What shows when everything has been read."""
@@ -55,11 +74,26 @@ class DescriptionChecks:
             if len(pictures) >= REPEATED:
                 message = f"{len(pictures)} pictures have this same description; describe each picture by itself"
                 yield Finding("repeated-text", message, *self._first[digest])
+        yield from self._misplaced()
         groups = list(self._texts)
         for number, group in enumerate(groups):
             before = next((other for other in reversed(groups[:number]) if self._is_next_level(other, group)), None)
             if before is not None:
                 yield from self._compare(before, group)
+
+    def _misplaced(self) -> Iterator[Finding]:
+        """Whole files that are another level's, or one record off."""
+        for pair, shared in self._shared.items():
+            other, group = pair
+            if self._no_more.get(pair, 0) > shared / 2:
+                message = f"holds the texts of {_name(other)}; give each level its own file"
+                yield Finding("level-repeated", f"{_name(group)} {message}", group[0])
+            for step, where in ((-1, "before"), (1, "after")):
+                if self._moved.get((pair, step), 0) > shared / 2:
+                    message = (
+                        f"texts belong to the pictures one record {where}, by {_name(other)}; build the levels again"
+                    )
+                    yield Finding("level-shifted", f"{_name(group)}: {message}", group[0])
 
     def _is_next_level(self, before: _Group, group: _Group) -> bool:
         """Levels by what the records say; where they do not say it, if most texts begin with the other file's."""

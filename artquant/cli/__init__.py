@@ -6,6 +6,7 @@ Each command's module is imported when the command runs, so that the help answer
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import logging
 import os
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_idle(arguments)
         keep_freed_memory()
         command = importlib.import_module(f"artquant.cli.{arguments.module}")
+        _collect_from_here()
         status = command.run(arguments) or 0
         terminal.finish()
         return status
@@ -93,6 +95,13 @@ def _joined(argv: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def _collect_from_here() -> None:
+    """In a process that began without the garbage collector: from now on with it, but for what is there already."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _set_up_logging(arguments: argparse.Namespace) -> None:

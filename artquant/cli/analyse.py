@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.cli.infer import origin_of, report, require_learned
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, say, say_json
 from artquant.data.images import ImageError, load_image
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
-
-if TYPE_CHECKING:
-    from artquant.infer.scorer import Scorer
+from artquant.infer.score_files import run_inference
+from artquant.infer.scorer import Scorer
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse every picture that can be read; status 2 (of a list 1) if one cannot."""
-    from artquant.cli.named_model import open_model
-    from artquant.infer.score_files import run_inference
-    from artquant.infer.scorer import Scorer
-
     _check(arguments)
     records = None if arguments.records is None else read_image_records(arguments.records, arguments.images)
     folder = open_model(arguments)

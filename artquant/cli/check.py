@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
 
+from artquant.check.check import Options, run_check
+from artquant.check.model import check_model
+from artquant.check.report import EXAMPLES, as_dict, as_text, verdict
+from artquant.check.sources import Inputs, inputs_from_config, inputs_from_files
 from artquant.cli.arguments import named_scale, refuse_given
+from artquant.cli.runs import load_run
 from artquant.cli.terminal import say, say_json
 from artquant.errors import ArtQuantError
-
-if TYPE_CHECKING:
-    from artquant.check.sources import Inputs
+from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what a configuration or the command line names, or a model folder; status 1 if there are errors."""
     if arguments.config is not None and arguments.config.is_dir():
         return _check_model(arguments)
-    from artquant.check.check import Options, run_check
-    from artquant.check.report import EXAMPLES, as_dict, as_text, verdict
-
     options = Options(
         pictures=not arguments.no_pictures,
         duplicates=not arguments.no_duplicates,
@@ -37,8 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_model(arguments: argparse.Namespace) -> int:
-    from artquant.check.model import check_model
-
     refuse_given(arguments, ("overrides", "records", "test", "images", "weights"), "goes with records only")
     report = check_model(arguments.config)
     if arguments.json:
@@ -54,10 +51,6 @@ def _check_model(arguments: argparse.Namespace) -> int:
 
 
 def _inputs(arguments: argparse.Namespace) -> Inputs:
-    from artquant.check.sources import inputs_from_config, inputs_from_files
-    from artquant.cli.runs import load_run
-    from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
-
     listed = [*arguments.records, *arguments.test]
     if (arguments.config is None) == (not listed):
         raise ArtQuantError("give a configuration, or --records and --test with --images; not both, not neither")

@@ -5,24 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+import torch
+
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import say
+from artquant.models.export import export_model
+from artquant.models.family import LoraForm, WholeForm
+from artquant.models.model_card import Card
+from artquant.models.whole import DTYPES
 from artquant.train.launch import tell_deepspeed
-
-if TYPE_CHECKING:
-    from artquant.models.family import LoraForm, WholeForm
-    from artquant.models.model_card import Card
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model and list what was written."""
-    import torch
-
-    from artquant.cli.named_model import open_model
-    from artquant.models.export import export_model
-    from artquant.models.whole import DTYPES
-
     tell_deepspeed(os.environ, on_gpu=torch.cuda.device_count() > 0)
     dtype = None if arguments.dtype is None else DTYPES[arguments.dtype]
     # A LoRA run in its own form needs no base.
@@ -40,8 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _notes(form: WholeForm | LoraForm, card: Card | None) -> Iterator[str]:
     """What the published code will do otherwise than we. card: None of a published folder."""
-    from artquant.models.family import WholeForm
-
     if not isinstance(form, WholeForm) or not form.prompts:
         yield "the published code asks with its own prompts: scores may differ from those of the model's own"
         return

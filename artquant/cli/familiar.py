@@ -7,16 +7,18 @@ import argparse
 import numpy as np
 
 from artquant.cli.arguments import given_loading
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import say
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.only_writer import only_writer
+from artquant.infer.familiar import learn_familiar
+from artquant.infer.scorer import Scorer
+from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn what a model's training pictures look like to it, and put that into the model's folder."""
-    from artquant.models.familiar import FAMILIAR
-
     if not arguments.model.is_dir():
         raise ArtQuantError(f"{arguments.model}: no folder here, and one is written into; name a model's own folder")
     with only_writer(arguments.model / FAMILIAR):
@@ -24,11 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
-    from artquant.cli.named_model import open_model
-    from artquant.infer.familiar import learn_familiar
-    from artquant.infer.scorer import Scorer
-    from artquant.models.familiar import FALSE_ALARMS, FAMILIAR
-
     if (arguments.model / FAMILIAR).exists():
         say(f"{arguments.model}: knows its training pictures already; to learn them anew delete {FAMILIAR} there")
         return 0

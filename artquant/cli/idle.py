@@ -31,7 +31,14 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
-    "eval": ((("overrides",), _without("config"), "changes a configuration; name one with --config"),),
+    "eval": (
+        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
+        (
+            ("no_plot",),
+            lambda arguments: not (is_given(arguments, "out") or is_given(arguments, "config")),
+            "leaves plots out of the folder that is written; name one with --out",
+        ),
+    ),
     "check": (
         (("overrides",), _without("config"), "changes a configuration; name one"),
         (

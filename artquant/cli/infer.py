@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.cli.named_model import open_model
@@ -19,20 +18,16 @@ from artquant.data.predictions import read_predictions
 from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
+from artquant.infer.score_files import InferenceSummary, run_inference
+from artquant.infer.scorer import Scorer
+from artquant.infer.trained import known_attributes
 from artquant.models.fingerprint import processor_fingerprint
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
-if TYPE_CHECKING:
-    from artquant.infer.score_files import InferenceSummary
-    from artquant.infer.scorer import Scorer
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the pictures of a run's configuration, or those named on the command line."""
-    from artquant.infer.score_files import run_inference
-    from artquant.infer.scorer import Scorer
-
     folder, settings, out = _settings(arguments)
     if arguments.published is not None and os.path.realpath(arguments.published) in map(
         os.path.realpath, (out, settings.records)
@@ -99,8 +94,6 @@ def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path
     Raises:
         ArtQuantError: the model was trained on none.
     """
-    from artquant.infer.trained import known_attributes
-
     if wanted != "trained":
         return tuple(wanted)
     try:
@@ -117,8 +110,6 @@ def require_learned(
     Raises:
         ArtQuantError: it learned none of a task's records, or an attribute is none of those that it was trained on.
     """
-    from artquant.infer.trained import known_attributes
-
     learned = scorer.loaded.learned
     if learned is None or arguments.anyway:
         return

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL.Image import Image
 
 from artquant.cli.arguments import LONGEST_TEXT, given_loading, named_prompt, range_of
+from artquant.cli.infer import chosen_attributes, require_learned
+from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, finish, say, say_json
 from artquant.data.images import ImageError, list_pictures, load_image
 from artquant.errors import ArtQuantError, visible
+from artquant.infer.score import Score
+from artquant.infer.scorer import Scorer
 from artquant.texts.attributes import attribute_phrase
 
 _SHOWN = 10  # words of a distribution, on the terminal
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from artquant.infer.score import Score
-    from artquant.infer.scorer import Scorer
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Score or describe every picture that can be read; status 2 if one cannot."""
-    from artquant.cli.infer import chosen_attributes, require_learned
-    from artquant.cli.named_model import open_model
-    from artquant.infer.scorer import Scorer
-
     scorer = Scorer.from_pretrained(
         open_model(arguments),
         device=arguments.device or "auto",

@@ -28,6 +28,7 @@ from artquant.texts.questions import LEVELS, Questions
 
 PARTS = ("perception", "cognition", "emotion")
 SEPARATOR = " "
+_NO_CHANCE = 20  # characters with which two texts do not both begin by chance
 _RECORD_KEYS = ("conversations", "task_type", "level", "level_probs", "attribute")  # not a structured record's
 
 
@@ -54,7 +55,8 @@ def read_structured(path: Path | str) -> list[Structured]:
 
     Raises:
         ArtQuantError: A record has no image or perception, an emotion without cognition, a part that is no text, is
-            empty or holds the image token, keys of training records, or shares its image or id with another one.
+            empty, holds the image token or begins with the part before it (as a level's text does), keys of training
+            records, or shares its image or id with another one.
     """
     records: list[Structured] = []
     images: dict[str, str] = {}
@@ -159,6 +161,11 @@ def _structured(item: Any, source: str) -> Structured:
             fields.fault(name, f'"{name}" holds {tag}; take it out')
         if len(parts) < position:
             fields.fault(name, f'"{name}" without "{PARTS[len(parts)]}", on which it builds; add it')
+        if parts and len(parts[-1]) >= _NO_CHANCE and text.startswith(parts[-1]):
+            before = PARTS[len(parts) - 1]
+            fields.fault(
+                name, f'"{name}" begins with the whole "{before}", as the text of a level does; give what it adds'
+            )
         parts.append(text)
     if not parts:
         fields.fault("perception", '"perception" is missing; every level begins with it')

@@ -2,7 +2,7 @@
 
 python -m scripts.attack 3000 --seed 0                   # cases of every kind; a table at the end
 python -m scripts.attack --only pictures:17 --seed 0     # one of them again, with all that it said
-python -m scripts.attack 0 --kills 100 --races 50 --one-byte
+python -m scripts.attack 0 --kills 100 --stops 20 --races 50 --one-byte
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bench, commands, disturbed, ground, inputs, systems
+from . import bench, commands, disturbed, ground, inputs, interrupted, systems
 from .judge import FAULTS, VERDICTS, Case, judge
 
 Kind = Callable[[random.Random, ground.Ground, Path], Case]
@@ -55,7 +55,7 @@ def run_kinds(arguments: argparse.Namespace, made: ground.Ground) -> int:
     kinds = arguments.kinds or list(KINDS)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     started = time.monotonic()
-    for number in range(arguments.cases):
+    for number in range(arguments.start, arguments.start + arguments.cases):
         kind = kinds[number % len(kinds)]
         verdict, line = attack(kind, number // len(kinds), arguments.seed, made)
         counts[kind][verdict] += 1
@@ -72,10 +72,16 @@ def main() -> int:
     """Run what is asked for; status 1 if there are faults."""
     parser = argparse.ArgumentParser(prog="python -m scripts.attack", description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="?", type=int, default=0, help="how many, of all kinds together")
+    parser.add_argument(
+        "--start", type=int, default=0, metavar="N", help="of these cases the first, to run them in parts"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), help="only these")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="this case alone, with all that it says")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kills of writing commands")
+    parser.add_argument(
+        "--stops", type=int, default=0, metavar="N", help="training that is stopped, or meets a full disk"
+    )
     parser.add_argument("--races", type=int, default=0, metavar="N", help="two of everything at once")
     parser.add_argument("--one-byte", action="store_true", help="each file of a model folder removed, cut, changed")
     parser.add_argument("--ground", type=Path, metavar="DIR", help="keep what is attacked here (default: made anew)")
@@ -90,7 +96,8 @@ def main() -> int:
             print(f"{verdict.upper()} {line}".encode("utf-8", "backslashreplace").decode())
             return int(verdict in FAULTS)
         faults = run_kinds(arguments, made) if arguments.cases else 0
-        faults += disturbed.kills(made, arguments.kills, arguments.seed) if arguments.kills else 0
+        faults += interrupted.kills(made, arguments.kills, arguments.seed) if arguments.kills else 0
+        faults += interrupted.stops(made, arguments.stops, arguments.seed) if arguments.stops else 0
         faults += disturbed.races(made, arguments.races, arguments.seed) if arguments.races else 0
         faults += disturbed.one_byte(made) if arguments.one_byte else 0
     return int(faults > 0)

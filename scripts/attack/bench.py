@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import transformers
+
 import artquant
 
 LIMIT = 10.0  # seconds of a case
@@ -56,7 +58,6 @@ def warm_up() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     for module in pkgutil.walk_packages(artquant.__path__, "artquant."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -75,6 +76,7 @@ def warm_up() -> None:
         "matplotlib.pyplot",
     ):
         importlib.import_module(name)
+    transformers.logging.set_verbosity_error()  # as the command asks for before it imports it
 
 
 @dataclass

@@ -16,11 +16,12 @@ import yaml
 
 from artquant.cli.parser import build_parser
 from artquant.config.load import load_config
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 
 from . import mutate
 from .bench import Around, Outcome
-from .ground import Ground
+from .effect import made, may_be_idle, usually_made
+from .ground import Ground, working
 from .inputs import disturb
 from .judge import Case
 
@@ -41,7 +42,8 @@ def configurations(draw: random.Random, ground: Ground, folder: Path) -> Case:
     settings = yaml.safe_load(ground.config.read_text()) | {"output": str(folder / "runs")}
     settings["stages"][0]["max_steps"] = 1
     arguments = _using(draw, str(file))
-    around = Around(limit=60 if arguments[1] in ("train", "plan") else 10, folder=folder)
+    limit = {"train": 60.0, "plan": 240.0}.get(arguments[1], 10.0)  # that of a base that is not there: of 7B
+    around = Around(limit=limit, folder=folder)
     text, (path, said) = yaml.safe_dump(settings, sort_keys=False), ((), None)
     way = draw.choices(("value", "override", "bomb", "bytes"), (5, 4, 1, 2))[0]
     if way == "value":
@@ -53,6 +55,8 @@ def configurations(draw: random.Random, ground: Ground, folder: Path) -> Case:
         done = arguments[-1]
     elif way == "bomb":
         text, done = _bombs(draw, text)
+    if path and path[-1] in ("max_steps", "epochs") and str(said) in mutate.LARGE:
+        arguments[1:2] = ["check"] if arguments[1] == "train" else arguments[1:2]  # it would train as long as is asked
     file.write_text(text, encoding="utf-8")
     if way == "bytes":
         done = disturb(draw, file, (*mutate.BYTES, mutate.other_encoding, *mutate.THINGS, mutate.become_fifo))
@@ -136,7 +140,7 @@ def _bombs(draw: random.Random, text: str) -> tuple[str, str]:
 def _taken(file: Path, overrides: list[str], path: tuple[Any, ...], said: str | None) -> bool:
     """Whether the configuration holds what its text says there."""
     if said is None:
-        return False
+        return file.is_file() and file.read_bytes() == b"{}"  # all of it as it is by default
     try:
         value: Any = load_config(file, overrides)
         for key in path:
@@ -166,37 +170,51 @@ def _as_said(value: Any, said: str) -> bool:
 
 def commands(draw: random.Random, ground: Ground, folder: Path) -> Case:
     """A working command line with one or two options more, of any command, with any value."""
-    parsers = next(a for a in build_parser("0")._actions if isinstance(a, argparse._SubParsersAction)).choices
+    parsers = {name: _innermost(parser) for name, parser in _below(build_parser("0")).items()}
     basis = working(ground, folder)
     name = draw.choice(sorted(basis))
-    options = [action for action in parsers[name]._actions if action.option_strings and action.dest != "help"]
-    everywhere = [a for parser in parsers.values() for a in parser._actions if a.option_strings and a.dest != "help"]
-    arguments, texts, never = list(basis[name]), [], False
+    options = _options(parsers[name])
+    everywhere = [option for parser in parsers.values() for option in _options(parser)]
+    arguments, texts, never, may_be_nothing = list(basis[name]), [], False, True
     for _ in range(draw.choice((1, 1, 2))):
         if draw.random() < 0.08:
             texts.append(
                 draw.choice((*mutate.WORDS[2:], "key=value", "--", "-x", "--no-such-option", str(ground.images)))
             )
             arguments.append(texts[-1])
+            may_be_nothing &= texts[-1] == "--"
             continue
         option = draw.choice(options if draw.random() < 0.85 else everywhere)
         flag = draw.choice(option.option_strings)
-        if option.nargs == 0:
-            arguments.append(flag)
-            texts.append(flag)
-            continue
-        value = _option_value(draw, option, ground, folder)
-        never |= value in ("", " ") or (value in _NEVER and not _takes_text(option))
-        arguments.append(f"{flag}={value}")
-        texts.append(f"{flag}={value}")
+        value = None if option.nargs == 0 else _option_value(draw, option, ground, folder)
+        may_be_nothing &= may_be_idle(option, value, basis[name])
+        texts.append(flag if value is None else f"{flag}={value}")
+        arguments.append(texts[-1])
+        never |= value is not None and (value in ("", " ") or (value in _NEVER and not _takes_text(option)))
 
     def right(outcome: Outcome) -> bool:
-        return not never
+        """Nothing was taken that is none, and something has come of it."""
+        return not never and (may_be_nothing or made(outcome, folder) != usually_made(ground, name))
 
-    named = [part for text in texts for part in (text, *text.split("="))] + [name]
+    named = [part for text in texts for part in (text, *text.split("="), visible(text))] + [name]
     what = f"{name} {' '.join(texts)}"
     return Case(repr(what)[1:200], ["--quiet", *arguments], [one[:40] for one in named if one.strip()], right,
                 Around(folder=folder, limit=30 if name in ("plan", "export") else 10))  # fmt: skip
+
+
+def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a command's commands."""
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
+def _innermost(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Of a command of several, the first one's."""
+    return next(iter(_below(parser).values()), parser)
+
+
+def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [action for action in parser._actions if action.option_strings and action.dest != "help"]
 
 
 def _takes_text(option: argparse.Action) -> bool:
@@ -209,11 +227,11 @@ def _takes_text(option: argparse.Action) -> bool:
 def _option_value(draw: random.Random, option: argparse.Action, ground: Ground, folder: Path) -> str:
     """A value for an option, seldom one that fits."""
     if option.type is Path and draw.random() < 0.6:
-        fifo = folder / "fifo"
+        fifo, other = folder / ".fifo", folder / ".text.txt"  # hidden: nothing that the command has made
         if not fifo.exists():
             os.mkfifo(fifo)
-        (folder / "text.txt").write_text("a\nlast line")
-        places = ("/dev/zero", "/dev/full", "gone/at/all", str(fifo), str(folder), str(folder / "text.txt"))
+        other.write_text("a\nlast line")
+        places = ("/dev/zero", "/dev/full", "gone/at/all", str(fifo), str(folder), str(other))
         return draw.choice((*places, str(ground.pictures[0]), str(ground.records("few")), "n" * 300))
     if option.choices and draw.random() < 0.4:
         return str(draw.choice(sorted(map(str, option.choices))))
@@ -224,30 +242,3 @@ def _option_value(draw: random.Random, option: argparse.Action, ground: Ground, 
     if draw.random() < 0.15:
         return ",".join(draw.choices(mutate.NUMBERS, k=draw.randint(2, 6)))
     return draw.choice(mutate.NUMBERS + mutate.WORDS)
-
-
-def working(ground: Ground, folder: Path) -> dict[str, list[str]]:
-    """A command line of each command that works."""
-    model, few = str(ground.models["whole"]), str(ground.records("few"))
-    lists = ["--records", few, "--images", str(ground.images)]
-    shape = str(ground.folder / "model.yaml")
-    prepared = ["--score-column", "score", "--range", "1,6", "--test-fraction", "0.25"]
-    return {
-        "score": ["score", str(ground.pictures[0]), "--model", model, "--json"],
-        "infer": ["infer", "--model", model, *lists, "--workers", "0", "--out", str(folder / "out.jsonl")],
-        "check": ["check", "--records", few, "--no-pictures"],
-        "plan": ["plan", str(ground.config), "--memory", "4GiB"],
-        "init-model": ["init-model", shape, "--out", str(folder / "made")],
-        "prepare": ["prepare", "generic", str(ground.folder / "table.csv"), *prepared, "--out", str(folder / "meta")],
-        "descriptions": ["descriptions", "split", str(ground.records("structured")), "--out", str(folder / "levels")],
-        "export": ["export", model, "--to", "merged", "--out", str(folder / "exported")],
-        "eval": [
-            "eval",
-            "--predictions",
-            str(ground.folder / "predictions.jsonl"),
-            "--truth",
-            few,
-            "--bootstrap",
-            "10",
-        ],
-    }

@@ -1,63 +1,18 @@
-"""Attacks on running commands: kills, two at once; and every file of a model folder in turn."""
+"""Attacks on running commands: two at once; and every file of a model folder in turn."""
 
 from __future__ import annotations
 
 import random
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
 
 from . import bench, inputs, systems
-from .bench import Around, Outcome
+from .bench import Around
 from .ground import Ground
+from .interrupted import COMMANDS, LIMIT, lines, says_who, undisturbed
 from .judge import Case, judge
-
-_COMMANDS = ("train", "infer", "prepare", "export", "descriptions")
-_LIMIT = 120.0  # seconds: beside another process, on a busy machine
-
-
-def _line(name: str, ground: Ground, folder: Path) -> list[str]:
-    return ["--quiet", *systems.writing(ground, folder)[name]]
-
-
-def _says_who(outcome: Outcome) -> bool:
-    """Whether a process was refused in one line, without a traceback."""
-    return outcome.status == 2 and len(outcome.error.strip().splitlines()) == 1
-
-
-def kills(ground: Ground, number: int, seed: int) -> int:
-    """SIGKILL at a random moment, in every other case beside a second process; then the same command; the faults."""
-    faults, took, drawn = 0, {}, dict.fromkeys(_COMMANDS, 0)
-    for index in range(number):
-        draw = random.Random(f"{seed}/kills/{index}")
-        name = _COMMANDS[index % len(_COMMANDS)]
-        wanted, folder = systems.undisturbed(ground, name), Path(tempfile.mkdtemp(prefix="attack-"))
-        if name not in took:
-            took[name] = bench.run(_line(name, ground, folder), Around(limit=_LIMIT)).seconds
-            systems.clean(folder)
-            folder.mkdir()
-        first = bench.start(_line(name, ground, folder), Around(limit=_LIMIT))
-        time.sleep(draw.uniform(0, took[name]))
-        second = bench.start(_line(name, ground, folder), Around(limit=_LIMIT)) if index // len(_COMMANDS) % 2 else None
-        time.sleep(draw.uniform(0, 0.1))
-        first.signal(signal.SIGKILL)
-        drawn[name] += first.wait().status == -signal.SIGKILL
-        beside = second.wait() if second else None
-        again = bench.run(_line(name, ground, folder), Around(limit=_LIMIT))
-        got = systems.tree(folder / systems.OUT[name])
-        # What is whole already is refused by the commands that never write over a folder.
-        whole = again.status == 0 or _says_who(again)
-        if not whole or got != wanted or not (beside is None or beside.status == 0 or _says_who(beside)):
-            faults += 1
-            differ = sorted(name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name))
-            print(
-                f"KILLS {index} {name}: status {again.status}, differing {differ[:4]}: {again.error[-200:]}", flush=True
-            )
-        systems.clean(folder)
-    print(f"\n{number} kills ({', '.join(f'{n} of {name}' for name, n in drawn.items())} struck): {faults} faults")
-    return faults
 
 
 def races(ground: Ground, number: int, seed: int) -> int:
@@ -65,15 +20,15 @@ def races(ground: Ground, number: int, seed: int) -> int:
     faults = 0
     for index in range(number):
         draw = random.Random(f"{seed}/races/{index}")
-        name = _COMMANDS[index % len(_COMMANDS)]
-        wanted, folder = systems.undisturbed(ground, name), Path(tempfile.mkdtemp(prefix="attack-"))
-        first = bench.start(_line(name, ground, folder), Around(limit=_LIMIT))
+        name = COMMANDS[index % len(COMMANDS)]
+        wanted, folder = undisturbed(ground, name), Path(tempfile.mkdtemp(prefix="attack-"))
+        first = bench.start(lines(ground, folder)[name], Around(limit=LIMIT))
         time.sleep(draw.choice((0.0, draw.uniform(0, 0.3))))
-        second = bench.start(_line(name, ground, folder), Around(limit=_LIMIT))
+        second = bench.start(lines(ground, folder)[name], Around(limit=LIMIT))
         both = (first.wait(), second.wait())
         statuses = sorted(one.status for one in both)
         same = systems.tree(folder / systems.OUT[name]) == wanted
-        if not same or statuses[0] != 0 or not (statuses[1] == 0 or any(map(_says_who, both))):
+        if not same or statuses[0] != 0 or not (statuses[1] == 0 or any(map(says_who, both))):
             faults += 1
             said = " / ".join(one.error.strip()[-120:] for one in both)
             print(

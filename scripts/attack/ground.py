@@ -105,6 +105,11 @@ def make(folder: Path) -> Ground:
     for name, trainable in (("whole", everything), ("adapter", {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.0}})):
         _write(folder / f"{name}.yaml", configuration(ground, name, trainable))
         _done("train", "--config", folder / f"{name}.yaml")
+    two = configuration(ground, "two", everything)
+    [first] = two["stages"]
+    texts = [{"records": str(ground.records("descriptions_level_1")), "images": str(ground.images), "weight": 1.0}]
+    two["stages"] = [first | {"name": "descriptions", "data": texts}, first]
+    _write(folder / "two.yaml", two)
     (folder / "forms").mkdir()
     with Image.open(sorted(ground.images.iterdir())[0]) as image:
         for name, (options, mode) in FORMS.items():
@@ -128,13 +133,18 @@ def _lists(ground: Ground) -> None:
     """Short lists, published annotation files and structured records."""
     few = json.loads(ground.records("test").read_text())[:4]
     ground.records("few").write_text(json.dumps(few, indent=1))
+    everything = [{"image": picture.name} for picture in sorted(ground.images.iterdir())]
+    ground.records("all").write_text(json.dumps(everything))
     structured = [
         {"image": f"{n}.jpg", "perception": f"Warm light {n}.", "cognition": "A harbour.", "emotion": "It is calm."}
         for n in range(12)
     ]
     ground.records("structured").write_text(json.dumps(structured, indent=1))
-    rows = [f"{n}.jpg,{1 + n % 5}.5,{1 + n % 4},{2 + n % 3}" for n in range(24)]
-    (ground.folder / "table.csv").write_text("\n".join(["image,score,one,two", *rows]) + "\n")
+    ground.records("many").write_text(json.dumps([one | {"image": f"{n}-{one['image']}"}
+        for n in range(300) for one in structured]))  # fmt: skip
+    rows = [f"{n}.jpg,{1 + n % 5}.5,{1 + n % 4},{2 + n % 3}" for n in range(3000)]
+    for name, lines in (("table", rows[:24]), ("long", rows)):
+        (ground.folder / f"{name}.csv").write_text("\n".join(["image,score,one,two", *lines]) + "\n")
 
 
 def configuration(ground: Ground, run: str, trainable: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +165,33 @@ def configuration(ground: Ground, run: str, trainable: dict[str, Any]) -> dict[s
     infer = {"records": str(ground.records("few")), "images": str(ground.images), "workers": 0, "device": "cpu"}
     whole = {"run": run, "base": str(ground.folder / "base"), "output": str(ground.folder / "runs"), "seed": 0}
     return whole | {"stages": [stage], "infer": infer, "evaluate": {"bootstrap": 20}}
+
+
+def working(ground: Ground, folder: Path) -> dict[str, list[str]]:
+    """A command line of each command that works."""
+    model, few = str(ground.models["whole"]), str(ground.records("few"))
+    lists = ["--records", few, "--images", str(ground.images)]
+    shape = str(ground.folder / "model.yaml")
+    prepared = ["--score-column", "score", "--range", "1,6", "--test-fraction", "0.25"]
+    return {
+        "score": ["score", str(ground.pictures[0]), "--model", model, "--json"],
+        "infer": ["infer", "--model", model, *lists, "--workers", "0", "--out", str(folder / "out.jsonl")],
+        "check": ["check", "--records", few, "--no-pictures"],
+        "plan": ["plan", str(ground.config), "--memory", "4GiB"],
+        "init-model": ["init-model", shape, "--out", str(folder / "made")],
+        "prepare": ["prepare", "generic", str(ground.folder / "table.csv"), *prepared, "--out", str(folder / "meta")],
+        "descriptions": ["descriptions", "split", str(ground.records("structured")), "--out", str(folder / "levels")],
+        "export": ["export", model, "--to", "merged", "--out", str(folder / "exported")],
+        "eval": [
+            "eval",
+            "--predictions",
+            str(ground.folder / "predictions.jsonl"),
+            "--truth",
+            few,
+            "--bootstrap",
+            "10",
+        ],
+    }
 
 
 def _write(path: Path, value: Any) -> None:

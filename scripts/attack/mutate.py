@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+LARGE = ("9" * 400, "99999999999", "1e300")
 # Texts that are no value of any setting, by what they are.
 NUMBERS = ("-1", "0", "nan", "inf", "-inf", "1e300", "1e-300", "9" * 400, "99999999999", "-99999999999", "0.5", "1_000")
 WORDS = ("", " ", "x", "true", "null", "[]", "{}", "a=b", "12:30:45", "017", "0x1F", "\x1b[31mred", "n" * 300, "é", "/")

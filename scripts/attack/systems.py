@@ -7,14 +7,14 @@ import json
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import bench, mutate
 from .bench import Around, Outcome
-from .commands import working
-from .ground import Ground
+from .ground import Ground, working
 from .judge import Case
 
 OUT = {"infer": "out.jsonl", "init-model": "made", "prepare": "meta", "descriptions": "levels", "export": "exported",
@@ -55,12 +55,14 @@ def writing(ground: Ground, folder: Path) -> dict[str, list[str]]:
     return lines
 
 
-def undisturbed(ground: Ground, name: str) -> dict[str, str]:
-    """The digests of what a command writes where nothing disturbs it; made once."""
-    folder = ground.folder / "undisturbed"
+def undisturbed(
+    ground: Ground, name: str, line: Callable[[Ground, Path], dict[str, list[str]]] = writing, kept: str = "undisturbed"
+) -> dict[str, str]:
+    """The digests of what a command writes where nothing disturbs it; made once, and kept under this name."""
+    folder = ground.folder / kept
     if not (folder / OUT[name]).exists():
         folder.mkdir(exist_ok=True)
-        outcome = bench.run(["--quiet", *writing(ground, folder)[name]], Around(limit=120))
+        outcome = bench.run(["--quiet", *line(ground, folder)[name]], Around(limit=300))
         if outcome.status:
             raise SystemExit(f"{name}: status {outcome.status}: {outcome.error}")
     return tree(folder / OUT[name])
@@ -83,7 +85,19 @@ def systems(draw: random.Random, ground: Ground, folder: Path) -> Case:
     wanted = undisturbed(ground, name)
     usual = folder / OUT[name]
     way = draw.choice(
-        (_full, _full, _full, _unwritable, _file_for_folder, _strange, _foreign, _foreign, _output, _special)
+        (
+            _full,
+            _full,
+            _full_disk,
+            _full_disk,
+            _unwritable,
+            _file_for_folder,
+            _strange,
+            _foreign,
+            _foreign,
+            _output,
+            _special,
+        )
     )
     place = way(draw, folder, usual, name)
     arguments = [part.replace(str(usual), str(place.out)) for part in writing(ground, folder)[name]]
@@ -110,6 +124,18 @@ def _full(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
     """No file may grow beyond a size."""
     largest = draw.choice((0, draw.randrange(1, 400), draw.randrange(400, 20_000), draw.randrange(20_000, 700_000)))
     return _Place(usual, f"no file over {largest} bytes", Around(largest_file=largest, limit=_limit(name)))
+
+
+def _full_disk(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
+    """A file system with room for so much, or so many files; where none may be mounted, as :func:`_full`."""
+    disk = folder / "disk"
+    disk.mkdir()
+    pages = round(2 ** draw.uniform(0, 10))
+    room = draw.choice((f"size={4 * pages}k", f"size={4 * pages}k", f"nr_inodes={draw.randint(1, 40)}"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"{room},mode=755", "attack", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        return _full(draw, folder, usual, name)
+    return _Place(disk / usual.name, f"a disk of {room}", Around(limit=_limit(name)))
 
 
 def _unwritable(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
@@ -199,4 +225,6 @@ def _kept(path: Path) -> Callable[[], str]:
 
 def clean(folder: Path) -> None:
     """Delete a case's folder, whatever stands in it."""
+    if (folder / "disk").is_mount():
+        subprocess.run(["umount", "--lazy", str(folder / "disk")], check=True)
     shutil.rmtree(folder, ignore_errors=True)

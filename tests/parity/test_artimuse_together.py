@@ -85,7 +85,7 @@ def test_published_file_of_a_list(folder, shared_folder, tmp_path, monkeypatch, 
         options[-1] = str(taken)
         assert main(["infer", "--model", str(folder / "artimuse-tiny"), "--records", str(listed), *options]) == 2
         assert "is the list or the predictions file" in capsys.readouterr().err
-    judged = ["eval", "--predictions", str(published), "--truth", str(listed), "--bootstrap", "0", "--no-plot"]
+    judged = ["eval", "--predictions", str(published), "--truth", str(listed), "--bootstrap", "0"]
     assert main([*judged, "--json", "--allow-missing"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["n"] == 5
 

@@ -63,4 +63,4 @@ def test_the_demo_and_its_results_from_an_empty_folder(installed, tmp_path):
     written = artquant("export", results / "scores" / "model", "--to", "merged", "--out", tmp_path / "merged")
     assert written.startswith("artquant.json "), "a library has something to say"
     truth = tmp_path / "dataset" / "demo-short" / "meta" / "test.json"
-    assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth, "--no-plot")
+    assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth)

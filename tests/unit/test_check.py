@@ -257,6 +257,29 @@ def test_levels_that_records_declare(fresh):
     assert report.counts == {"not-cumulative": 160} and numbers == [*range(121, 201), *range(241, 321)]
 
 
+@pytest.mark.parametrize("declared", [(None, None, None), (1, 2, 3), (2, 1, 3)])
+def test_a_level_file_in_the_place_of_another(fresh, declared):
+    """A download under two names; or one file's records under each other's level."""
+    if declared != (2, 1, 3):
+        fresh.files[LEVELS[1]] = [record | {"id": f"2 {record['id']}"} for record in fresh.files[LEVELS[0]]]
+    for level, file in zip(declared, LEVELS, strict=True):
+        fresh.files[file] = [record | {"level": level} for record in copy.deepcopy(fresh.files[file])]
+    [finding] = check(fresh.write(), Options(pictures=False)).findings[:1]
+    assert finding.kind == "level-repeated" and Path(str(finding.file)).stem == LEVELS[1]
+    assert finding.severity == "error" and f"{LEVELS[0]}.json; give each level its own file" in finding.message
+
+
+@pytest.mark.parametrize(("step", "where"), [(-1, "before"), (1, "after")])
+def test_a_level_file_one_record_off(fresh, step, where):
+    records = fresh.files[LEVELS[1]]
+    texts = [record["conversations"][1]["value"] for record in records]
+    for number, record in enumerate(records):
+        record["conversations"][1]["value"] = texts[(number + step) % len(texts)]
+    findings = [f for f in check(fresh.write(), Options(pictures=False)).findings if f.severity == "error"]
+    assert {(f.kind, Path(str(f.file)).stem) for f in findings} <= {("level-shifted", name) for name in LEVELS[1:]}
+    assert f"pictures one record {where}" in findings[0].message
+
+
 def test_descriptions_that_are_no_levels_are_not_compared(fresh):
     """Comments on some of the same pictures stand beside the levels."""
     comments = [record | {"id": f"c{i}"} for i, record in enumerate(fresh.files[LEVELS[0]][:40])]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from artquant import __version__
 from artquant.cli import main
@@ -90,6 +91,21 @@ for command in ("train", "infer", "score", "eval", "demo-data"):
         pass
 heavy = {"torch", "transformers", "peft", "deepspeed", "accelerate", "scipy", "matplotlib", "numpy", "PIL"}
 print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    assert python(code).endswith("loaded: []\n")
+
+
+def test_score_loads_only_what_it_needs(tmp_path):
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "a.png")
+    arguments = ["score", str(tmp_path / "a.png"), "--model", "ModelZoo/demo", "--anyway"]
+    code = f"""
+import sys
+from artquant.cli import main
+assert main({arguments!r}) == 0
+needless = {{"peft", "deepspeed", "bitsandbytes", "datasets", "torchvision", "matplotlib", "pandas", "sklearn"}}
+needless |= {{f"artquant.{{room}}" for room in ("check", "demo", "evaluate", "plan", "prepare", "train")}}
+needless |= {{"transformers.trainer", "transformers.models.internvl.modeling_internvl", "torch.utils.tensorboard"}}
+print("loaded:", sorted(needless & set(sys.modules)))
 """
     assert python(code).endswith("loaded: []\n")
 
@@ -180,6 +196,7 @@ def test_usage_errors(arguments, message, capsys):
             "key=value changes a configuration; name one with --config",
         ),
         (["eval", "--predictions", "p", "--truth", "t", "a=b"], "key=value changes a configuration; name one"),
+        (["eval", "--predictions", "p", "--truth", "t", "--no-plot"], "--no-plot leaves plots out of the folder"),
         (["check", "--records", "r", "--images", "i", "--no-pictures"], "--images is about the pictures' files"),
         (["train", "a.yaml", "--master", "host:1"], "--master says where several machines meet"),
         (["score", "--model", "m", "--max-new-tokens", "9", "a.png"], "--max-new-tokens is the length of a text"),

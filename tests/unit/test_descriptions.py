@@ -69,6 +69,8 @@ def test_a_level_without_records_gets_no_file(tmp_path):
         ({"perception": None}, '"cognition" without "perception"'),
         ({"cognition": None}, '"emotion" without "cognition"'),
         ({"emotion": "  "}, '"emotion" is empty'),
+        ({"perception": "Boats on a wide lake.", "cognition": "Boats on a wide lake. Rest."}, 'whole "perception"'),
+        ({"cognition": FULL["cognition"] * 2, "emotion": FULL["cognition"] * 2}, 'whole "cognition"'),
         ({"emotion": 3}, '"emotion" must be text'),
         ({"emotion": "x <|image|>"}, "holds <|image|>"),
         ({"image": ""}, '"image" is empty'),

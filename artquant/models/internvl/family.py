@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import InternVLConfig, InternVLForConditionalGeneration, PretrainedConfig, PreTrainedModel
+from transformers import InternVLConfig, PretrainedConfig, PreTrainedModel
 
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
@@ -66,6 +66,8 @@ class InternVLChatFamily(InternVLFamily):
 
         LoRA that was left inside is merged.
         """
+        from transformers import InternVLForConditionalGeneration  # modules that no other family needs
+
         try:
             tensors = own_names(without_lora(read_shards(folder)))
         except ArtQuantError as error:

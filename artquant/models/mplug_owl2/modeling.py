@@ -128,7 +128,9 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel, GivesStatesAt):
                 ),
             )
         split = ModalitySplit.from_mask(image_mask, positions)
-        features = self.get_image_features(pixel_values, return_dict=True).pooler_output.to(embeddings.dtype)
+        # No cache, whatever the configuration says of the text's: transformers warns of it beside checkpointing.
+        found = self.get_image_features(pixel_values, return_dict=True, use_cache=False)
+        features = found.pooler_output.to(embeddings.dtype)
         merged = embeddings.flatten(0, 1).index_copy(0, split.image, features.flatten(0, 1))
         return merged.view_as(embeddings), split
 

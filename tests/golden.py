@@ -115,9 +115,9 @@ def seen_logits(logits: torch.Tensor) -> Seen:
 
 
 def see_batch(network: ScoringNetwork, batch: Batch) -> tuple[torch.Tensor, Seen]:
-    """What the objective takes of a batch: logits at the learned tokens [L, V], and what is read at the scores."""
-    outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
-    return outputs.pop("text_logits"), Seen(**outputs)
+    """What the objective takes of a batch: losses of the learned tokens [L], and what is read at the scores."""
+    outputs = network(batch.text.positions, batch.text.token_ids, batch.scored.positions, **batch.inputs)
+    return outputs.pop("text_losses"), Seen(**outputs)
 
 
 def loss_weights(**weights: float) -> LossConfig:

@@ -18,7 +18,7 @@ from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
 from artquant.files.only_writer import only_writer
 from artquant.models.hub import locate
-from artquant.train.claim import claim_run
+from artquant.train.claim import begun_with, claim_run
 from artquant.train.launch import Machines, launch_command, run_processes, tell_deepspeed
 from artquant.train.preflight import require_inputs
 
@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_deepspeed(stages, launchers)
     config = replace(config, base=locate(config.base).name)  # a repository with its commit: a run stays with it
     finished = all(stage_model(config, stage).is_dir() for stage in stages)
+    if config.model.gradient_checkpointing is None:
+        config = _settled(arguments, config, machines)
+        wanted = str(config.model.gradient_checkpointing).lower()
+        arguments.overrides = [*arguments.overrides, f"model.gradient_checkpointing={wanted}"]  # of the ranks too
     done = f"run {config.run}: {'nothing is left to do; ' * finished}model in {stage_model(config, stages[-1])}"
     with ExitStack() as lock:
         if not arguments.node_rank and "RANK" not in os.environ:  # of several machines or ranks the first one
@@ -47,6 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
             say(done)
             return 0
         return _train_in_processes(arguments, config, launchers, machines)
+
+
+def _settled(arguments: argparse.Namespace, config: RunConfig, machines: Machines) -> RunConfig:
+    """With gradient checkpointing on or off: as the run began, else as its plan for this machine says."""
+    from artquant.plan.checkpointing import memory_here, settle_checkpointing, with_checkpointing
+    from artquant.plan.stage import Assumptions
+
+    before = None if arguments.accept_changes else begun_with(config)
+    if before is not None and before.model.gradient_checkpointing is not None:
+        return with_checkpointing(config, before.model.gradient_checkpointing)
+    if "RANK" in os.environ or machines.nodes > 1:
+        return with_checkpointing(config, True)  # all ranks must do the same, and cannot ask each other yet
+    memory, device = memory_here(machines.ranks)
+    return settle_checkpointing(config, Assumptions(machines.ranks, memory, device=device))
 
 
 def _train_in_processes(

@@ -83,7 +83,9 @@ class Loading:
 class ModelConfig(Loading):
     """How the network is run in training; with `quantize` only adapters train."""
 
-    gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, slower
+    # Recompute activations in the backward pass: less memory, slower. null: only where the run's plan says that the
+    # memory of this machine is too small without; a run goes on as it began.
+    gradient_checkpointing: bool | None = False
 
     def __post_init__(self) -> None:
         trains = self.quantize != "dynamic_int8"

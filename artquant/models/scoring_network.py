@@ -23,6 +23,7 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.models.family import GivesStatesAt, NetworkInputs, Parts
 from artquant.models.fast_attention import quicken_attention
 from artquant.models.fast_linear import quicken
+from artquant.models.text_losses import text_losses
 from artquant.models.zero3 import gathered
 from artquant.readouts import Seen
 
@@ -61,6 +62,7 @@ class ScoringNetwork(nn.Module):
     def forward(
         self,
         text_positions: torch.Tensor,
+        text_ids: torch.Tensor,
         score_positions: torch.Tensor,
         begun: Cache | None = None,
         **inputs: torch.Tensor,
@@ -70,10 +72,11 @@ class ScoringNetwork(nn.Module):
         Args:
             begun: keys and values of what stands before the inputs; positions are counted without it.
             text_positions, score_positions: [L], [M] flat indices b * T + t of positions that predict.
+            text_ids: [L], the tokens to be predicted at the former.
             inputs: what the network takes (`NetworkInputs`).
 
         Returns:
-            `text_logits` [L, V], `logits` [M, V], `hidden` [M, D] and, where the readout has a head, `own` [M, ...].
+            `text_losses` [L], `logits` [M, V], `hidden` [M, D] and, where the readout has a head, `own` [M, ...].
         """
         plain = self.plain
         inputs = {name: value.to(plain.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
@@ -87,17 +90,17 @@ class ScoringNetwork(nn.Module):
             raise ArtQuantError(
                 f"{reason}; processor and network files are not of one model, or the network fails itself"
             ) from error
+        head, vocabulary = plain.get_output_embeddings(), plain.config.get_text_config().vocab_size
         text_states, hidden = states.split([len(text_positions), len(score_positions)])
+        losses = text_losses(head, text_states, text_ids, vocabulary)
         if self._scoring_head:
             # In bfloat16 logits would be rounded to steps of up to 0.1.
             with torch.autocast(hidden.device.type, enabled=False):
                 hidden = hidden.float()
                 logits = self._scoring_head[0](hidden)
-            text_logits = plain.get_output_embeddings()(text_states)
         else:
-            together = plain.get_output_embeddings()(states)
-            text_logits, logits = together.split([len(text_positions), len(score_positions)])
-        outputs = {"text_logits": text_logits, "logits": logits, "hidden": hidden}
+            logits = head(hidden)
+        outputs = {"text_losses": losses, "logits": logits, "hidden": hidden}
         if self.readout_head is not None:
             outputs["own"] = self._own(self.readout_head, hidden)
         return outputs
@@ -119,8 +122,9 @@ class ScoringNetwork(nn.Module):
     @torch.no_grad()  # not inference mode: training goes on with what ZeRO-3 gathers here
     def see(self, inputs: NetworkInputs, positions: torch.Tensor, begun: Cache | None = None) -> Seen:
         """What is to be read at flat positions [M]; begun: as of `forward`."""
-        outputs = self(positions[:0], positions, begun, **inputs)
-        del outputs["text_logits"]
+        nothing = positions[:0]
+        outputs = self(nothing, nothing, positions, begun, **inputs)
+        del outputs["text_losses"]
         return Seen(**outputs)
 
     def precise(self) -> None:

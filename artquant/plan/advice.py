@@ -10,6 +10,7 @@ from typing import Literal
 
 from artquant.config.schema import RunConfig, StageConfig
 from artquant.errors import ArtQuantError
+from artquant.plan.checkpointing import settle_checkpointing
 from artquant.plan.stage import Assumptions, StagePlan, plan_stage, with_batch
 from artquant.plan.zero import read_zero
 
@@ -159,6 +160,7 @@ def plan_run(config: RunConfig, stages: list[StageConfig], assumptions: Assumpti
         raise ArtQuantError(
             f"--length {assumptions.length}: training refuses samples of more than max_length, {allowed}; raise that"
         )
+    config = settle_checkpointing(config, assumptions)
     plans = []
     for stage in stages:
         logger.info("planning stage %s (a 7B network takes minutes)", stage.name)

@@ -22,7 +22,7 @@ from artquant.models.vocabulary import token_rows, trained_rows
 from artquant.models.whole import DTYPES
 from artquant.plan.quantized import NarrowLinear, narrow
 from artquant.readouts import Readout
-from artquant.train.network import choose_parameters, with_new_adapter
+from artquant.train.network import choose_parameters, recompute_activations, with_new_adapter
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build_skeleton(
     for parameter in filter(torch.is_floating_point, wrapped.parameters()):
         parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad and not deepspeed else dtype)
     if model.gradient_checkpointing:
-        network.gradient_checkpointing_enable()
+        recompute_activations(network)
     return wrapped.train()
 
 

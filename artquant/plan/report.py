@@ -23,11 +23,11 @@ def report_lines(plans: list[StagePlan], assumptions: Assumptions) -> Iterator[s
 
 def _stage_lines(plan: StagePlan, assumptions: Assumptions) -> Iterator[str]:
     trainable, parameters = plan.parameters
-    batch = plan.batch
+    batch, recomputed = plan.batch, "on" if plan.checkpointing else "off"
     yield f"stage {plan.stage}: {trainable:,} of {parameters:,} parameters train"
     yield (
         f"  a micro-batch of {batch.size} samples of {batch.length} positions, {batch.learned} of them learned; "
-        f"{assumptions.gpus} GPU(s) of {shown(plan.memory)}"
+        f"{assumptions.gpus} GPU(s) of {shown(plan.memory)}; gradient checkpointing {recomputed}"
     )
     yield f"  needed on each GPU at the peak ({plan.phase}):"
     for name, size in plan.needs.items():

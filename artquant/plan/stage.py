@@ -51,12 +51,14 @@ class Assumptions:
 class StagePlan:
     """A stage's needs on each rank, in bytes.
 
-    parameters: trainable and all. needs: live at the peak, by category, allowances included. peaks: of each phase,
-    without allowances. host: in main memory, by category. largest_batch: that fits, looked for up to 256.
+    checkpointing: whether activations are recomputed. parameters: trainable and all. needs: live at the peak, by
+    category, allowances included. peaks: of each phase, without allowances. host: in main memory, by category.
+    largest_batch: that fits, looked for up to 256.
     """
 
     stage: str
     published_shape: bool
+    checkpointing: bool
     parameters: tuple[int, int]
     batch: ExampleShape
     phase: str
@@ -112,6 +114,7 @@ def plan_stage(config: RunConfig, stage: StageConfig, assumptions: Assumptions) 
     return StagePlan(
         stage=stage.name,
         published_shape=shape.published,
+        checkpointing=bool(config.model.gradient_checkpointing),
         parameters=parameters,
         batch=example,
         phase=phase,

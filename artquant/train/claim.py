@@ -32,6 +32,13 @@ def claim_run(config: RunConfig, accept_changes: bool = False) -> None:
     save_config(config, file)
 
 
+def begun_with(config: RunConfig) -> RunConfig | None:
+    """The configuration that the run was started with, if something of it was trained."""
+    file = run_folder(config) / CONFIG_FILE
+    before = load_config(file) if file.is_file() else None
+    return before if before is not None and _begun(before) else None
+
+
 def _begun(config: RunConfig) -> bool:
     """Whether a run has anything to go on with: a model, a checkpoint or what they rest on."""
     folders = [run_folder(config) / stage.name for stage in config.stages]

@@ -108,7 +108,7 @@ def prepare_network(
     network = ScoringNetwork(adapted, parts, stored_head(start.spoken_for, readout, loaded.model))
     choose_parameters(network, trainable)
     if model.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable()
+        recompute_activations(loaded.model)
     earlier = stored_parts(start.path, parts) if start.is_adapter else set()
     head: set[Part] = {"head"} if "head" in trainable.parts() else set()
     whole = frozenset(earlier | head | {*STORED_BESIDE})
@@ -240,6 +240,13 @@ def choose_parameters(network: ScoringNetwork, trainable: TrainableConfig) -> No
         parameter.requires_grad_(part in chosen)
     if trainable.head and "head" not in found:
         raise ArtQuantError("trainable.head: the output head is the token table; set decoder: true instead")
+
+
+def recompute_activations(network: PreTrainedModel) -> None:
+    """Keep of each layer its input alone, and compute the rest again in the backward pass."""
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # The other way of checkpointing needs embeddings with gradients; here those of frozen parts would be for nothing.
+    network.disable_input_require_grads()
 
 
 def trainable_in_float32(network: nn.Module) -> None:

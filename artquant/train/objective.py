@@ -15,7 +15,7 @@ from artquant.batches.batch import TEXT_TASKS, Batch, Scored
 from artquant.config.schema import LossConfig
 from artquant.errors import ArtQuantError
 from artquant.readouts import Known, Readout, Seen
-from artquant.readouts.losses import ScoreDistribution, pair_ranking_loss, token_cross_entropy
+from artquant.readouts.losses import ScoreDistribution, pair_ranking_loss
 
 _OF_SEVERAL = ("rank", "centred")  # terms that compare scores with each other
 _SMALLEST_STD = 1e-3  # of a score, so that a preference between two certain ones stays finite
@@ -67,22 +67,18 @@ class Objective:
 
     def sums(self, network: Callable[..., dict[str, torch.Tensor]], batch: Batch) -> dict[str, torch.Tensor]:
         """`term_sums` of what a network (a `ScoringNetwork`, perhaps wrapped) gives for a micro-batch."""
-        outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
-        text_logits = outputs.pop("text_logits")
-        return self.term_sums(text_logits, Seen(**outputs), batch)
+        outputs = network(batch.text.positions, batch.text.token_ids, batch.scored.positions, **batch.inputs)
+        text_losses = outputs.pop("text_losses")
+        return self.term_sums(text_losses, Seen(**outputs), batch)
 
-    def term_sums(self, text_logits: torch.Tensor, seen: Seen, batch: Batch) -> dict[str, torch.Tensor]:
+    def term_sums(self, text_losses: torch.Tensor, seen: Seen, batch: Batch) -> dict[str, torch.Tensor]:
         """Sum of each term over this micro-batch, float32 scalars.
 
         Args:
-            text_logits: [L, V] at the positions of `batch.text`. seen: at those of `batch.scored`.
+            text_losses: [L] of the tokens of `batch.text`. seen: at the positions of `batch.scored`.
         """
-        lengths = list(batch.text.counts)
-        logits, ids = text_logits.split(lengths), batch.text.token_ids.split(lengths)
-        sums = {
-            task: token_cross_entropy(part, token_ids).sum()
-            for task, part, token_ids in zip(TEXT_TASKS, logits, ids, strict=True)
-        }
+        of_tasks = text_losses.split(list(batch.text.counts))
+        sums = {task: losses.sum() for task, losses in zip(TEXT_TASKS, of_tasks, strict=True)}
         scored = batch.scored
         if len(scored):
             found = self.readout.losses(seen, Known(scored.targets, scored.truth), self._own_terms)

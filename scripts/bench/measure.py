@@ -45,12 +45,14 @@ class Way:
 
 
 class Worker:
-    """A process that holds a model in one way."""
+    """A process that holds a model in one way. script: which worker it runs; more: that one's own settings."""
 
-    def __init__(self, way: Way, model: Path, pictures: Sequence[Path], threads: int):
+    def __init__(
+        self, way: Way, model: Path, pictures: Sequence[Path], threads: int, script: Path = _WORKER, **more: Any
+    ):
         path = os.pathsep.join([str(way.tree), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, str(_WORKER)],
+            [sys.executable, str(script)],
             env=os.environ | {"PYTHONPATH": path},
             cwd=way.tree,
             stdin=subprocess.PIPE,
@@ -58,7 +60,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        settings = {"mode": way.mode, "dtype": way.dtype, "device": way.device, "threads": threads}
+        settings = {"mode": way.mode, "dtype": way.dtype, "device": way.device, "threads": threads} | more
         self.ask(model=str(model), pictures=[str(one) for one in pictures], **settings)
 
     def ask(self, **work: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Worker:
         line = said.readline()
         if not line:
             raise RuntimeError(
-                f"the worker ended with status {self._process.wait()}; run scripts/bench/worker.py alone"
+                f"the worker ended with status {self._process.wait()}; run {self._process.args[1]} alone"
             )
         return json.loads(line)
 
@@ -88,13 +90,13 @@ class Worker:
 
 @contextmanager
 def workers(
-    ways: Mapping[str, Way], model: Path, pictures: Sequence[Path], threads: int
+    ways: Mapping[str, Way], model: Path, pictures: Sequence[Path], threads: int, **more: Any
 ) -> Iterator[dict[str, Worker]]:
-    """A worker for each way."""
+    """A worker for each way; more: as of `Worker`."""
     with ExitStack() as stack:
         found = {}
         for name, way in ways.items():
-            found[name] = Worker(way, model, pictures, threads)
+            found[name] = Worker(way, model, pictures, threads, **more)
             stack.callback(found[name].close)
         yield found
 

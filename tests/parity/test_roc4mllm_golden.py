@@ -198,7 +198,7 @@ class SixteenLanes(torch.autograd.Function):
 def summed_as_published(monkeypatch):
     """On other hardware than that of the golden values, their kernel's order of additions."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        monkeypatch.setattr("artquant.train.objective.token_cross_entropy", SixteenLanes.apply)
+        monkeypatch.setattr("artquant.models.text_losses.token_cross_entropy", SixteenLanes.apply)
 
 
 @pytest.mark.parametrize("row", range(6))

@@ -68,10 +68,10 @@ def test_batches_of_unequal_numbers_are_the_samples_one_by_one(lab, tmp_path):
     def sums(chosen):
         batch = collate(chosen)
         with torch.no_grad():
-            outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
-        text_logits, seen = outputs.pop("text_logits"), Seen(**outputs)
+            outputs = network(batch.text.positions, batch.text.token_ids, batch.scored.positions, **batch.inputs)
+        text_losses, seen = outputs.pop("text_losses"), Seen(**outputs)
         scores.append(readout.read(seen).score)
-        found = objective.term_sums(text_logits, seen, batch)
+        found = objective.term_sums(text_losses, seen, batch)
         return {term: float(value) for term, value in found.items()}, objective.counts([batch])
 
     together, counts = sums(items)

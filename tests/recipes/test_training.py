@@ -1,6 +1,7 @@
 """One process through `artquant train`: files, what moves and what does not, data order, options."""
 
 import json
+import logging
 from collections import Counter
 
 import pytest
@@ -190,6 +191,28 @@ def test_gradient_checkpointing_changes_no_loss(lab, lora_run, tmp_path):
     for line, wanted in zip(lab.history(run, "descriptions"), expected, strict=True):
         assert line["loss"] == pytest.approx(wanted["loss"], rel=1e-6)
         assert line["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-5)
+
+
+def test_checkpointing_only_where_memory_demands_it(lab, tmp_path, caplog, monkeypatch):
+    """Decided before the first step; a run that goes on keeps to it, and its configuration tells."""
+    caplog.set_level(logging.INFO)
+    settings = {"trainable": lab.as_published, "max_length": 64, "max_steps": 2, "epochs": 1, "save_steps": 2}
+    first, second = (lab.scores(**settings) | {"name": name} for name in ("scores", "more"))
+    for memory, said in ((1 << 40, "off"), (1 << 20, "on")):
+        caplog.clear()
+        monkeypatch.setattr("artquant.plan.checkpointing.memory_here", lambda ranks, size=memory: (size, "cpu"))
+        file = lab.write(tmp_path / said, first, second, model={"gradient_checkpointing": None})
+        assert lab.artquant("train", "--config", file, "--stage", "scores") == 0
+        assert f"gradient checkpointing {said}: stage scores needs " in caplog.text
+        caplog.clear()
+        monkeypatch.setattr("artquant.plan.checkpointing.memory_here", lambda ranks: (1 << 30, "cpu"))
+        assert lab.artquant("train", "--config", file) == 0
+        assert "gradient checkpointing" not in caplog.text
+        kept = load_config(tmp_path / said / "runs" / "run" / "config.yaml")
+        assert kept.model.gradient_checkpointing == (said == "on")
+    histories = [lab.history(tmp_path / said / "runs" / "run", "more") for said in ("off", "on")]
+    for line, wanted in zip(*histories, strict=True):
+        assert line["loss"] == pytest.approx(wanted["loss"], rel=1e-6)
 
 
 def test_learning_rates_of_the_parts_take_effect(lab, tmp_path):

@@ -114,9 +114,8 @@ def test_the_centred_term_leaves_a_common_error_alone(world):
     records = [replace(TOTAL, image=path) for path in world.pictures[:2]]
     objective = Objective(world.readout, LossConfig(centred=0.5))
     batch = world.batch(*records)
-    outputs = world.network(batch.text.positions, batch.scored.positions, **batch.inputs)
     sums, counts = world.sums(*records, centred=0.5)
-    score = world.readout.read(type("", (), {"logits": outputs["logits"]})()).score.reshape(2, 4)[:, 1:]
+    score = world.readout.read(world.network.see(batch.inputs, batch.scored.positions)).score.reshape(2, 4)[:, 1:]
     truth = torch.tensor([one.mean for one in ATTRIBUTES])
     off = (score - score.mean(1, keepdim=True)) - (truth - truth.mean())
     assert counts["centred"] == 6

@@ -280,7 +280,7 @@ class TestObjective:
             whole = torch.zeros(2, dtype=torch.bool)
             scored = Scored(places, places, torch.full((2, 3), 1 / 3), torch.tensor(truth), whole, places[None])
             batch = Batch(NetworkInputs({}), Learned(none, none, (0, 0)), scored, ("a", "b"))
-            loss = objective(**options).term_sums(logits[:0], seen_logits(logits), batch)["rank"]
+            loss = objective(**options).term_sums(logits[:0, 0], seen_logits(logits), batch)["rank"]
             loss.backward()
             assert loss.isfinite() and logits.grad.isfinite().all()
             losses.append(loss.item())

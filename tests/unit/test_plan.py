@@ -22,7 +22,7 @@ from artquant.plan.report import assumption_lines
 from artquant.plan.sizes import GIB, parse_memory, shown
 from artquant.plan.stage import Assumptions, plan_stage
 from artquant.plan.zero import read_zero
-from artquant.readouts import Seen, readout_of
+from artquant.readouts import readout_of
 from artquant.train.objective import Objective
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -330,10 +330,7 @@ def test_a_step_that_was_measured(file, overrides):
         for step in range(2):
             with memory.during(f"step {step}", "all"):
                 with torch.autocast("cpu", torch.bfloat16, enabled=config.model.dtype == "bfloat16"):
-                    outputs = network(batch.text.positions, batch.scored.positions, **batch.inputs)
-                    text_logits = outputs.pop("text_logits")
-                    loss = objective.total(objective.term_sums(text_logits, Seen(**outputs), batch))
-                del outputs, text_logits
+                    loss = objective.total(objective.sums(network, batch))
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()

@@ -1,6 +1,8 @@
 """The one forward: logits where they are wanted, scores in float32, parts by name, a readout's own head."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -11,13 +13,14 @@ from artquant.config.schema import LoraConfig, TrainableConfig
 from artquant.models.family import PARTS, Parts, bare_name
 from artquant.models.mplug_owl2.family import MPLUGOwl2Family
 from artquant.models.scoring_network import ScoringNetwork
-from artquant.train.network import choose_parameters, with_new_adapter
+from artquant.train.network import choose_parameters, recompute_activations, with_new_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAMILY = MPLUGOwl2Family()
 SCORES = torch.tensor([8, 15, 3])
 TEXTS = torch.tensor([7, 0, 16, 7])
+IDS = torch.tensor([11, 5, 39, 2])
 
 
 def inputs() -> dict[str, torch.Tensor]:
@@ -29,15 +32,16 @@ def inputs() -> dict[str, torch.Tensor]:
 
 class TestForward:
     @torch.no_grad()
-    def test_logits_and_states_at_the_positions(self):
+    def test_losses_logits_and_states_at_the_positions(self):
         network = small_network()
-        found = scoring_network(network)(TEXTS, SCORES, **inputs())
+        found = scoring_network(network)(TEXTS, IDS, SCORES, **inputs())
         states = network.base_model(**inputs()).last_hidden_state.flatten(0, 1)
         logits = network(**inputs()).logits.flatten(0, 1)
-        assert found.keys() == {"text_logits", "logits", "hidden"}
+        assert found.keys() == {"text_losses", "logits", "hidden"}
         assert torch.equal(found["hidden"], states[SCORES])
-        for name, positions in (("text_logits", TEXTS), ("logits", SCORES)):
-            torch.testing.assert_close(found[name], logits[positions], rtol=0, atol=1e-6)
+        torch.testing.assert_close(found["logits"], logits[SCORES], rtol=0, atol=1e-6)
+        losses = -logits[TEXTS].log_softmax(-1).gather(1, IDS[:, None])[:, 0]
+        torch.testing.assert_close(found["text_losses"], losses, rtol=0, atol=1e-6)
 
     @torch.no_grad()
     @pytest.mark.parametrize("precise", [False, True])
@@ -45,8 +49,9 @@ class TestForward:
         around, nothing = scoring_network(small_network()), TEXTS[:0]
         if precise:
             around.precise()
-        found = around(nothing, nothing, **inputs())
-        assert found["text_logits"].shape == found["logits"].shape == (0, 40) and found["hidden"].shape == (0, 16)
+        found = around(nothing, nothing, nothing, **inputs())
+        assert found["text_losses"].shape == (0,)
+        assert found["logits"].shape == (0, 40) and found["hidden"].shape == (0, 16)
 
     def test_seeing_is_without_gradients(self):
         seen = scoring_network(small_network()).see(inputs(), SCORES)
@@ -64,6 +69,46 @@ class TestForward:
         assert torch.equal(seen.own, head(seen.hidden.to(dtype)).float())
 
 
+class TestChunks:
+    """Losses of texts whose logits are never all there at once."""
+
+    @pytest.mark.parametrize("head", ["frozen", "trained", "tied", "rows that train"])
+    @pytest.mark.parametrize("autocast", [False, True])
+    def test_losses_and_gradients_are_those_of_all_at_once(self, monkeypatch, head, autocast):
+        network = small_network()
+        if head == "tied":
+            network.lm_head.weight = network.model.embed_tokens.weight
+        around = adapted(network) if head == "rows that train" else scoring_network(network)
+        for name, value in around.named_parameters():
+            value.requires_grad_("_tokens_" in name or "lora" in name or head != "rows that train")
+        network.get_output_embeddings().requires_grad_(head in ("trained", "tied", "rows that train"))
+        around.eval()  # adapters draw dropout
+        weights = torch.tensor([1.0, 0.5, 0.0, -2.0])
+        found, widest = {}, {}
+        for limit in (1 << 24, 80, 40, 1):
+            monkeypatch.setattr("artquant.models.text_losses.LOGITS", limit)
+            rows = []
+            hook = network.get_output_embeddings().register_forward_hook(lambda *call, to=rows: to.append(len(call[2])))
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                losses = around(TEXTS, IDS, SCORES[:1], **inputs())["text_losses"]
+            (losses @ weights).backward()
+            hook.remove()
+            gradients = {name: value.grad for name, value in around.named_parameters() if value.grad is not None}
+            around.zero_grad()
+            found[limit], widest[limit] = (losses.detach(), gradients), max(rows)
+        assert widest == {1 << 24: 4, 80: 2, 40: 1, 1: 1}
+        room = {"rtol": 2e-2, "atol": 1e-2} if autocast else {"rtol": 1e-5, "atol": 1e-6}
+        for limit in (80, 40, 1):
+            torch.testing.assert_close(found[limit], found[1 << 24], **room)
+
+    @torch.no_grad()
+    def test_without_gradients(self, monkeypatch):
+        around = scoring_network(small_network())
+        whole = around(TEXTS, IDS, SCORES, **inputs())["text_losses"]
+        monkeypatch.setattr("artquant.models.text_losses.LOGITS", 80)
+        torch.testing.assert_close(around(TEXTS, IDS, SCORES, **inputs())["text_losses"], whole, rtol=1e-5, atol=1e-7)
+
+
 class TestPrecision:
     """Scores are computed in float32 whatever the network's number format; texts are not."""
 
@@ -74,12 +119,13 @@ class TestPrecision:
         around = scoring_network(network)
         around.precise()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            found = around(TEXTS, SCORES, **inputs())
+            found = around(TEXTS, IDS, SCORES, **inputs())
         states = network.base_model(**inputs() | {"pixel_values": inputs()["pixel_values"].bfloat16()})
-        states = states.last_hidden_state.flatten(0, 1)[SCORES].float()
+        states = states.last_hidden_state.flatten(0, 1)
         assert found["logits"].dtype == found["hidden"].dtype == torch.float32
-        assert found["text_logits"].dtype == torch.bfloat16
-        assert torch.equal(found["logits"], states @ network.lm_head.weight.float().T)
+        logits = network.lm_head(states[TEXTS]).float()  # of texts in bfloat16
+        assert torch.equal(found["text_losses"], torch.nn.functional.cross_entropy(logits, IDS, reduction="none"))
+        assert torch.equal(found["logits"], states[SCORES].float() @ network.lm_head.weight.float().T)
         assert not torch.equal(found["logits"], found["logits"].bfloat16().float())
 
     @torch.no_grad()
@@ -141,6 +187,35 @@ def adapted(network: nn.Module, readout_head: nn.Module | None = None) -> Scorin
     return ScoringNetwork(
         with_new_adapter(network, LoraConfig(r=2, alpha=4.0), FAMILY, parts, rows), parts, readout_head
     )
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_frozen_parts_keep_nothing_for_the_backward_pass(recomputed):
+    network = small_network()
+    parts = FAMILY.parts(network)
+    around = ScoringNetwork(with_new_adapter(network, LoraConfig(r=2, alpha=4.0), FAMILY, parts), parts)
+    choose_parameters(around, TrainableConfig(vision=False, projector=False))
+    if recomputed:
+        recompute_activations(network)
+    around.train()
+    kept, embedded = weakref.WeakSet(), []
+
+    class Kept:
+        """A tensor, for as long as a backward pass may ask for it."""
+
+        def __init__(self, value):
+            self.value = value
+            kept.add(self)
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda one: one.value):
+        features = network.get_image_features(inputs()["pixel_values"]).pooler_output
+    gc.collect()
+    assert not kept and not features.requires_grad
+    network.get_input_embeddings().register_forward_hook(lambda *call: embedded.append(call[2].requires_grad))
+    around(TEXTS, IDS, SCORES, **inputs())["text_losses"].sum().backward()
+    assert embedded == [False]
+    moving = {name for name, value in around.named_parameters() if value.grad is not None}
+    assert moving and all("lora" in name for name in moving)
 
 
 class TestParts:
@@ -218,5 +293,5 @@ class TestOwnHead:
         assert {name for name in around.state_dict() if name.startswith("readout_head.")} == {
             *("readout_head.linear.weight", "readout_head.linear.bias")
         }
-        around(TEXTS, SCORES, **inputs())["own"].sum().backward()
+        around(TEXTS, IDS, SCORES, **inputs())["own"].sum().backward()
         assert around.readout_head.linear.weight.grad.any()

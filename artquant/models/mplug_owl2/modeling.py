@@ -161,8 +161,7 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel, GivesStatesAt):
                 their id, or are named by `image_mask`.
             image_mask: [B, T], true at image positions, as the processor's `inputs` gives it; it is taken as it is.
                 Without one the positions are looked for and counted, for which the host waits for the device.
-            states_at: [M] flat positions b * T + t that are wanted; `last_hidden_state` is [M, D] then, and the last
-                layer's output projection and MLP are computed for them alone.
+            states_at: [M] flat positions b * T + t, for which alone the last layer is finished: the states are [M, D].
 
         Raises:
             ValueError: image positions and pictures do not fit together.
@@ -184,11 +183,11 @@ class MPLUGOwl2LlamaModel(MPLUGOwl2PreTrainedModel, GivesStatesAt):
         )
         hidden_states = inputs_embeds
         position_embeddings = self.rotary_emb(hidden_states, position_ids=position_ids)
-        layers = self.layers[: self.config.num_hidden_layers]  # fewer for a draft of itself
-        for number, layer in enumerate(layers, 1):
+        last = self.config.num_hidden_layers  # fewer than there are for a draft of itself
+        for number, layer in enumerate(self.layers[:last], 1):
             hidden_states = layer(
                 hidden_states,
-                chosen=states_at if number == len(layers) else None,
+                chosen=states_at if number == last else None,
                 split=split,
                 position_embeddings=position_embeddings,
                 attention_mask=causal_mask,

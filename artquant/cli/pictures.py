@@ -91,14 +91,18 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
             several = {"scores": [one.score for one in (result, *result.attributes.values())], "names": names}
         say_json({"image": str(path), **result.to_dict(), **several}, flush=True)
         return True
-    say(_line(result, visible(path)))
-    if result.unlike is not None and result.unlike > 1:
-        say(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
+    _say_score(path, result)
     width = max(map(len, result.attributes), default=0)
     for name, attribute in result.attributes.items():
         say(_line(attribute, f"  {name.ljust(width)}"))
     finish()
     return True
+
+
+def _say_score(path: Path, result: Score) -> None:
+    say(_line(result, visible(path)))
+    if result.unlike is not None and result.unlike > 1:
+        say(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
 
 
 def _line(result: Score, what: str) -> str:
@@ -136,7 +140,7 @@ def _describe_all(scorer: Scorer, path: Path, image: Image, arguments: argparse.
         said = {"descriptions": {str(level): text for level, text in texts.items()}}
         say_json({"image": str(path), **score.to_dict(), **said}, flush=True)
     else:
-        say(_line(score, visible(path)))
+        _say_score(path, score)
         for level, text in texts.items():
             say(f"  {level}  {text}")
         finish()

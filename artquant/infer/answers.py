@@ -79,7 +79,8 @@ class Begun:
         cls, loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any]
     ) -> Begun | None:
         """None: the picture is not in what the prompts share."""
-        shared = shared_length([row.token_ids for row in rows])
+        each = [row.token_ids for row in rows]
+        shared = min(shared_length(each), min(map(len, each)) - 1)  # each has an ending, if others begin with it, too
         own, network = len(rows[0].token_ids) - shared, cast(Any, loaded.network.plain)
         inputs = loaded.processor.inputs([rows[0]] * len(pictures), pictures, padding_side="left")
         shape = inputs["input_ids"].shape

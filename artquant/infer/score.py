@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from transformers.cache_utils import Cache
 
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
+from artquant.models.familiar import Familiar, Watch
 from artquant.models.family import NetworkInputs
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.readouts import Readout
@@ -73,3 +74,16 @@ def listed(
         Score(score, std, {name: rows[index] for name, rows in columns.items()})
         for index, (score, std) in enumerate(moments)
     ]
+
+
+def compared(scores: Sequence[Score], familiar: Familiar | None, watch: Watch) -> list[Score] | None:
+    """Scores with how unlike the training ones their pictures are, as was watched while they were read.
+
+    None: of encoders that put pictures of different sizes behind each other.
+    """
+    if familiar is None:
+        return list(scores)
+    features = watch.features(len(scores))
+    if features is None:
+        return None
+    return [replace(one, unlike=ratio) for one, ratio in zip(scores, familiar.ratio(features).tolist(), strict=True)]

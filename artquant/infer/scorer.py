@@ -31,7 +31,7 @@ from artquant.infer.answers import (
 from artquant.infer.asked import Asked, Asking
 from artquant.infer.device import choose_device
 from artquant.infer.given import Names, Picture, Pictures, as_names, as_pictures
-from artquant.infer.score import Score, listed
+from artquant.infer.score import Score, compared, listed
 from artquant.infer.trained import check_attributes, known_attributes
 from artquant.models.familiar import watching
 from artquant.models.family import NetworkInputs, Row
@@ -111,7 +111,7 @@ class Scorer:
         if plain:
             scorer.network.precise()
         else:
-            scorer.network.quicken(chosen, how.quantize == "dynamic_int8")
+            scorer.network.quicken(chosen, scorer.loaded.quantize == "dynamic_int8")
         return scorer
 
     def _row(self, attribute: str | None) -> Row:
@@ -136,11 +136,10 @@ class Scorer:
             return self._scored(pictures, attributes)
         with watching(self.network) as watch:
             scores = self._scored(pictures, attributes)
-        features = watch.features(len(pictures))
-        if features is None:  # of encoders that put pictures of different sizes behind each other
+        found = compared(scores, self.loaded.familiar, watch)
+        if found is None:
             return scores if len(pictures) == 1 else [self.score_pictures([one], attributes)[0] for one in pictures]
-        far = self.loaded.familiar.ratio(features).tolist()
-        return [replace(score, unlike=ratio) for score, ratio in zip(scores, far, strict=True)]
+        return found
 
     def _scored(self, pictures: Sequence[Any], attributes: Sequence[str]) -> list[Score]:
         """Scores of the whole and of each attribute."""
@@ -324,19 +323,32 @@ class Scorer:
         Args:
             images: as in a call. levels, max_new_tokens: as of `describe`.
         """
-        asked, found = self._row(None), list[tuple[Score, dict[int, str]]]()
         rows = [self.row(self.loaded.prompt.describing(level)) for level in levels]
+        found = list[tuple[Score, dict[int, str]]]()
         for batch in _batches(as_pictures(images)[0], batch_size):
-            pictures, packs = self._prepared(batch), self.loaded.family.packs
-            begun = Begun.read(self.loaded, self.device, [asked, *rows], pictures) if packs else None
-            if begun is None:
-                scores = self.score_pictures(pictures)
-                ids = generate_each(self.loaded, self.device, rows, pictures, max_new_tokens)
-            else:
-                scores = [score for [score] in self._scores(begun.asked(asked, self.device))]
-                ids = begun.generate(self.loaded, self.device, rows, max_new_tokens)
-            found += zip(scores, (dict(zip(levels, self._texts(each), strict=True)) for each in ids), strict=True)
+            read = self._read_once(self._prepared(batch), rows, max_new_tokens)
+            if read is None:
+                told = [self.describe(batch, level, max_new_tokens, batch_size) for level in levels]
+                read = self.score_pictures(self._prepared(batch)), [list(texts) for texts in zip(*told, strict=True)]
+            found += [(score, dict(zip(levels, texts, strict=True))) for score, texts in zip(*read, strict=True)]
         return found
+
+    def _read_once(
+        self, pictures: Sequence[Any], rows: Sequence[Row], max_new_tokens: int
+    ) -> tuple[list[Score], list[list[str]]] | None:
+        """Scores and answers to questions; None: the pictures cannot be read once for both."""
+        if self.loaded.readout.several or not self.loaded.family.packs:  # a text's own scores are read where they stand
+            return None
+        asked = self._row(None)
+        with watching(self.network) as watch:
+            begun = Begun.read(self.loaded, self.device, [asked, *rows], pictures)
+        if begun is None:
+            return None
+        each = [score for [score] in self._scores(begun.asked(asked, self.device))]
+        scores = compared(each, self.loaded.familiar, watch)
+        if scores is None:
+            return None
+        return scores, [self._texts(each) for each in begun.generate(self.loaded, self.device, rows, max_new_tokens)]
 
     def say(self, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int) -> list[str]:
         """Texts that answer B questions (`row`), each about its prepared picture, in one batch: the likeliest words.

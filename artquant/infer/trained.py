@@ -34,7 +34,7 @@ def check_attributes(attributes: Sequence[str]) -> None:
     """Refuse names that cannot be asked for.
 
     Raises:
-        ArtQuantError: two have the same words, or one has none.
+        ArtQuantError: two have the same words, or one has none or signs of special tokens.
     """
     phrases = [attribute_phrase(name) for name in attributes]
     strange = next((name for name in attributes if not name.strip() or _STRANGE.search(name)), None)

@@ -106,6 +106,14 @@ def test_scores_tell_it(known):
     assert single == pytest.approx([score.unlike for score in scores[:3]], rel=1e-4)
 
 
+def test_scores_beside_descriptions_tell_it_too(known):
+    plain, knowing, _ = known
+    shown = [drawn(np.random.default_rng(5)), Image.new("RGB", (40, 40))]
+    told = [score.unlike for score, _ in knowing.score_and_describe(shown, (1,), max_new_tokens=2)]
+    assert told == pytest.approx([score.unlike for score in knowing(shown)], rel=1e-4) and told[1] > 1
+    assert all(score.unlike is None for score, _ in plain.score_and_describe(shown, (1,), max_new_tokens=2))
+
+
 def test_too_few_pictures(known):
     plain, _, paths = known
     with pytest.raises(ArtQuantError, match=f"name {LEAST} or more"):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from artquant.models.internvl.family import InternVLFamily
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.mplug_owl2.vision import QuickGELU
+from artquant.models.vocabulary import add_new_words
 from artquant.models.weights import load_network, save_model
 from artquant.readouts import readout_of
 from artquant.texts.prompt import get_prompt
@@ -107,8 +109,9 @@ def test_products_are_attention(model):
     assert products.describe(PICTURES, max_new_tokens=8) == plain.describe(PICTURES, max_new_tokens=8)
 
 
+@pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("kind", TESTED)
-def test_networks_of_transformers(auto_model, all_layers, kind):
+def test_networks_of_transformers(auto_model, all_layers, kind, int8):
     made, shown = auto_model(kind), pictures()
     network = copy.deepcopy(made.network)
     inputs = made.processor.inputs([row(made.processor)] * len(shown), shown)
@@ -120,9 +123,9 @@ def test_networks_of_transformers(auto_model, all_layers, kind):
             return network.get_output_embeddings()(states)[:, word_ids(made.processor)]
 
     before = logits()
-    quicken(network, CPU)
-    assert any(isinstance(module, PackedLinear) for module in network.modules())
-    assert torch.allclose(logits(), before, atol=1e-4)
+    quicken(network, CPU, int8)
+    assert any(isinstance(module, DynamicInt8Linear if int8 else PackedLinear) for module in network.modules())
+    assert torch.allclose(logits(), before, atol=0.1 if int8 else 1e-4)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -226,6 +229,31 @@ def test_pictures_come_in_order_whatever_reads_them(tiny_processor, tmp_path, wo
     assert [error is None for *_, error, _ in found] == [number != 4 for number in range(7)]
     reds = [float(picture[0].mean()) for _, picture, *_ in found if picture is not None]
     assert reds == sorted(reds)
+
+
+def test_a_prompt_that_another_begins_with_has_its_ending(model):
+    """A description that is asked for as scores are, whose answer is yet to come."""
+    scorer = Scorer.from_pretrained(model)
+    asked = scorer.loaded.prompt.scored_question
+    object.__setattr__(scorer.loaded, "prompt", replace(scorer.loaded.prompt, description_questions=(asked,)))
+    [(score, texts)] = scorer.score_and_describe(PICTURES[:1], (1,), 10)
+    assert texts == {1: scorer.describe(PICTURES[0], 1, 10)}
+    assert score.score == pytest.approx(scorer(PICTURES[0]).score, abs=1e-5)
+
+
+def test_scores_in_texts_beside_the_score(tiny_base, tmp_path):
+    """A model whose texts hold scores: with `score_and_describe` they stand as numbers, too."""
+    network, prompt = load_network(ModelFolder.open(tiny_base), Loading()), get_prompt("artquant")
+    readout = readout_of({"kind": "score_tokens", "tokens": 10, "low": 1, "high": 10}, APDD_SCALE)
+    add_new_words(network.model, network.processor, readout.new_words)
+    card = Card(prompt, readout.bound(network.processor, prompt))
+    save_model(tmp_path / "model", network.model, network.processor, network.family, card)
+    scorer = Scorer.from_pretrained(tmp_path / "model")
+    said = torch.zeros(scorer.network.config.get_text_config().vocab_size)
+    said[list(scorer.loaded.readout.place_ids)] = 100.0
+    scorer.network.plain.get_output_embeddings().register_forward_hook(lambda *call: call[2] + said)
+    [(_, texts)] = scorer.score_and_describe(PICTURES[:1], (2,), 3)
+    assert texts == {2: scorer.describe(PICTURES[0], 2, 3)} and len(texts[2].split()) == 3
 
 
 def test_score_and_all_levels_from_one_reading(model, tmp_path, capsys):

@@ -76,8 +76,9 @@ def full_origin(scorer: Scorer, origin: Mapping[str, object]) -> dict[str, objec
         "readout": scorer.loaded.readout.to_dict(),
         "dtype": str(scorer.network.plain.dtype),
     }
+    narrowed = {} if scorer.loaded.quantize is None else {"quantize": scorer.loaded.quantize}
     mapped = {} if scorer.score_range is None else {"score_range": list(scorer.score_range)}
-    return {**origin, **loaded, **mapped}
+    return {**origin, **loaded, **narrowed, **mapped}
 
 
 def _check_origin(out: Path, origin: Mapping[str, object], is_empty: bool) -> None:

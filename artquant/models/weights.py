@@ -59,10 +59,15 @@ class LoadedModel:
     readout: Readout
     attributes: tuple[str, ...] = ()  # that it was trained to score
     one_text: bool = False  # whether their scores stand in one answer
-    stays: bool = False  # 8-bit weights stay where the library has put them
+    quantize: str | None = None  # as `Loading.quantize`
     learned: tuple[str, ...] | None = None  # tasks that it was trained on; None: not known
     familiar: Familiar | None = None  # what its training pictures look like; None: not learned
     name: str = "the model"  # its folder
+
+    @property
+    def stays(self) -> bool:
+        """Whether the weights stay where the library has put them: in 8 bits it does not move them."""
+        return self.quantize == "int8"
 
 
 def load_network(folder: ModelFolder, loading: Loading) -> Network:
@@ -170,7 +175,6 @@ def load_model(
             "folder again"
         )
     network = ScoringNetwork(loaded.model, parts, head)
-    stays = loading.narrow_weights == "int8"
     return LoadedModel(
         network.eval(),
         loaded.processor,
@@ -179,7 +183,7 @@ def load_model(
         readout,
         attributes=card.attributes,
         one_text=card.one_text,
-        stays=stays,
+        quantize=loading.quantize,
         learned=card.learned,
         familiar=Familiar.read(folder.path),
         name=str(folder.name),

@@ -229,8 +229,8 @@ def _validation(
         held_out = ArtDataset(
             records, trained.processor, prompt, objective.readout, config.levels.weights, stage.max_length
         )
-    stays = config.model.quantize == "int8"
-    model = LoadedModel(trained.model, trained.processor, trained.family, prompt, objective.readout, stays=stays)
+    quantize = config.model.quantize
+    model = LoadedModel(trained.model, trained.processor, trained.family, prompt, objective.readout, quantize=quantize)
     return Validation(
         model,
         scored,

@@ -130,6 +130,14 @@ def test_what_scores_depend_on_is_compared(lab, infer, model, pictures, tmp_path
     assert (tmp_path / "out.jsonl").read_bytes() == done
 
 
+def test_eight_bits_do_not_go_on_with_other_scores(infer, tmp_path):
+    assert infer("--quantize", "dynamic_int8") == (0, "")
+    done = (tmp_path / "out.jsonl").read_bytes()
+    status, error = infer()
+    assert status == 2 and "made with other quantize" in error
+    assert infer("--quantize", "dynamic_int8") == (0, "") and (tmp_path / "out.jsonl").read_bytes() == done
+
+
 def test_published_lists_replace_their_like_alone(infer, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     status, error = infer("--published", tmp_path / "notes.txt")

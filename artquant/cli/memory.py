@@ -20,5 +20,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return
-    mallopt(_MMAP_THRESHOLD, 1 << 30)
+    if not mallopt(_MMAP_THRESHOLD, 1 << 30):
+        mallopt(_MMAP_THRESHOLD, 1 << 25)  # the most that older releases of glibc take
     mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)

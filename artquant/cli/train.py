@@ -61,7 +61,7 @@ def _settled(arguments: argparse.Namespace, config: RunConfig, machines: Machine
     before = None if arguments.accept_changes else begun_with(config)
     if before is not None and before.model.gradient_checkpointing is not None:
         return with_checkpointing(config, before.model.gradient_checkpointing)
-    if "RANK" in os.environ or machines.nodes > 1:
+    if "RANK" in os.environ or machines.nodes > 1 or machines.hostfile is not None:
         return with_checkpointing(config, True)  # all ranks must do the same, and cannot ask each other yet
     memory, device = memory_here(machines.ranks)
     return settle_checkpointing(config, Assumptions(machines.ranks, memory, device=device))

@@ -44,7 +44,8 @@ def require_levels(file: Path | str, scale: RatingScale) -> None:
         ArtQuantError: they differ from those of the run's scale.
     """
     file = Path(file)
-    card, said = _card(file), _card(file).get("scale")
+    card = _card(file)
+    said = card.get("scale")
     if file.name not in card["files"] or not isinstance(said, dict) or not isinstance(said.get("values"), list):
         return
     words, values = said.get("words"), said["values"]

@@ -127,7 +127,7 @@ def _full(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
 
 
 def _full_disk(draw: random.Random, folder: Path, usual: Path, name: str) -> _Place:
-    """A file system with room for so much, or so many files; where none may be mounted, as :func:`_full`."""
+    """A file system with room for so much, or so many files; where none may be mounted, as `_full`."""
     disk = folder / "disk"
     disk.mkdir()
     pages = round(2 ** draw.uniform(0, 10))

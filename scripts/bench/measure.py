@@ -36,7 +36,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Way:
-    """One state of the code and how it computes. tree: the checkout; mode: "plain" or "published"."""
+    """One state of the code and how it computes. tree: the checkout; mode: as its worker takes them."""
 
     tree: Path = REPOSITORY
     mode: str = "plain"

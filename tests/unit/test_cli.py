@@ -95,6 +95,25 @@ print("loaded:", sorted(heavy & set(sys.modules)))
     assert python(code).endswith("loaded: []\n")
 
 
+def test_a_process_ends_with_its_status_when_all_is_written_and_put_away():
+    """It is not taken apart, and it began without the garbage collector; neither is to be noticed."""
+    code = """
+import atexit, gc, sys, tempfile
+from artquant.__main__ import command
+sys.argv = ["artquant", "--quiet", "check", "--records", "nowhere.json", "--no-pictures"]
+status = command()
+folder = tempfile.TemporaryDirectory()
+atexit.register(lambda: print("at the end", gc.isenabled(), status))
+print(folder.name)
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == ""
+    *_, folder, last = done.stdout.splitlines()
+    assert last == "at the end True 1" and "nowhere.json" in done.stdout
+    assert Path(folder).is_absolute() and not Path(folder).exists()
+
+
 def test_score_loads_only_what_it_needs(tmp_path):
     Image.new("RGB", (40, 40), "teal").save(tmp_path / "a.png")
     arguments = ["score", str(tmp_path / "a.png"), "--model", "ModelZoo/demo", "--anyway"]

@@ -91,6 +91,16 @@ def test_several_machines(launched, tmp_path):
     assert f"--hostfile {hosts} --master_addr first --no_ssh --node_rank 1 --master_port 29500" in joined(call)
 
 
+@pytest.mark.parametrize("machines", [("--nodes", "2", "--node-rank", "1", "--master", "first:29500"), ("--hostfile",)])
+def test_several_machines_recompute_activations_where_each_would_decide_by_itself(launched, tmp_path, machines):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("first slots=2\nsecond slots=2\n", encoding="utf-8")
+    named = (str(hosts),) if machines == ("--hostfile",) else ()
+    status, calls = launched(*machines, *named, "model.gradient_checkpointing=null")
+    assert status == 0
+    assert all(joined(call).endswith("model.gradient_checkpointing=true") for call in calls)
+
+
 def test_settings_may_stand_between_options(launched):
     _, (call, _) = launched("seed=3", "--ranks", "2", "stages.first.epochs=1", "--launcher", "torchrun")
     assert joined(call).endswith("--launcher none seed=3 stages.first.epochs=1")

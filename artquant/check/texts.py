@@ -65,7 +65,9 @@ class DescriptionChecks:
                     length, digest = rows[number + step]
                     moved = _digest(answer[:length]) == digest
                     self._moved[pair, step] = self._moved.get((pair, step), 0) + moved
-        elif len(answer) == known[0] or (before is not None and here is not None and here < before):
+        elif before is None or here is None:
+            self._no_more[pair] = self._no_more.get(pair, 0) + (len(answer) == known[0])
+        elif here < before or (here > before and len(answer) == known[0]):
             self._no_more[pair] = self._no_more.get(pair, 0) + 1
 
     def finish(self) -> Iterator[Finding]:

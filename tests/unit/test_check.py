@@ -269,6 +269,14 @@ def test_a_level_file_in_the_place_of_another(fresh, declared):
     assert finding.severity == "error" and f"{LEVELS[0]}.json; give each level its own file" in finding.message
 
 
+def test_a_level_in_two_files(fresh):
+    """A few records to begin with, and all of them, are the same level's."""
+    fresh.files[LEVELS[1]] = [record | {"id": f"2 {record['id']}"} for record in fresh.files[LEVELS[0]][:50]]
+    for level, file in zip((1, 1, 3), LEVELS, strict=True):
+        fresh.files[file] = [record | {"level": level} for record in copy.deepcopy(fresh.files[file])]
+    assert "level-repeated" not in check(fresh.write(), Options(pictures=False)).counts
+
+
 @pytest.mark.parametrize(("step", "where"), [(-1, "before"), (1, "after")])
 def test_a_level_file_one_record_off(fresh, step, where):
     records = fresh.files[LEVELS[1]]

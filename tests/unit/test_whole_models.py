@@ -162,6 +162,7 @@ def test_weights_that_are_not_finite(foreign, value, capsys):
         ("config.json", {"num_hidden_layers": "two"}, "config.json: "),
         ("preprocessor_config.json", {"image_std": [0, 0, 0]}, "image_std is 0"),
         ("preprocessor_config.json", {"size": 42, "crop_size": 42}, "makes pictures of 42 pixels"),
+        ("preprocessor_config.json", {"resample": [[[]]]}, "resampling"),
         ("preprocessor_config.json", [], "preprocessor"),
         ("tokenizer_config.json", "[" * 100_000, "tokenizer_config.json line 1: not usable JSON"),
     ],

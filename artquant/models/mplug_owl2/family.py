@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -90,6 +91,7 @@ class MPLUGOwl2Family:
             side, wanted = processor.image_processor.side, config.vision.image_size
             if side != wanted:
                 raise ArtQuantError(f"the preprocessor makes pictures of {side} pixels, the network takes {wanted}")
+            processor.picture(Image.new("RGB", (8, 8)))  # settings that no picture can be prepared with show here
         except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
             raise unreadable_processor(folder, error) from error
         return processor

@@ -54,7 +54,7 @@ def test_aspects(scorer, pictures, encoded):
 def test_rewards(scorer, pictures, encoded, monkeypatch):
     together = rewards(scorer, pictures)
     assert encoded == [3]
-    monkeypatch.setattr("artquant.infer.scorer.MASKING_ATTENTIONS", ())
+    monkeypatch.setattr("artquant.infer.asked.MASKING_ATTENTIONS", ())
     one_by_one = rewards(scorer, pictures, batch_size=2)
     assert encoded[1:] == [2, 2, 2, 1, 1, 1]
     for some, others in zip(together, one_by_one, strict=True):

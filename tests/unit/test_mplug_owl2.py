@@ -279,7 +279,7 @@ class TestNoHostReads:
         batch = with_mask(padded(inputs(network), left=0, right=right))
         around, positions = scoring_network(network), torch.tensor([3, 9])
         with HostReads() as reads:
-            around(positions, positions[:1], **batch)
+            around(positions, positions, positions[:1], **batch)
         assert set(reads.files) <= ({"masking_utils.py"} if attention == "sdpa" else set())
 
     def test_reads_would_be_found(self):

@@ -106,6 +106,10 @@ class Readout(Protocol):
     def place_ids(self) -> tuple[int, ...]:
         """Token ids that may stand at a score's place; empty before binding."""
 
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Token ids whose logits are read; empty before binding."""
+
     def bound(self, encoder: Encoder, prompt: Prompt) -> Readout:
         """With the token ids of its words where the prompt puts them. Raises ArtQuantError: there are no such."""
 

@@ -164,6 +164,8 @@ def test_weights_that_are_not_finite(foreign, value, capsys):
         ("preprocessor_config.json", {"size": 42, "crop_size": 42}, "makes pictures of 42 pixels"),
         ("preprocessor_config.json", {"resample": [[[]]]}, "resampling"),
         ("preprocessor_config.json", [], "preprocessor"),
+        ("processor_config.json", {"image_sequence_length": 17.5}, "17.5 positions"),
+        ("processor_config.json", {"image_sequence_length": 3}, "3 positions"),
         ("tokenizer_config.json", "[" * 100_000, "tokenizer_config.json line 1: not usable JSON"),
     ],
     ids=str,
@@ -177,6 +179,15 @@ def test_settings_that_make_no_sense(foreign, file, change, message):
     with pytest.raises(ArtQuantError) as error:
         load_model(ModelFolder.open(foreign), Loading())
     assert message in str(error.value) and str(foreign) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("token", [-(10**12), -1, 10**6])
+def test_a_readout_of_no_token_is_refused(foreign, token):
+    card = json.loads((foreign / CARD).read_text())
+    card["readout"]["token_ids"][0] = token
+    (foreign / CARD).write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=f"read at token {token}, but the network has"):
+        load_model(ModelFolder.open(foreign), Loading())
 
 
 def test_a_pickle_is_not_advised_to_be_executed(foreign):

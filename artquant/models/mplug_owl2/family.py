@@ -91,6 +91,9 @@ class MPLUGOwl2Family:
             side, wanted = processor.image_processor.side, config.vision.image_size
             if side != wanted:
                 raise ArtQuantError(f"the preprocessor makes pictures of {side} pixels, the network takes {wanted}")
+            positions, given = processor.image_sequence_length, config.image_sequence_length
+            if positions != given:
+                raise ArtQuantError(f"the processor puts a picture into {positions!r} positions, the network {given}")
             processor.picture(Image.new("RGB", (8, 8)))  # settings that no picture can be prepared with show here
         except Exception as error:  # as above: whatever a reader raises, the folder cannot be used
             raise unreadable_processor(folder, error) from error

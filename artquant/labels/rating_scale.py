@@ -42,7 +42,7 @@ class RatingScale:
             raise ArtQuantError(f"rating words must be text and differ from each other: {list(words)}")
         try:
             values = tuple(float(value) for value in values)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ArtQuantError(f"rating values must be numbers: {list(values)}") from None
         if not (all(math.isfinite(value) for value in values) and math.isfinite(values[0] - values[-1])):
             raise ArtQuantError(f"rating values must be finite: {list(values)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from artquant.config.requirements import LARGEST
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
 from artquant.models.family import CheckpointError
@@ -102,7 +102,7 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_fits(inner[0], one) for one in value)
     if hint in (int, float):  # scales may be fractions, whatever the schema says
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
     if hint is dict or origin is dict:
         return isinstance(value, dict) and all(isinstance(one, list) or _fits(float, one) for one in value.values())
     return value is None if hint is type(None) else isinstance(hint, type) and isinstance(value, hint)

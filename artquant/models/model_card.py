@@ -116,7 +116,7 @@ class Card:
                 learned=None if values.get("learned") is None else tuple(values["learned"]),
                 files=values.get("files"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ArtQuantError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ArtQuantError) as error:
             raise CheckpointError(
                 f"{file}: not a model card of this version ({error!r}); save the model again"
             ) from error

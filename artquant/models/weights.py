@@ -168,8 +168,8 @@ def load_model(
     strange = next((one for one in (*card.readout.token_ids, *card.readout.place_ids) if one not in range(rows)), None)
     if strange is not None:
         raise CheckpointError(
-            f"{folder.path}: its scores are to be read at token {strange!r}, but the network has {rows} tokens; copy the "
-            "model's own files"
+            f"{folder.path}: its scores are to be read at token {strange!r}, but the network has {rows} tokens; copy "
+            "the model's own files"
         )
     readout = card.readout if values is None else card.readout.with_values(values)
     chosen = card.prompt if prompt is None else other_prompt(prompt, card.prompt)

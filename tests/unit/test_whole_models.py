@@ -190,6 +190,14 @@ def test_a_readout_of_no_token_is_refused(foreign, token):
         load_model(ModelFolder.open(foreign), Loading())
 
 
+def test_numbers_that_no_float_holds_are_refused(foreign):
+    card = json.loads((foreign / CARD).read_text())
+    card["readout"]["weights"][0] = 10**400
+    (foreign / CARD).write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="not a model card"):
+        load_model(ModelFolder.open(foreign), Loading())
+
+
 def test_a_pickle_is_not_advised_to_be_executed(foreign):
     class Program:
         def __reduce__(self):

@@ -46,6 +46,8 @@ class Base:
         """From a card's values; None where it has none."""
         if values is None:
             return None
+        if not isinstance(values["fingerprint"], str):
+            raise TypeError(f"base: fingerprint is {values['fingerprint']!r}")
         return cls(Path(values["folder"]), values["fingerprint"], cls.from_dict(values.get("base")))
 
 

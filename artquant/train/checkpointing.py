@@ -100,10 +100,14 @@ class CheckpointStore:
         return None
 
     def discard_after(self, step: int) -> None:
-        """Delete checkpoints of later steps: a run that goes on from this one will write its own."""
-        for checkpoint in self._found():
-            if int(checkpoint.name.removeprefix(_PREFIX)) > step:
-                shutil.rmtree(checkpoint, ignore_errors=True)
+        """Delete checkpoints of later steps: a run that goes on from this one will write its own.
+
+        Older ones beyond the number to keep go too: a kill may have come before that.
+        """
+        found = self._found()
+        later = [one for one in found if int(one.name.removeprefix(_PREFIX)) > step]
+        for checkpoint in (*later, *found[len(later) :][self.keep :]):
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
     def _lacking(self, files: Mapping[str, Any]) -> str | None:
         """A file that training goes on with and that is not among these, or None."""

@@ -120,6 +120,14 @@ def test_later_steps_are_discarded(store):
     assert store.last() == store.path(3) and not store.path(6).exists()
 
 
+def test_what_a_kill_left_beyond_the_number_to_keep_goes_too(store):
+    for step in (3, 6):
+        write(store, step)
+    shutil.copytree(store.path(3), store.path(1))  # not yet deleted when the process ended
+    store.discard_after(6)
+    assert sorted(path.name for path in store.folder.glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
+
+
 def test_other_folders_are_left_alone(store):
     write(store, 3)
     for name in ("checkpoint-best", "runs"):

@@ -25,11 +25,12 @@ Read = tuple[ImageRecord, Any, str | None, PictureNote | None]  # prepared pictu
 
 
 class Pictures(Dataset):
-    """Records as prepared pictures, or the reason why one cannot be read, each with a note of the file."""
+    """Records as prepared pictures, or the reason why one cannot be read; noted: with a note of the whole file."""
 
-    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
+    def __init__(self, records: Sequence[ImageRecord], processor: Processor, noted: bool = False):
         self.records = records
         self.processor = processor
+        self.noted = noted
         self._names = PictureNames()
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ class Pictures(Dataset):
 
     def __getitem__(self, index: int) -> Read:
         record = self.records[index]
-        note = PictureNote.of(Path(record.image))
+        note = PictureNote.of(Path(record.image)) if self.noted else None
         try:
             image = load_image(record.image, record=f"{record.source} id {record.id!r}")
         except ImageError as error:
@@ -59,7 +60,7 @@ def read_pictures(
         workers: processes that read ahead; 0: this one, between two batches. None: two beside a GPU; where the network
             itself takes every core, as many threads as it has, between two batches.
     """
-    pictures = Pictures(records, processor)
+    pictures = Pictures(records, processor, noted=True)
     if workers is None and device.type == "cpu":
         return _by_threads(pictures, batch_size, torch.get_num_threads())
     return DataLoader(

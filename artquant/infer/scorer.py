@@ -41,7 +41,7 @@ from artquant.texts.prompt import IMAGE_TOKEN, Exchange, other_prompt
 
 
 class Scorer:
-    """Scores and describes pictures with one model.
+    """Scores and describes pictures with one model, whose network must not change meanwhile unless `plain`.
 
     Example:
         >>> scorer = Scorer.from_pretrained("runs/demo/scores/model")

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="pictures per forward pass")
     parser.add_argument("--count", type=int, default=8, help="pictures a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--files", type=int, default=200, help="of `infer` (default %(default)s)")
     parser.add_argument("--ground", type=Path, help="keep networks and pictures here for the next time")
     parser.add_argument("--json", type=Path, help="write every figure")
     arguments = parser.parse_args()
@@ -58,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         ground = Path(temporary) if arguments.ground is None else arguments.ground.resolve()
         model = build(arguments.size, ground / arguments.size)
-        files = pictures(ground / "pictures", 200)
+        files = pictures(ground / "pictures", max(8, arguments.files))
         found = {}
         for name in arguments.tables or TABLES:
             found[name] = TABLES[name](arguments, model, files, Path(temporary))

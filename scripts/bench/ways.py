@@ -99,7 +99,7 @@ def describing(
 def infer(arguments: argparse.Namespace, model: Path, files: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     """`artquant infer` on a folder of JPEG files, beside the network alone on as many prepared pictures."""
     rows, found = [], list[dict[str, Any]]()
-    few = files[: 200 if arguments.count >= 8 else 8 * arguments.count]
+    few = files[: arguments.files]
     for dtype in arguments.dtype:
         with workers({"today": Way(dtype=dtype, device=arguments.device)}, model, files[:8], arguments.threads) as one:
             bare, _ = in_turn(one, 1, work="score", batch=arguments.batch[-1], count=len(few) // 4)

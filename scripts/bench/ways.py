@@ -102,8 +102,8 @@ def infer(arguments: argparse.Namespace, model: Path, files: Sequence[Path], fol
     few = files[: arguments.files]
     for dtype in arguments.dtype:
         with workers({"today": Way(dtype=dtype, device=arguments.device)}, model, files[:8], arguments.threads) as one:
-            bare, _ = in_turn(one, 1, work="score", batch=arguments.batch[-1], count=len(few) // 4)
-        each = bare["today"].median / (len(few) // 4)
+            bare, _ = in_turn(one, 1, work="score", batch=arguments.batch[-1], count=-(-len(few) // 4))
+        each = bare["today"].median / -(-len(few) // 4)
         links = folder / f"few-{dtype}"
         links.mkdir()
         for file in few:

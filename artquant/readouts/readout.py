@@ -108,7 +108,7 @@ class Readout(Protocol):
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """Token ids whose logits are read; empty before binding."""
+        """Token ids whose logits are read; empty before binding, and where a head of its own is read."""
 
     def bound(self, encoder: Encoder, prompt: Prompt) -> Readout:
         """With the token ids of its words where the prompt puts them. Raises ArtQuantError: there are no such."""
@@ -166,6 +166,7 @@ class Unpublished:
     """
 
     kind: ClassVar[str]
+    token_ids: tuple[int, ...] = ()  # no field: a head of its own reads no token's logits
 
     def with_values(self, values: Sequence[float]) -> NoReturn:
         """Refused: there is nothing to change."""

@@ -360,6 +360,13 @@ class ArtTrainer(Trainer):
         self.steps_left_out = manifest["steps_left_out"]
         self.train(resume_from_checkpoint=str(checkpoint))
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing, where training had come to its end when it was broken off: transformers' loop would take a step more."""
+        if self.state.global_step >= self.state.max_steps or self.early_stopping.stops:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
             super()._load_optimizer_and_scheduler(checkpoint)

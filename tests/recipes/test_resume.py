@@ -92,6 +92,24 @@ def test_killed_stage_keeps_the_stages_before_it(lab, killer, tmp_path):
     assert [line["step"] for line in lab.history(run, "scores")] == list(range(1, 10))
 
 
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_run_killed_before_its_model_was_written_takes_no_further_step(lab, tmp_path, stops_early):
+    settings = {"max_steps": 2, "save_steps": 1, "optimizer": {"learning_rate": 1e-3, "schedule": "constant"}}
+    if stops_early:
+        validation = {"records": str(lab.records("test")), "images": str(lab.images), "steps": 1, "patience": 1}
+        settings |= {"max_steps": 9, "validation": validation | {"minimum_gain": 3.0}}
+    stage = lab.scores(**settings)
+    run = lab.train(tmp_path, stage)
+    written, moved, history = run / "scores" / "model", tmp_path / "unbroken", lab.history(run, "scores")
+    checkpoints = sorted(path.name for path in (run / "scores" / "checkpoints").glob("checkpoint-*"))
+    assert checkpoints[-1] == "checkpoint-2", checkpoints
+    written.rename(moved)
+    lab.train(tmp_path, stage)
+    assert (written / "model.safetensors").read_bytes() == (moved / "model.safetensors").read_bytes()
+    assert lab.history(run, "scores") == history
+    assert sorted(path.name for path in (run / "scores" / "checkpoints").glob("checkpoint-*")) == checkpoints
+
+
 def train_on_two_ranks(lab, config, launcher: str) -> str:
     done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", launcher, "--ranks", 2)
     assert done.returncode == 0, done.stderr

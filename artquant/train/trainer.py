@@ -361,7 +361,7 @@ class ArtTrainer(Trainer):
         self.train(resume_from_checkpoint=str(checkpoint))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing, where training had come to its end when it was broken off: transformers' loop would take a step more."""
+        """Nothing, where a run was broken off at its last step: transformers' loop would take one more."""
         if self.state.global_step >= self.state.max_steps or self.early_stopping.stops:
             self.control.should_training_stop = True
         else:

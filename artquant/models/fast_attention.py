@@ -1,4 +1,4 @@
-"""Attention over whole pictures as products of matrices, which CPUs with tiles (AMX) do faster than torch's kernel.
+"""Attention over whole pictures as products of matrices: faster than torch's kernel on CPUs that multiply bfloat16.
 
 Shape legend: B pictures, H heads, N tokens, K channels of a head.
 """
@@ -36,15 +36,16 @@ def products_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     context = query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[-1])
     for number, (query_HNK, key_HNK, value_HNK) in enumerate(zip(query, key, value, strict=True)):
-        shares = torch.bmm(query_HNK * scale, key_HNK.transpose(1, 2))
-        context[number] = torch.bmm(torch.softmax(shares, -1, out=shares), value_HNK).transpose(0, 1)
+        shares = torch.bmm(query_HNK * scale, key_HNK.contiguous().transpose(1, 2))
+        context[number] = torch.bmm(torch.softmax(shares, -1, out=shares), value_HNK.contiguous()).transpose(0, 1)
     return context, None
 
 
 def quicken_attention(network: PreTrainedModel, device: torch.device) -> None:
-    """Let a network use the products where they are faster: in bfloat16, on CPUs with tiles."""
-    faster = device.type == "cpu" and network.dtype == torch.bfloat16 and torch.cpu.get_capabilities()["amx_tile"]
-    if faster and network.config._attn_implementation == "sdpa":
+    """Let a network use the products where they are faster: in bfloat16, on CPUs with instructions or tiles for it."""
+    able = torch.cpu.get_capabilities()
+    faster = network.dtype == torch.bfloat16 and (able.get("avx512_bf16", False) or able.get("amx_tile", False))
+    if device.type == "cpu" and faster and network.config._attn_implementation == "sdpa":
         use_products(network)
 
 

@@ -13,6 +13,8 @@ Figures: `scripts/bench/NOTES.md`. Shape legend: M positions, I inputs, O output
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -57,8 +59,8 @@ class WidenedLinear(nn.Module):
 class DynamicInt8Linear(nn.Module):
     """A layer with weights of 8 bits, a scale for each output, and inputs quantised as they come, each row by its own.
 
-    Torch's product (FBGEMM) has one range for all rows: they are scaled to it before and back afterwards, so that what
-    a position gives does not depend on the others.
+    Torch's products have one range for all rows: they are scaled to it before and back afterwards, so that what a
+    position gives does not depend on the others.
     """
 
     def __init__(self, layer: nn.Linear):
@@ -71,15 +73,29 @@ class DynamicInt8Linear(nn.Module):
         with warnings.catch_warnings():  # torch announces that quantised tensors will go, and has no other int8 product
             warnings.simplefilter("ignore")
             narrow = torch.quantize_per_channel(weight, scales, places, 0, torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(narrow, None)
+            self.exact = bool(torch.cpu.get_capabilities().get("avx512_vnni", False))
+            with _engine("onednn" if self.exact else torch.backends.quantized.engine):
+                self.packed = torch.ops.quantized.linear_prepack(narrow, None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """[..., I] -> [..., O]."""
         wide = input.float()
         ranges = wide.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        # A bit less of the inputs: older processors add two products in 16 bits.
-        output = torch.ops.quantized.linear_dynamic(wide / ranges, self.packed, reduce_range=True).mul_(ranges)
+        # A bit less of the inputs on older processors, which add two products in 16 bits.
+        narrow = torch.ops.quantized.linear_dynamic(wide / ranges, self.packed, reduce_range=not self.exact)
+        output = narrow.mul_(ranges)
         return (output if self.bias is None else output.add_(self.bias)).to(input.dtype)
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[None]:
+    """Have 8-bit weights laid out for this library; a layer keeps to the one that it was laid out for."""
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = name
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before
 
 
 def quicken(network: PreTrainedModel, device: torch.device, int8: bool = False) -> None:

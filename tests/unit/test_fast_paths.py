@@ -212,6 +212,9 @@ def test_quick_gelu_is_the_published_function():
     kept = given.detach().clone()
     QuickGELU()(kept)
     assert torch.equal(kept, given.detach())  # what it is given stays
+    QuickGELU(inplace=True)(kept)
+    assert torch.equal(kept, ours.detach())
+    assert torch.autograd.gradcheck(QuickGELU(inplace=True), (given[:20],))
 
 
 @pytest.mark.parametrize("workers", [None, 0, 1])

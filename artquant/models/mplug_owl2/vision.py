@@ -82,10 +82,18 @@ class VisionAttention(nn.Module):
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), as the SiLU of 1.702 x: one tensor less, in training one less to keep."""
+    """x * sigmoid(1.702 x), as the SiLU of 1.702 x: one tensor less, in training one less to keep.
+
+    Args:
+        inplace: where no gradient is asked for, write over x.
+    """
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        scaled = 1.702 * input
+        scaled = input.mul_(1.702) if self.inplace and not input.requires_grad else 1.702 * input
         return functional.silu(scaled, inplace=not scaled.requires_grad).mul_(1 / 1.702)
 
 
@@ -96,7 +104,7 @@ class VisionMLP(nn.Module):
         super().__init__()
         shape = config.vision
         activation = ACT2FN[shape.hidden_act]
-        self.activation = QuickGELU() if isinstance(activation, QuickGELUActivation) else activation
+        self.activation = QuickGELU(inplace=True) if isinstance(activation, QuickGELUActivation) else activation
         self.fc1 = nn.Linear(shape.hidden_size, shape.intermediate_size)
         self.fc2 = nn.Linear(shape.intermediate_size, shape.hidden_size)
 

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; default: all")
     parser.add_argument("--size", choices=list(SIZES), default="middle", help="of the network (default %(default)s)")
-    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16", "int8"))
+    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=list(ways.FORMATS))
     parser.add_argument("--before", help="a commit to compare with")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

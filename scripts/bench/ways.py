@@ -20,14 +20,21 @@ from scripts.bench.networks import SIZES, flops
 from scripts.bench.yardsticks import matrix_rate
 
 _TEXT = 52  # positions of the published scoring prompt, the picture's not counted
-_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+# Of what products are made that `today`'s are compared with; int8 stands for `quantize: dynamic_int8`.
+FORMATS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "int8": torch.float32,
+    "bfloat16+int8": torch.bfloat16,
+}
 
 
 @contextmanager
 def _ways(arguments: argparse.Namespace, dtype: str, folder: Path, published: bool) -> Iterator[dict[str, Way]]:
     today = Way(dtype=dtype, device=arguments.device)
-    found = {"published": replace(today, mode="published", dtype="float32")} if published else {}
-    if arguments.before is None or dtype == "int8":
+    plain = str(FORMATS[dtype]).removeprefix("torch.")
+    found = {"published": replace(today, mode="published", dtype=plain)} if published else {}
+    if arguments.before is None or dtype.endswith("int8"):
         yield found | {"today": today}
         return
     with tree_of(arguments.before, folder / f"before-{dtype}") as tree:
@@ -50,7 +57,7 @@ def scoring(arguments: argparse.Namespace, model: Path, files: Sequence[Path], f
     rows, found = [], list[dict[str, Any]]()
     work = flops(SIZES[arguments.size], _TEXT)
     for dtype in arguments.dtype:
-        rate = matrix_rate(_FORMATS[dtype], arguments.device)
+        rate = matrix_rate(FORMATS[dtype], arguments.device)
         with (
             _ways(arguments, dtype, folder, published=True) as ways,
             workers(ways, model, files[:8], arguments.threads) as processes,
@@ -58,7 +65,7 @@ def scoring(arguments: argparse.Namespace, model: Path, files: Sequence[Path], f
             for batch in arguments.batch:
                 asked = {"work": "score", "batch": batch, "count": arguments.count}
                 figures, scores = in_turn(processes, arguments.rounds, **asked)
-                after = matrix_rate(_FORMATS[dtype], arguments.device)
+                after = matrix_rate(FORMATS[dtype], arguments.device)
                 each = {name: figure.median / arguments.count for name, figure in figures.items()}
                 share = work / each["today"] / max(rate, after)
                 off = max(abs(a - b) for a, b in zip(scores["published"], scores["today"], strict=True))
@@ -111,7 +118,8 @@ def infer(arguments: argparse.Namespace, model: Path, files: Sequence[Path], fol
         command = [sys.executable, "-m", "artquant", "--quiet", "infer", "--model", str(model), "--records", str(links)]
         command += ["--out", str(folder / f"{dtype}.jsonl"), "--device", arguments.device]
         command += ["--batch-size", str(arguments.batch[-1]), "--anyway"]
-        command += ["--quantize", "dynamic_int8"] if dtype == "int8" else ["--dtype", dtype]
+        command += ["--quantize", "dynamic_int8"] * dtype.endswith("int8")
+        command += ["--dtype", dtype.partition("+")[0]] * (dtype != "int8")
         threads = {"OMP_NUM_THREADS": str(arguments.threads), "PYTHONPATH": str(REPOSITORY)}
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, env=os.environ | threads)

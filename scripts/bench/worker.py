@@ -52,7 +52,9 @@ def _takes(function: Callable[..., Any]) -> set[str]:
 def works(arguments: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """What can be asked of a loaded model."""
     mode = arguments["mode"]
-    loading = {"dtype": arguments["dtype"]} if arguments["dtype"] != "int8" else {"quantize": "dynamic_int8"}
+    dtype = arguments["dtype"]
+    loading = {"quantize": "dynamic_int8"} if dtype.endswith("int8") else {}
+    loading |= {"dtype": dtype.partition("+")[0]} if dtype != "int8" else {}
     if mode == "published":
         loading |= {"attention": "eager"} | ({"plain": True} if "plain" in _takes(Scorer.from_pretrained) else {})
     scorer = Scorer.from_pretrained(arguments["model"], device=arguments["device"], **loading)

@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
+from artquant.errors import ArtQuantError
 from artquant.infer.asked import Asked
 from artquant.models.family import NetworkInputs, Row
 from artquant.models.no_bar import no_bar
@@ -137,7 +138,9 @@ def generate_together(
 
 
 def _said(loaded: LoadedModel, max_new_tokens: int, **inputs: Any) -> torch.Tensor:
-    """The likeliest tokens behind prompts [B, T]: [B, T + L]."""
+    """The likeliest tokens behind prompts [B, T]: [B, T + L]. Raises ArtQuantError: there would be none."""
+    if max_new_tokens < 1:
+        raise ArtQuantError(f"the longest answer must be 1 token or more, got {max_new_tokens}")
     network: Any = loaded.network.plain  # transformers' type of all networks does not say that it can generate
     with no_bar():
         generated: torch.Tensor = network.generate(

@@ -321,8 +321,10 @@ class Scorer:
         """Score and descriptions of each picture, which is read once where family and prompt allow it.
 
         Args:
-            images: as in a call. levels, max_new_tokens: as of `describe`.
+            images: as in a call. levels, max_new_tokens: as of `describe`, none and 0 are refused.
         """
+        if not levels:
+            raise ArtQuantError("levels: name one or more of 1 to 3")
         rows = [self.row(self.loaded.prompt.describing(level)) for level in levels]
         found = list[tuple[Score, dict[int, str]]]()
         for batch in _batches(as_pictures(images)[0], batch_size):
@@ -378,8 +380,6 @@ class Scorer:
         self, images: Sequence[Image.Image], asked: Exchange, max_new_tokens: int, batch_size: int, decimals: int
     ) -> list[Answer]:
         row, answers = self.row(asked), list[Answer]()
-        if max_new_tokens < 1:
-            raise ArtQuantError(f"the longest answer must be 1 token or more, got {max_new_tokens}")
         for batch in _batches(images, batch_size):
             rows = [row] * len(batch)
             inputs, ids = generate(self.loaded, self.device, rows, self._prepared(batch), max_new_tokens)

@@ -267,6 +267,9 @@ def test_score_and_all_levels_from_one_reading(model, tmp_path, capsys):
     )
     found = scorer.score_and_describe(PICTURES, max_new_tokens=10, batch_size=3)
     assert sum(read) == 2  # batches
+    for wrong in ({"levels": ()}, {"max_new_tokens": 0}):
+        with pytest.raises(ArtQuantError, match="1 "):
+            scorer.score_and_describe(PICTURES, **wrong)
     assert [score.score for score, _ in found] == pytest.approx([one.score for one in scorer(PICTURES)], abs=1e-5)
     for level in (1, 2, 3):
         assert [texts[level] for _, texts in found] == scorer.describe(PICTURES, level, 10)

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         fit="rescale" if arguments.rescale else "clamp" if arguments.clamp else "same",
         method=arguments.method,
         sigma=arguments.sigma,
+        word=arguments.word,
         vote_values=None if arguments.vote_values is None else tuple(arguments.vote_values),
         test_fraction=arguments.test_fraction,
         seed=arguments.seed,
@@ -114,6 +115,7 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
 
     from artquant.config.schema import RunConfig
     from artquant.labels.rating_scale import APDD_SCALE
+    from artquant.prepare.records import Labelling
 
     def flow(value: Any) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
@@ -127,6 +129,10 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
         lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
     usual = {"prompt": RunConfig.prompt, "subject": RunConfig.subject, "readout": {}}
     lines += ["  " + flow({key: card[key]})[1:-1] for key, value in usual.items() if card.get(key, value) != value]
+    if (word := card["distributions"]["word"]) != Labelling.word:
+        from artquant.readouts import DEFAULT  # loads torch
+
+        lines.append(f"  readout: {flow({'kind': DEFAULT, 'word': word})}")
     comments = "scores with comments" if _holds_several(card) else "descriptions"
     remarks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": f"  # if wanted: {comments}"}
     training = [name for name in remarks if name in files]

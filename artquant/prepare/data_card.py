@@ -12,6 +12,7 @@ from artquant import __version__
 from artquant.config.schema import RunConfig
 from artquant.errors import visible
 from artquant.labels.rating_scale import RatingScale
+from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
 from artquant.prepare.scale import Fit
@@ -28,6 +29,7 @@ def make_card(
     command: str,
     attributes: Sequence[str] = (),
     notes: Sequence[str] = (),
+    shares: Sequence[Sequence[float]] = (),
 ) -> dict[str, Any]:
     """The card, without the list of files. Nothing in it depends on the time.
 
@@ -39,8 +41,9 @@ def make_card(
         command: The command line.
         attributes: Those that the files have columns for, in order; any others follow.
         notes: What the user ought to know, beside the importer's own notes.
+        shares: Distributions of the training pictures over the rating words, where they were made.
     """
-    levels = fit.levels
+    levels, words = fit.levels, _words(annotations, labelling, shares)
     names = list(dict.fromkeys([*attributes, *(name for found in annotations for name in found.attributes)]))
     return {
         "name": name,
@@ -58,13 +61,14 @@ def make_card(
             "method": labelling.method,
             "sigma": labelling.used_sigma,
             "attribute_method": labelling.attribute_method,
+            "word": labelling.word,
             "vote_values": None if labelling.vote_values is None else list(labelling.vote_values),
         },
         "subject": labelling.subject,
         **_asked(labelling),
         "seed": labelling.seed,
         "splits": {
-            split: _split_card([found for found in annotations if found.split == split], levels, names)
+            split: _split_card([found for found in annotations if found.split == split], words[split], levels, names)
             for split in SPLITS
         },
     }
@@ -78,9 +82,22 @@ def _asked(labelling: Labelling) -> dict[str, Any]:
     return {"prompt": labelling.prompt_name, **readout}
 
 
-def _split_card(annotations: Sequence[Annotation], levels: RatingScale, attributes: Sequence[str]) -> dict[str, Any]:
+def _words(
+    annotations: Sequence[Annotation], labelling: Labelling, shares: Sequence[Sequence[float]]
+) -> dict[str, Counter[str]]:
+    """Of each split how many pictures have which rating word; where no distribution was made, that of a Gaussian."""
+    found = {}
+    for split in SPLITS:
+        scores = [annotation.score for annotation in annotations if annotation.split == split]
+        made = shares if split == "train" and shares else soft_labels(scores, labelling.levels.values).tolist()
+        found[split] = Counter(labelling.words(scores, made))
+    return found
+
+
+def _split_card(
+    annotations: Sequence[Annotation], words: Counter[str], levels: RatingScale, attributes: Sequence[str]
+) -> dict[str, Any]:
     scores = np.array([annotation.score for annotation in annotations])
-    words = Counter(levels.word(score) for score in scores.tolist())
     edges = np.linspace(levels.low, levels.high, _BINS + 1)
     present = Counter(name for annotation in annotations for name in annotation.attributes)
     return {

@@ -36,6 +36,7 @@ class Settings:
     words: tuple[str, ...] = RATING_WORDS
     fit: Literal["same", "rescale", "clamp"] = "same"
     method: str | None = None
+    word: str = "likeliest"  # rule for the answers' rating words
     sigma: float | None = None
     vote_values: tuple[float, ...] | None = None  # of the vote columns, on the files' scale
     test_fraction: float | None = None
@@ -94,7 +95,8 @@ def prepare(
         "test.json": image_records([found for found in annotations if found.split == "test"]),
     }
     notes += target_notes(training, labelling)
-    card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes)
+    shares = [record["level_probs"] for record in records["score.json"] if "level_probs" in record]
+    card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes, shares)
     return write_folder(out, records, card, settings.overwrite)
 
 
@@ -109,11 +111,14 @@ def _check_sources(files: Sequence[tuple[Path, Split | None]], out: Path) -> Non
 def _labelling(settings: Settings, usual_method: str, fit: Fit) -> Labelling:
     """How records are made, but for the values of votes, which the files may say."""
     readout, readout_settings = chosen_readout(settings.readout, settings.tokens, fit.levels)
+    if readout is not None and settings.word != Labelling.word:
+        raise ArtQuantError(f"answers of the readout {readout.kind} say no rating word; leave out --word")
     prompt, subject = chosen_prompt(settings.prompt, settings.subject, readout is not None and readout.several)
     return Labelling(
         levels=fit.levels,
         method=settings.method or usual_method,
         sigma=settings.sigma,
+        word=settings.word,
         subject=subject,
         seed=settings.seed,
         progress=settings.progress,

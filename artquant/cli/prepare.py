@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArtQuantError(f"--range takes two numbers LO,HI, got {len(arguments.range)}")
     if arguments.skip_missing and arguments.images is None:
         raise ArtQuantError("--skip-missing needs the folder of the pictures; name it with --images")
+    for name in ("split", "std"):
+        if vars(arguments)[f"ignore_{name}"] and vars(arguments)[f"{name}_column"] is not None:
+            raise ArtQuantError(f"--{name}-column names what --ignore-{name} leaves out; leave one of them out")
     settings = Settings(
         columns=_columns(arguments, IMPORTERS[arguments.name].columns),
         range=None if arguments.range is None else (arguments.range[0], arguments.range[1]),
@@ -41,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         vote_values=None if arguments.vote_values is None else tuple(arguments.vote_values),
         test_fraction=arguments.test_fraction,
         seed=arguments.seed,
+        ignore_split=arguments.ignore_split,
+        ignore_std=arguments.ignore_std,
         subject=arguments.subject,
         prompt=arguments.prompt,
         readout=arguments.readout,

@@ -12,7 +12,6 @@ from artquant import __version__
 from artquant.config.schema import RunConfig
 from artquant.errors import visible
 from artquant.labels.rating_scale import RatingScale
-from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.annotation import SPLITS, Annotation, Imported
 from artquant.prepare.records import Labelling
 from artquant.prepare.scale import Fit
@@ -29,7 +28,7 @@ def make_card(
     command: str,
     attributes: Sequence[str] = (),
     notes: Sequence[str] = (),
-    shares: Sequence[Sequence[float]] = (),
+    words: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card, without the list of files. Nothing in it depends on the time.
 
@@ -41,10 +40,12 @@ def make_card(
         command: The command line.
         attributes: Those that the files have columns for, in order; any others follow.
         notes: What the user ought to know, beside the importer's own notes.
-        shares: Distributions of the training pictures over the rating words, where they were made.
+        words: The rating word of each picture.
     """
-    levels, words = fit.levels, _words(annotations, labelling, shares)
+    levels = fit.levels
     names = list(dict.fromkeys([*attributes, *(name for found in annotations for name in found.attributes)]))
+    scores = [annotation.score for annotation in imported.annotations]
+    said = list(zip(annotations, words, strict=True))
     return {
         "name": name,
         "artquant": __version__,
@@ -53,6 +54,7 @@ def make_card(
         "notes": [*imported.notes, *notes],
         "scale": {
             "native": list(fit.native),
+            "found": [min(scores), max(scores)],
             "fit": fit.rule,
             "words": list(levels.words),
             "values": list(levels.values),
@@ -68,8 +70,7 @@ def make_card(
         **_asked(labelling),
         "seed": labelling.seed,
         "splits": {
-            split: _split_card([found for found in annotations if found.split == split], words[split], levels, names)
-            for split in SPLITS
+            split: _split_card([pair for pair in said if pair[0].split == split], levels, names) for split in SPLITS
         },
     }
 
@@ -82,21 +83,10 @@ def _asked(labelling: Labelling) -> dict[str, Any]:
     return {"prompt": labelling.prompt_name, **readout}
 
 
-def _words(
-    annotations: Sequence[Annotation], labelling: Labelling, shares: Sequence[Sequence[float]]
-) -> dict[str, Counter[str]]:
-    """Of each split how many pictures have which rating word; where no distribution was made, that of a Gaussian."""
-    found = {}
-    for split in SPLITS:
-        scores = [annotation.score for annotation in annotations if annotation.split == split]
-        made = shares if split == "train" and shares else soft_labels(scores, labelling.levels.values).tolist()
-        found[split] = Counter(labelling.words(scores, made))
-    return found
-
-
 def _split_card(
-    annotations: Sequence[Annotation], words: Counter[str], levels: RatingScale, attributes: Sequence[str]
+    said: Sequence[tuple[Annotation, str]], levels: RatingScale, attributes: Sequence[str]
 ) -> dict[str, Any]:
+    annotations, words = [annotation for annotation, _ in said], Counter(word for _, word in said)
     scores = np.array([annotation.score for annotation in annotations])
     edges = np.linspace(levels.low, levels.high, _BINS + 1)
     present = Counter(name for annotation in annotations for name in annotation.attributes)

@@ -156,6 +156,17 @@ def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> li
     return records
 
 
+def picture_words(
+    annotations: Sequence[Annotation], labelling: Labelling, shares: Sequence[Sequence[float]]
+) -> list[str]:
+    """The rating word of each picture; shares: of the training pictures, in order. Without, it is a Gaussian's word."""
+    training = [found.split == "train" and bool(shares) for found in annotations]
+    rest = [found.score for found, known in zip(annotations, training, strict=True) if not known]
+    made, gaussian = iter(shares), iter(soft_labels(rest, labelling.levels.values).tolist())
+    probs = [next(made) if known else next(gaussian) for known in training]
+    return labelling.words([found.score for found in annotations], probs)
+
+
 def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
     """Training records of the attributes that are there; the question is the picture's own of the whole."""
     prompt = labelling.prompt()

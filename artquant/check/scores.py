@@ -14,6 +14,7 @@ import numpy as np
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
 from artquant.config.requirements import LARGEST
+from artquant.data.fields import number_of
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import soft_labels
@@ -221,8 +222,5 @@ def _values(attributes: Any) -> dict[str, float]:
     """The numbers of an "attributes" object."""
     if not isinstance(attributes, dict):
         return {}
-    return {
-        name: float(value)
-        for name, value in attributes.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
-    }
+    found = {name: number_of(value) for name, value in attributes.items()}
+    return {name: number for name, number in found.items() if number is not None and abs(number) <= LARGEST}

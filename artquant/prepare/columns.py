@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from artquant.config.requirements import LARGEST
+from artquant.data.fields import number_of
 from artquant.labels.soft_labels import VOTES_TOLERANCE
 from artquant.prepare.annotation import CATEGORIES, SPLITS, Annotation, PrepareError, Split, check_image_name
 from artquant.prepare.tables import Table
@@ -249,14 +250,11 @@ class _Row:
         return self._number(column, value)
 
     def _number(self, column: str, value: Any) -> float:
-        """A finite number; of CSV, text in plain decimal notation."""
-        try:
-            if isinstance(value, bool) or value is None or (isinstance(value, str) and "_" in value):
-                raise ValueError
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
+        """A finite number."""
+        number = number_of(value)
+        if number is None:
             shown = "empty" if value is None or value == "" else f"{str(value)[:100]!r}, not a number"
-            raise PrepareError(f"{self.where}: {column!r} is {shown}; correct it") from None
+            raise PrepareError(f"{self.where}: {column!r} is {shown}; correct it")
         if not abs(number) <= LARGEST:
             what = f"a number of at most {LARGEST:g}" if math.isfinite(number) else "a finite number"
             raise PrepareError(f"{self.where}: {column!r} is {number}, not {what}; correct it")

@@ -188,9 +188,9 @@ class ScoreChecks:
             return self.readout.word(score, None if probs is None else np.array(probs))
         return self._words(score)[1] if probs is None else self.scale.likeliest([probs])[0]
 
-    def _words(self, score: float) -> tuple[str, str]:
+    def _words(self, score: float) -> list[str]:
         """The score's word by the published rule, and the likeliest of a Gaussian."""
-        return self.scale.word(score), *self.scale.likeliest(soft_labels([score], self.scale.values, clamp=True))
+        return [self.scale.word(score), *self.scale.likeliest(soft_labels([score], self.scale.values, clamp=True))]
 
     def _attribute(self, entry: Entry) -> Iterator[Finding]:
         values = _values(entry.item.get("attributes"))

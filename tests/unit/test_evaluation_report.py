@@ -191,7 +191,9 @@ def test_missing_extra_and_repeated_ids(tmp_path):
 
 def test_joined_by_picture_where_no_id_meets_another(tmp_path):
     """As ids of prepared lists (and scores as text, as Q-Align's lists have them)."""
-    predictions = write_lines(tmp_path / "p.jsonl", [{"image": f"{name}.png", "score": f"{rank}"} for rank, name in enumerate("cab")])
+    predictions = write_lines(
+        tmp_path / "p.jsonl", [{"image": f"{name}.png", "score": f"{rank}"} for rank, name in enumerate("cab")]
+    )
     records = [
         {"id": f"{name}.png->{place}", "image": f"{name}.png", "gt_score": f"{place}"}
         for place, name in enumerate("abc", 1)

@@ -93,9 +93,12 @@ def _require_agreement(table: Table, column: str, split: Split, advice: str) -> 
 
 
 def _says_splits(table: Table, column: str) -> bool:
-    values = {_text(row[column]) for row in table.rows if row.get(column) is not None} - {""}
-    named = column.strip().lower() in _SPLIT_COLUMNS and 1 < len(values) <= _MOST_CODES
-    return named or (bool(values) and values <= SPLIT_NAMES.keys())
+    values = (text for row in table.rows if row.get(column) is not None and (text := _text(row[column])))
+    if column.strip().lower() in _SPLIT_COLUMNS:
+        different = set(values)
+        return 1 < len(different) <= _MOST_CODES or (bool(different) and different <= SPLIT_NAMES.keys())
+    first = next(values, None)
+    return first in SPLIT_NAMES and all(value in SPLIT_NAMES for value in values)
 
 
 def _text(value: object) -> str:

@@ -140,15 +140,16 @@ def _published(method: str, scores_N: np.ndarray, levels_K: np.ndarray, std: Any
     from artquant.labels import published_labels
 
     counted_K, unit = in_spacings(levels_K), spacing(levels_K)
-    counted_N = np.clip(1 + (scores_N - levels_K.min()) / unit, counted_K.min(), counted_K.max())
+    counted_N = 1 + (scores_N - levels_K.min()) / unit
     if method == "known-std":
         in_units, whole_N = checked_stds(std, scores_N) / unit, np.rint(counted_N)
         counted_N = np.where(np.abs(counted_N - whole_N) <= TIE, whole_N, counted_N)  # on a word in every unit
+        counted_N = np.clip(counted_N, counted_K.min(), counted_K.max())
         return published_labels.known_std_soft_labels(counted_N, in_units, counted_K, density, as_published=False)
     if (counted_K != np.rint(counted_K)).any():  # APDDv2's: the published search is over the scores as they are
         counted_N, counted_K = scores_N, levels_K
-    else:
-        counted_N = counted_N.round(9)  # its search ends elsewhere with the last digits, which every unit has others
+    else:  # rounded: with other last digits, as every unit has them, the search ends elsewhere
+        counted_N = np.clip(counted_N.round(9), 1, counted_K.max())
     return published_labels.published_soft_labels(counted_N, counted_K)[0]
 
 

@@ -136,7 +136,8 @@ def another_distribution(set: Planted) -> None:
 def another_word(set: Planted) -> None:
     index = set.take()
     record = set.files["score"][index]
-    record["conversations"][1]["value"] = "The quality of the painting is bad."
+    far = "bad" if record["gt_score"] > 5.5 else "excellent"
+    record["conversations"][1]["value"] = f"The quality of the painting is {far}."
     set.expect("answer-word", "score", index, record["image"])
 
 

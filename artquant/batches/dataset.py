@@ -142,13 +142,14 @@ class ArtDataset(Dataset):
             if record.scores or record.targets:
                 targets, truth = self._own_targets(record)
             score = float(truth[0, 0]) if scored else None
-            sample = Sample(encode_record(self.processor, self._prompt, self._readout, record, score))
+            ways = self.processor, self._prompt, self._readout, record
+            sample = Sample(encode_record(*ways, score, targets[0]))
             if scored:
                 about = record.names or (record.attribute,) * len(targets)
-                shared = self.processor, self._prompt, self._readout, record, sample.conversation, self._answers
-                others = encode_attributes(*shared)
-                if others:  # in one sequence with the total, as they are scored
+                others: tuple[Conversation, ...] = ()
+                if record.attributes:  # in one sequence with the total, as they are scored
                     of_them = self._attribute_targets(record)
+                    others = encode_attributes(*ways, sample.conversation, self._answers, of_them[0])
                     targets, truth = (np.concatenate(pair) for pair in zip((targets, truth), of_them, strict=True))
                     about = (*about, *(one.name for one in record.attributes))
                 sample = replace(

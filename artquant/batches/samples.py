@@ -115,16 +115,21 @@ def encode_scores(
 
 
 def encode_record(
-    processor: Processor, prompt: Prompt, readout: Readout, record: TrainingRecord, score: float | None
+    processor: Processor,
+    prompt: Prompt,
+    readout: Readout,
+    record: TrainingRecord,
+    score: float | None,
+    target: np.ndarray | None = None,
 ) -> Conversation:
     """A record's conversation. Of a score record the prompt's own answer, unless its own holds places for scores.
 
-    score: its true one (the first), known or computed.
+    score: its true one (the first), known or computed. target: [K], the readout's, where it is known.
     """
     asked = prompt.scored_question  # records do not keep the white space around a question
     question = asked if record.question == asked.strip() else record.question
     rounds = [(question, record.answer), *record.rounds]
-    word = readout.word(readout.low if score is None else score)
+    word = readout.word(readout.low) if score is None else readout.word(score, target)
     holds_places = readout.several and any(word in answer for _, answer in rounds)
     silent = [other for other in readout.new_words if other != word and any(other in answer for _, answer in rounds)]
     if silent:
@@ -152,21 +157,24 @@ def encode_attributes(
     record: TrainingRecord,
     whole: Conversation,
     known: dict[Hashable, Conversation] | None = None,
+    targets: np.ndarray | None = None,
 ) -> tuple[Conversation, ...]:
     """The answers about a record's attributes, each beside the one about the whole.
 
     Args:
         known: those of records before, which often are the same; taken from and added to.
+        targets: [m, K], the readout's, where they are known.
 
     Raises:
         ArtQuantError: the prompt says the same of two of them before their scores.
     """
     told, known = list[Conversation](), {} if known is None else known
-    for one in record.attributes:
-        key = (record.question, record.rounds, record.scores, one.name, readout.word(one.mean))
+    for place, one in enumerate(record.attributes):
+        target = None if targets is None else targets[place]
+        key = (record.question, record.rounds, record.scores, one.name, readout.word(one.mean, target))
         if key not in known:
             about = replace(record, attribute=one.name, answer="")
-            known[key] = encode_record(processor, prompt, readout, about, one.mean)
+            known[key] = encode_record(processor, prompt, readout, about, one.mean, target)
         told.append(known[key])
     if not told:
         return ()

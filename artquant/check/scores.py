@@ -9,11 +9,15 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
 from artquant.config.requirements import LARGEST
+from artquant.data.fields import number_of
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
+from artquant.labels.soft_labels import soft_labels
 from artquant.texts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -151,14 +155,14 @@ class ScoreChecks:
         """Whether all weight is on the score's word, or on the word whose value is nearest."""
         top = max(range(len(probs)), key=probs.__getitem__)
         nearest = min(self.scale.values, key=lambda value: abs(value - score))
-        fits = self.scale.words[top] == self.scale.word(score) or self.scale.values[top] == nearest
+        fits = self.scale.values[top] == nearest or self.scale.words[top] in self._words(score)
         return probs[top] >= _ONE_HOT and fits
 
     def _answer(self, entry: Entry, record: TrainingRecord) -> Iterator[Finding]:
         """Training derives the rating word from the score: an answer that says another is not learned as it stands."""
         if record.gt_score is None:
             return
-        word = self.scale.word(record.gt_score) if self.readout is None else self.readout.word(record.gt_score)
+        word = self._word(record.gt_score, record.level_probs)
         answers = (record.answer, *(told for _, told in record.rounds))
         if self.readout is not None and self.readout.several and any(word in told for told in answers):
             return  # it is learned as it stands
@@ -166,6 +170,10 @@ class ScoreChecks:
         answer = record.answer.strip()
         if answer == wanted:
             return
+        if word in self.scale.words and any(
+            answer == self.prompt.rating_answer(other, record.attribute) for other in self._words(record.gt_score)
+        ):
+            return  # by another rule than this run's, and no slip
         said = next((w for w in self.scale.words if answer == self.prompt.rating_answer(w, record.attribute)), None)
         if said is not None:
             message = f"the answer says {said!r}, the score {record.gt_score:g} is {word!r}; training uses the score's"
@@ -173,6 +181,16 @@ class ScoreChecks:
         else:
             message = f"the answer is {answer[:80]!r}; training uses {wanted!r}: check prompt, subject and attribute"
             yield entry.finding("answer-form", message)
+
+    def _word(self, score: float, probs: tuple[float, ...] | None) -> str:
+        """What training's answer says: of rating words, unless a readout is named, the likeliest."""
+        if self.readout is not None:
+            return self.readout.word(score, None if probs is None else np.array(probs))
+        return self._words(score)[1] if probs is None else self.scale.likeliest([probs])[0]
+
+    def _words(self, score: float) -> list[str]:
+        """The score's word by the published rule, and the likeliest of a Gaussian."""
+        return [self.scale.word(score), *self.scale.likeliest(soft_labels([score], self.scale.values, clamp=True))]
 
     def _attribute(self, entry: Entry) -> Iterator[Finding]:
         values = _values(entry.item.get("attributes"))
@@ -204,8 +222,5 @@ def _values(attributes: Any) -> dict[str, float]:
     """The numbers of an "attributes" object."""
     if not isinstance(attributes, dict):
         return {}
-    return {
-        name: float(value)
-        for name, value in attributes.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
-    }
+    found = {name: number_of(value) for name, value in attributes.items()}
+    return {name: number for name, number in found.items() if number is not None and abs(number) <= LARGEST}

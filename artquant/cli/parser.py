@@ -19,6 +19,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
+from artquant.cli.prepare_options import add_choices
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -123,6 +124,7 @@ def _prepare(commands: Commands) -> None:
     add("--overwrite", action="store_true", help="also replace files that this command did not write")
     add("--encoding", type=text, help="of the files (default: UTF-8; CSV that is not UTF-8: Latin-1)")
     _scale(command)
+    add_choices(command)
     _columns(command)
 
 

@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArtQuantError(f"--range takes two numbers LO,HI, got {len(arguments.range)}")
     if arguments.skip_missing and arguments.images is None:
         raise ArtQuantError("--skip-missing needs the folder of the pictures; name it with --images")
+    for name in ("split", "std"):
+        if vars(arguments)[f"ignore_{name}"] and vars(arguments)[f"{name}_column"] is not None:
+            raise ArtQuantError(f"--{name}-column names what --ignore-{name} leaves out; leave one of them out")
     settings = Settings(
         columns=_columns(arguments, IMPORTERS[arguments.name].columns),
         range=None if arguments.range is None else (arguments.range[0], arguments.range[1]),
@@ -37,9 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
         fit="rescale" if arguments.rescale else "clamp" if arguments.clamp else "same",
         method=arguments.method,
         sigma=arguments.sigma,
+        word=arguments.word,
         vote_values=None if arguments.vote_values is None else tuple(arguments.vote_values),
         test_fraction=arguments.test_fraction,
         seed=arguments.seed,
+        ignore_split=arguments.ignore_split,
+        ignore_std=arguments.ignore_std,
         subject=arguments.subject,
         prompt=arguments.prompt,
         readout=arguments.readout,
@@ -114,6 +120,7 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
 
     from artquant.config.schema import RunConfig
     from artquant.labels.rating_scale import APDD_SCALE
+    from artquant.prepare.records import Labelling
 
     def flow(value: Any) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
@@ -127,6 +134,10 @@ def _settings(card: dict[str, Any], out: Path, images: Path) -> list[str]:
         lines.append(f"  levels: {flow({'words': scale['words'], 'weights': scale['values']})}")
     usual = {"prompt": RunConfig.prompt, "subject": RunConfig.subject, "readout": {}}
     lines += ["  " + flow({key: card[key]})[1:-1] for key, value in usual.items() if card.get(key, value) != value]
+    if (word := card["distributions"]["word"]) != Labelling.word:
+        from artquant.readouts import DEFAULT  # loads torch
+
+        lines.append(f"  readout: {flow({'kind': DEFAULT, 'word': word})}")
     comments = "scores with comments" if _holds_several(card) else "descriptions"
     remarks = {"score.json": "", "attributes.json": "  # if wanted", "comments.json": f"  # if wanted: {comments}"}
     training = [name for name in remarks if name in files]

@@ -99,6 +99,11 @@ class Fields:
         """The id; without one, the picture's name."""
         return self.text("image") if self.item.get("id") is None else self.id()
 
+    def picture_name(self) -> str | None:
+        """The picture's name, where it says one."""
+        value = self.item.get("image")
+        return value if isinstance(value, str) and value.strip() else None
+
     def number(self, key: str, kind: str = "record") -> float | None:
         """A finite number, or None."""
         value = self.item.get(key)
@@ -130,13 +135,10 @@ class Fields:
         return {name: number for name, number in named.items() if number is not None}
 
     def _finite(self, key: str, value: Any, what: str, kind: str = "record") -> float | None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        number = number_of(value)
+        if number is None:
             self.fault(key, f"{what} must be a number, got {kind_of(value)}; correct the record", kind)
             return None
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
         if not abs(number) <= LARGEST:
             reason = f"is beyond {LARGEST:g}" if math.isfinite(number) else "is not finite"
             self.fault(key, f"{what} {reason}; correct the record", kind)
@@ -149,6 +151,21 @@ class Fields:
         if std is not None and std < 0:
             self.fault("std", f'"std" {std:g} is negative; correct the record', "std")
         return std
+
+
+def number_of(value: Any) -> float | None:
+    """A number of JSON, or one written as text in plain decimal notation (Q-Align's lists); None: it is none.
+
+    One too large for a float is infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or "_" in str(value):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+    except OverflowError:
+        return math.inf
 
 
 def kind_of(value: Any) -> str:

@@ -54,6 +54,7 @@ class PredictedPicture:
     prediction: Prediction
     gt_score: float | None  # what the predicting run was told
     source: str  # "FILE record N"
+    image: str | None = None  # the picture's name, where the line says it
 
 
 def origin_file(predictions: Path) -> Path:
@@ -89,7 +90,8 @@ def read_predictions(
         if scale is None and "score" in fields.item and fields.item["score"] is None:
             continue
         prediction = _prediction(fields, scale, score_range)
-        picture = PredictedPicture(fields.id_or_image(), prediction, fields.number("gt_score"), source)
+        known = fields.number("gt_score"), source, fields.picture_name()
+        picture = PredictedPicture(fields.id_or_image(), prediction, *known)
         fields.refuse()
         if picture.id in found:
             raise RecordError(f"{source}: the same id {picture.id!r} as {found[picture.id].source}; keep one of them")

@@ -1,11 +1,13 @@
-"""Predictions and true scores, joined by id."""
+"""Predictions and true scores, joined by id; where no id meets another, by picture."""
 
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +31,7 @@ class RatedPicture:
     std: float | None
     attributes: Mapping[str, float]  # mean score of each that was rated
     source: str  # "FILE record N"
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Joined:
     # Of each: predicted and true scores of the pictures of which both are known, and which these are.
     attributes: dict[str, tuple[np.ndarray, np.ndarray]]
     attribute_places: dict[str, np.ndarray]
+    by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """Predicted and true scores of all attributes, both [N, A], NaN where one is not known."""
@@ -52,6 +56,9 @@ class Joined:
         for column, (name, pair) in enumerate(self.attributes.items()):
             predicted[self.attribute_places[name], column], truth[self.attribute_places[name], column] = pair
         return predicted, truth
+
+
+_Picture = TypeVar("_Picture", PredictedPicture, RatedPicture)
 
 
 def read_truth(path: Path) -> dict[str, RatedPicture]:
@@ -69,11 +76,11 @@ def read_truth(path: Path) -> dict[str, RatedPicture]:
         identity, score, std = fields.id_or_image(), fields.number("gt_score"), fields.std()
         if score is None:
             fields.fault("gt_score", 'no "gt_score"; add it or remove the record')
-        attributes = fields.named_numbers("attributes")
+        attributes, image = fields.named_numbers("attributes"), fields.picture_name()
         fields.refuse()
         if identity in found:
             raise RecordError(f"{source}: the same id {identity!r} as {found[identity].source}; keep one of them")
-        found[identity] = RatedPicture(identity, score or 0.0, std, attributes, source)
+        found[identity] = RatedPicture(identity, score or 0.0, std, attributes, source, image)
     return found
 
 
@@ -86,7 +93,9 @@ def join_files(
     allow_extra: bool = False,
     predicted_range: tuple[float, float] | None = None,
 ) -> Joined:
-    """Pair the predictions of a file with the true scores of another by id.
+    """Pair the predictions of a file with the true scores of another by id, or by picture where no id meets another.
+
+    The latter (ids such as "x.jpg->5.21" beside names of pictures) needs that each picture is there once.
 
     Args:
         scale, score_range: As in `artquant.data.predictions.read_predictions`.
@@ -105,6 +114,10 @@ def join_files(
             name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range or predicted_range))
             for name, one in predicted.items()
         }
+    of_pictures = None if predicted.keys() & true.keys() else (_by_picture(predicted), _by_picture(true))
+    by_picture = of_pictures is not None and bool(of_pictures[0].keys() & of_pictures[1].keys())
+    if of_pictures is not None and by_picture:
+        predicted, true = of_pictures
     missing = tuple(name for name in true if name not in predicted)
     extra = tuple(name for name in predicted if name not in true)
     if not allow_missing:
@@ -129,7 +142,14 @@ def join_files(
         extra=extra,
         attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
+        by_picture=by_picture,
     )
+
+
+def _by_picture(pictures: Mapping[str, _Picture]) -> dict[str, _Picture]:
+    """By the pictures' names, of lines that say none their ids; empty if one is there twice."""
+    named = {posixpath.normpath(found.image or found.id): found for found in pictures.values()}
+    return named if len(named) == len(pictures) else {}
 
 
 def _refuse_mapping(path: Path, onto: tuple[float, float] | None) -> None:

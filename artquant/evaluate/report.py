@@ -178,6 +178,7 @@ def as_record(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.estimates().items()},
         "missing": list(evaluation.joined.missing),
         "extra": list(evaluation.joined.extra),
+        "joined_by": "picture" if evaluation.joined.by_picture else "id",
         "plot": evaluation.plot.name if evaluation.plot else None,
     }
     if evaluation.attributes:
@@ -207,6 +208,8 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
     if any(name.endswith("_after_logistic4") for name in names):
         lines.append("* after the four-parameter logistic fit")
     for item in evaluations:
+        if item.joined.by_picture:
+            lines.append(f"{item.predictions}: joined by picture: no id of it is in {item.truth}")
         if item.within is not None:
             lines += ["", *_within_lines(str(item.predictions), item.within)]
         if item.coverage:

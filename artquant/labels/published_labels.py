@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from artquant.errors import ArtQuantError
-from artquant.labels.rules import checked_levels, checked_scores, numbers, two_level
+from artquant.labels.rules import TIE, checked_levels, checked_scores, checked_stds, two_level
 
 # DeQA-Score's rule guards its divisions with these; they are kept so that labels agree with published ones.
 _CORRECTION_EPSILON = 1e-9
@@ -91,21 +91,15 @@ def known_std_soft_labels(
     """
     levels_K = checked_levels(levels)
     mean_N = checked_scores(mean, levels_K)
-    std_N = numbers(std, "std")
-    if std_N.ndim and std_N.shape != mean_N.shape:
-        raise ArtQuantError(f"std must be one number or one per score, got shape {std_N.shape}")
-    std_N = np.broadcast_to(std_N, mean_N.shape)
-    bad = ~(np.isfinite(std_N) & (std_N >= 0))
-    if bad.any():
-        raise ArtQuantError(f"standard deviation {int(np.argmax(bad))} is {std_N[np.argmax(bad)]}: give one >= 0")
+    std_N = checked_stds(std, mean_N)
     if density not in ("pdf", "cdf"):
         raise ArtQuantError(f"density '{density}' is unknown: choose pdf or cdf")
     probs_NK = two_level(mean_N, levels_K, _TWO_LEVEL_EPSILON)
-    wide = std_N >= max(thre_std, 1e-3)
+    wide = std_N >= max(thre_std, 1e-3) - TIE
     mass_NK = _normal_mass(mean_N[wide], std_N[wide], levels_K, density)
     corrected, alpha_N = _linear_correction(mass_NK, mean_N[wide], levels_K)
     corrected = np.maximum(corrected, 0)
-    kept = np.abs(corrected @ levels_K - mean_N[wide]) <= thre_diff
+    kept = np.abs(corrected @ levels_K - mean_N[wide]) <= thre_diff + TIE
     if not as_published:
         kept &= alpha_N > 0
     probs_NK[np.flatnonzero(wide)[kept]] = corrected[kept]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np  # loaded where it is needed: the command line shows its help without
 
 RATING_WORDS = ("excellent", "good", "fair", "poor", "bad")  # as published, best first
+WORD_RULES = ("likeliest", "published")  # which word a text answer says: of the target the likeliest, or `word`'s
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class RatingScale:
             raise ArtQuantError(f"score {score} has no rating word: give a finite number")
         above = (word for word, threshold in zip(self.words, self.thresholds, strict=False) if score > threshold)
         return next(above, self.words[-1])
+
+    def likeliest(self, shares: np.ndarray | Sequence[Sequence[float]]) -> list[str]:
+        """The likeliest word of each row of shares [N, K]; of equally likely ones the better."""
+        import numpy as np
+
+        from artquant.labels.rules import likeliest
+
+        return [self.words[place] for place in likeliest(np.asarray(shares, dtype=np.float64))]
 
     def expectation(self, shares: np.ndarray | Sequence[float]) -> np.ndarray:
         """The scores [...] that shares of the words [..., K] stand for; each row sums to 1."""

@@ -14,6 +14,7 @@ import numpy as np
 from artquant.errors import ArtQuantError
 
 _LARGEST, _CLOSEST = 1e50, 1e-50  # of rating values and of their distances: squares of both are ordinary numbers
+TIE = 1e-9  # shares, or distances in widths of the scale, that differ by less are equal: units only round differently
 
 
 def checked_levels(levels: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -53,6 +54,22 @@ def checked_scores(
     return np.clip(scores_N, low, high)
 
 
+def checked_stds(std: Any, scores_N: np.ndarray) -> np.ndarray:
+    """Standard deviations [N] as float64, of one for all or one per score.
+
+    Raises:
+        ArtQuantError: their number is another, or one is negative or not finite; names its index (from 0).
+    """
+    std_N = numbers(std, "std")
+    if std_N.ndim and std_N.shape != scores_N.shape:
+        raise ArtQuantError(f"std must be one number or one per score, got shape {std_N.shape}")
+    std_N = np.broadcast_to(std_N, scores_N.shape)
+    bad_N = ~(np.isfinite(std_N) & (std_N >= 0))
+    if bad_N.any():
+        raise ArtQuantError(f"standard deviation {int(np.argmax(bad_N))} is {std_N[np.argmax(bad_N)]}: give one >= 0")
+    return std_N
+
+
 def numbers(values: Any, name: str) -> np.ndarray:
     """Values as a float64 array.
 
@@ -65,10 +82,27 @@ def numbers(values: Any, name: str) -> np.ndarray:
         raise ArtQuantError(f"{name} must be numbers: {error}") from None
 
 
+def spacing(levels_K: np.ndarray) -> float:
+    """Mean distance of neighbouring levels."""
+    return float((levels_K.max() - levels_K.min()) / (levels_K.size - 1))
+
+
+def in_spacings(levels_K: np.ndarray) -> np.ndarray:
+    """Levels [K] of which the lowest is 1 and neighbours are one apart on average; evenly spaced ones are integers."""
+    counted_K = 1 + (levels_K - levels_K.min()) / spacing(levels_K)
+    ranks_K = 1.0 + np.argsort(np.argsort(levels_K))
+    return ranks_K if np.abs(counted_K - ranks_K).max() <= TIE * levels_K.size else counted_K
+
+
+def likeliest(shares_NK: np.ndarray) -> np.ndarray:
+    """Index [N] of the largest share; of equal ones the first."""
+    return (shares_NK >= shares_NK.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
+
+
 def one_hot(scores_N: np.ndarray, levels_K: np.ndarray) -> np.ndarray:
     """All mass on the level nearest to each score; halfway, the one listed first. Returns [N, K]."""
-    nearest_N = np.abs(scores_N[:, None] - levels_K).argmin(axis=1)
-    return np.eye(levels_K.size)[nearest_N]
+    distances_NK = np.abs(scores_N[:, None] - levels_K)
+    return np.eye(levels_K.size)[likeliest(-distances_NK / np.ptp(levels_K))]
 
 
 def two_level(scores_N: np.ndarray, levels_K: np.ndarray, epsilon: float = 0.0) -> np.ndarray:

@@ -16,7 +16,9 @@ Rows are non-negative and sum to 1 (1e-12) with every method. The expectation is
 "the score" or "the votes' mean" (levels up to 1e4; beyond, within rounding: 1e-13 of the largest level). `published`
 meets APDDv2's scores to 1e-7 and can miss those near the ends of other scales by 0.1; its mu lies in [-10, 10], so it
 suits no scale beyond. `known-std` is made for evenly spaced levels and misses the score by up to 8 % of the scale
-(where std is large and the score near an end). It is corrected here in two points where the published rule gives no
+(where std is large and the score near an end). Both rules hold numbers that were chosen for words one apart: labels are
+made in that unit, so that they do not depend on the data set's (`published`: of evenly spaced levels; its search from 1
+up). `known-std` is corrected here in two points where the published rule gives no
 distribution to learn from (sums above 1, Gaussians turned over);
 `artquant.labels.published_labels.known_std_soft_labels` leaves those.
 """
@@ -30,7 +32,18 @@ import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.labels.gaussian_labels import gaussian_labels
-from artquant.labels.rules import checked_levels, checked_scores, numbers, one_hot, two_level, vote_shares
+from artquant.labels.rules import (
+    TIE,
+    checked_levels,
+    checked_scores,
+    checked_stds,
+    in_spacings,
+    numbers,
+    one_hot,
+    spacing,
+    two_level,
+    vote_shares,
+)
 
 Numbers: TypeAlias = "Sequence[float] | np.ndarray"
 
@@ -44,7 +57,13 @@ _OPTIONS = {
     "one-hot": (),
 }
 METHODS = tuple(_OPTIONS)
+_WIDTHS = 9.0  # of the default sigma in APDDv2's scale, where it is 1 (ArtQuant)
 VOTES_TOLERANCE = 2e-3  # |score - mean of the votes|, as a fraction of the scale: lets rounded means pass
+
+
+def usual_sigma(levels: Numbers) -> float:
+    """The sigma of `gaussian` where none is given: a ninth of the scale, on APDDv2's 1."""
+    return float(max(levels) - min(levels)) / _WIDTHS
 
 
 def soft_labels(
@@ -67,11 +86,12 @@ def soft_labels(
         levels: [K] rating values, K >= 2, different from each other, in any order and at any distances.
         method: one of METHODS.
         sigma: for `gaussian`: standard deviation before discretisation, in score units, > 0; one number or [N];
-            default 1.
+            default: see `usual_sigma`.
         std: for `known-std`: standard deviation of the ratings, in score units, >= 0; one number or [N].
         votes: for `votes`: [N, C] counts (or shares) of the votes, each row with at least one.
         vote_values: for `votes`: [C] the value of each column, within the scale.
-        density: for `known-std`: "pdf" (density at the levels) or "cdf" (mass on unit-wide bins around them).
+        density: for `known-std`: "pdf" (density at the levels) or "cdf" (mass on bins around them, as wide as the
+            levels' spacing).
         clamp: move finite scores (or vote values) outside the scale to its nearest end instead of refusing them.
 
     Returns:
@@ -96,13 +116,9 @@ def soft_labels(
         raise ArtQuantError(f"the method {method!r} needs scores")
     scores_N = checked_scores(scores, levels_K, clamp)
     if method == "gaussian":
-        return gaussian_labels(scores_N, levels_K, 1.0 if sigma is None else sigma)
+        return gaussian_labels(scores_N, levels_K, usual_sigma(levels_K) if sigma is None else sigma)
     if method in ("published", "known-std"):
-        from artquant.labels import published_labels
-
-        if method == "published":
-            return published_labels.published_soft_labels(scores_N, levels_K)[0]
-        return published_labels.known_std_soft_labels(scores_N, std, levels_K, density, as_published=False)
+        return _published(method, scores_N, levels_K, std, density)
     return two_level(scores_N, levels_K) if method == "two-level" else one_hot(scores_N, levels_K)
 
 
@@ -117,6 +133,24 @@ def _check_options(method: str, **options: object) -> None:
     for name in ("std", "votes", "vote_values"):
         if options[name] is None and name in _OPTIONS[method]:
             raise ArtQuantError(f"the method {method!r} needs the option {name}")
+
+
+def _published(method: str, scores_N: np.ndarray, levels_K: np.ndarray, std: Any, density: str) -> np.ndarray:
+    """The published rules, in the unit for which their numbers were chosen: words one apart, the lowest 1."""
+    from artquant.labels import published_labels
+
+    counted_K, unit = in_spacings(levels_K), spacing(levels_K)
+    counted_N = 1 + (scores_N - levels_K.min()) / unit
+    if method == "known-std":
+        in_units, whole_N = checked_stds(std, scores_N) / unit, np.rint(counted_N)
+        counted_N = np.where(np.abs(counted_N - whole_N) <= TIE, whole_N, counted_N)  # on a word in every unit
+        counted_N = np.clip(counted_N, counted_K.min(), counted_K.max())
+        return published_labels.known_std_soft_labels(counted_N, in_units, counted_K, density, as_published=False)
+    if (counted_K != np.rint(counted_K)).any():  # APDDv2's: the published search is over the scores as they are
+        counted_N, counted_K = scores_N, levels_K
+    else:  # rounded: with other last digits, as every unit has them, the search ends elsewhere
+        counted_N = np.clip(counted_N.round(9), 1, counted_K.max())
+    return published_labels.published_soft_labels(counted_N, counted_K)[0]
 
 
 def _votes(scores: Numbers | None, levels_K: np.ndarray, votes: Any, vote_values: Any, clamp: bool) -> np.ndarray:

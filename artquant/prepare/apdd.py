@@ -1,5 +1,7 @@
 """APDDv2 (Jin et al., NeurIPS 2024): train.csv, valid.csv and test.csv, and the master file with the comments.
 
+Its first version, APDD, is one file of the splits' form.
+
 The master file's scores are on 0-100, the split files' on 0-10, and both say the same attributes; the splits' scores
 count, and every disagreement between the two is refused.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from artquant.prepare.annotation import Annotation, Imported, PrepareError, Split, check_unique
 from artquant.prepare.columns import Columns, annotations_of
+from artquant.prepare.published_splits import found_in, require_none_beside, require_split_columns
 from artquant.prepare.tables import Table, read_table
 from artquant.texts.attributes import APDD_ATTRIBUTES
 
@@ -29,37 +32,47 @@ MASTER_COLUMNS = replace(COLUMNS, score=MASTER_SCORE, comment="Language Comment"
 _ROUNDING = 0.001 + 1e-9  # the splits have three decimals, the master file two on a scale ten times as wide
 
 
-def read_apdd(files: Sequence[tuple[Path, Split | None]], columns: Columns, encoding: str | None = None) -> Imported:
+def read_apdd(
+    files: Sequence[tuple[Path, Split | None]],
+    columns: Columns,
+    encoding: str | None = None,
+    ignore_split: bool = False,
+) -> Imported:
     """Read APDDv2's files.
 
     Args:
-        files: With their splits. A folder holds split files and the master file under their published names; a file
-            without a split is the master file. With the master file alone no split is said.
+        files: With their splits. A folder holds split files and the master file under their published names, itself or
+            in a folder (as the repository does), or one CSV. Master file and first version alone say no split.
         columns: Of the split files.
         encoding: As in `read_table`.
+        ignore_split: Of a folder, the master file alone is read, else the split files as if they said no split.
 
     Raises:
         ArtQuantError: A file is missing or faulty, is of no known form, or the master file says otherwise than the
             splits.
     """
     masters: list[Table] = []
-    splits: list[tuple[Table, Split]] = []
-    for path, split in _found(files):
+    splits: list[tuple[Table, Split | None]] = []
+    for path, split in _found(files, ignore_split):
         table = read_table(path, encoding)
+        if not ignore_split:
+            require_split_columns(table, columns, split)
         if MASTER_SCORE in table.columns:
             masters.append(table)
-        elif split is None:
-            raise PrepareError(
-                f"{path}: no column {MASTER_SCORE!r}, so it is not the master file; give a file of one split with "
-                "--train, --validation or --test, or the folder that holds them all"
-            )
         else:
             splits.append((table, split))
+    if masters and any(split is None for _, split in splits):
+        raise PrepareError(
+            f"{next(table.path for table, split in splits if split is None)}: no column {MASTER_SCORE!r}, so it is not "
+            "the master file; give a file of one split with --train, --validation or --test, or the folder"
+        )
     if len(masters) > 1:
         raise PrepareError(f"{masters[1].path}: a second master file after {masters[0].path}; give one")
     tables = [table for table, _ in splits] + masters
     sources, notes = [table.source for table in tables], [note for table in tables for note in table.notes]
     annotations = [found for table, split in splits for found in annotations_of(table, columns, split)]
+    if masters and not splits and not ignore_split:
+        require_none_beside(masters[0].path, SPLIT_FILES)
     if masters:
         master_split = None if splits else next((split for _, split in files if split), None)
         master = [
@@ -72,8 +85,8 @@ def read_apdd(files: Sequence[tuple[Path, Split | None]], columns: Columns, enco
     return Imported(annotations, sources, notes)
 
 
-def _found(files: Sequence[tuple[Path, Split | None]]) -> list[tuple[Path, Split | None]]:
-    """The files, those of a folder by their published names."""
+def _found(files: Sequence[tuple[Path, Split | None]], ignore_split: bool) -> list[tuple[Path, Split | None]]:
+    """The files, those of a folder by their published names; where it has none of them, its one CSV."""
     found: list[tuple[Path, Split | None]] = []
     for path, split in files:
         if not path.is_dir():
@@ -81,11 +94,24 @@ def _found(files: Sequence[tuple[Path, Split | None]]) -> list[tuple[Path, Split
             continue
         if split is not None:
             raise PrepareError(f"{path}: is a folder; name the file of the {split} split")
-        named = {**SPLIT_FILES, MASTER_FILE: None}
-        there = [(path / name, of) for name, of in named.items() if (path / name).exists()]
-        if not there:
-            raise PrepareError(f"{path}: holds none of {', '.join(named)}; name the folder of APDDv2's CSV files")
-        found.extend(there)
+        found.extend(_in_folder(path, ignore_split))
+    return found
+
+
+def _in_folder(folder: Path, ignore_split: bool) -> list[tuple[Path, Split | None]]:
+    named: dict[str, Split | None] = {**SPLIT_FILES, MASTER_FILE: None}
+    there = {name: found_in(folder, name) for name in named}
+    twice = next((paths for paths in there.values() if len(paths) > 1), None)
+    if twice is not None:
+        raise PrepareError(f"{twice[0]}: is also {twice[1]}; name the folder of one of them, or the files")
+    found = [(path, named[name]) for name, paths in there.items() for path in paths]
+    if not found:
+        tables = [*sorted(folder.glob("*.csv")), *sorted(folder.glob("*/*.csv"))]
+        if len(tables) != 1:
+            raise PrepareError(f"{folder}: holds none of {', '.join(named)}; name the folder of APDDv2's CSV files")
+        found = [(tables[0], None)]
+    if ignore_split:
+        found = [(path, None) for path, _ in found if path.name == MASTER_FILE or not there[MASTER_FILE]]
     return found
 
 

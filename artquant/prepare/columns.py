@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from artquant.config.requirements import LARGEST
+from artquant.data.fields import number_of
 from artquant.labels.soft_labels import VOTES_TOLERANCE
 from artquant.prepare.annotation import CATEGORIES, SPLITS, Annotation, PrepareError, Split, check_image_name
 from artquant.prepare.tables import Table
+from artquant.prepare.units import require_votes_deviation, rounded, vote_moments
 
 # What split columns hold, in small letters.
 SPLIT_NAMES: dict[str, Split] = {
@@ -52,7 +54,7 @@ class Columns:
 
 
 # Keys of training records that are read by name; whatever else such a record holds goes along.
-_READ_OR_MADE = frozenset({"image", "gt_score", "std", "attributes", "categories", "votes", "level_probs"})
+_READ_OR_MADE = frozenset({"image", "gt_score", "std", "attributes", "categories", "votes", "level_probs", "split"})
 
 
 def annotations_of(
@@ -176,13 +178,18 @@ class _Row:
         if len(votes) != len(vote_values):
             raise PrepareError(f"{self.where}: {len(votes)} votes for {len(vote_values)} values; make them equal")
         values = np.array(vote_values)
-        shares = np.array(votes) / math.fsum(votes)
-        mean = float(shares @ values)
-        if score is not None and abs(score - mean) > VOTES_TOLERANCE * float(np.ptp(values)):
-            raise PrepareError(f"{self.where}: score {score:g}, but the mean of the votes is {mean:.6g}; correct one")
+        width = float(np.ptp(values))
+        mean, spread = vote_moments(votes, values)
+        if score is not None and abs(score - mean) > VOTES_TOLERANCE * width:
+            raise PrepareError(
+                f"{self.where}: score {score:g}, but the mean of the votes is {mean:.6g}; "
+                "correct one, or name the values of the votes (--vote-values)"
+            )
         if std is None:
-            std = round(float(math.sqrt(shares @ (values - mean) ** 2)), 6)
-        return (round(mean, 6) if score is None else score), std
+            std = rounded(spread, width)
+        else:
+            require_votes_deviation(std, votes, values, self.where)
+        return (rounded(mean, width) if score is None else score), std
 
     def _votes(self) -> tuple[float, ...] | None:
         columns = self.columns
@@ -243,14 +250,11 @@ class _Row:
         return self._number(column, value)
 
     def _number(self, column: str, value: Any) -> float:
-        """A finite number; of CSV, text in plain decimal notation."""
-        try:
-            if isinstance(value, bool) or value is None or (isinstance(value, str) and "_" in value):
-                raise ValueError
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
+        """A finite number."""
+        number = number_of(value)
+        if number is None:
             shown = "empty" if value is None or value == "" else f"{str(value)[:100]!r}, not a number"
-            raise PrepareError(f"{self.where}: {column!r} is {shown}; correct it") from None
+            raise PrepareError(f"{self.where}: {column!r} is {shown}; correct it")
         if not abs(number) <= LARGEST:
             what = f"a number of at most {LARGEST:g}" if math.isfinite(number) else "a finite number"
             raise PrepareError(f"{self.where}: {column!r} is {number}, not {what}; correct it")

@@ -28,6 +28,7 @@ def make_card(
     command: str,
     attributes: Sequence[str] = (),
     notes: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card, without the list of files. Nothing in it depends on the time.
 
@@ -39,9 +40,12 @@ def make_card(
         command: The command line.
         attributes: Those that the files have columns for, in order; any others follow.
         notes: What the user ought to know, beside the importer's own notes.
+        words: The rating word of each picture.
     """
     levels = fit.levels
     names = list(dict.fromkeys([*attributes, *(name for found in annotations for name in found.attributes)]))
+    scores = [annotation.score for annotation in imported.annotations]
+    said = list(zip(annotations, words, strict=True))
     return {
         "name": name,
         "artquant": __version__,
@@ -50,6 +54,7 @@ def make_card(
         "notes": [*imported.notes, *notes],
         "scale": {
             "native": list(fit.native),
+            "found": [min(scores), max(scores)],
             "fit": fit.rule,
             "words": list(levels.words),
             "values": list(levels.values),
@@ -58,14 +63,14 @@ def make_card(
             "method": labelling.method,
             "sigma": labelling.used_sigma,
             "attribute_method": labelling.attribute_method,
+            "word": labelling.word,
             "vote_values": None if labelling.vote_values is None else list(labelling.vote_values),
         },
         "subject": labelling.subject,
         **_asked(labelling),
         "seed": labelling.seed,
         "splits": {
-            split: _split_card([found for found in annotations if found.split == split], levels, names)
-            for split in SPLITS
+            split: _split_card([pair for pair in said if pair[0].split == split], levels, names) for split in SPLITS
         },
     }
 
@@ -78,9 +83,11 @@ def _asked(labelling: Labelling) -> dict[str, Any]:
     return {"prompt": labelling.prompt_name, **readout}
 
 
-def _split_card(annotations: Sequence[Annotation], levels: RatingScale, attributes: Sequence[str]) -> dict[str, Any]:
+def _split_card(
+    said: Sequence[tuple[Annotation, str]], levels: RatingScale, attributes: Sequence[str]
+) -> dict[str, Any]:
+    annotations, words = [annotation for annotation, _ in said], Counter(word for _, word in said)
     scores = np.array([annotation.score for annotation in annotations])
-    words = Counter(levels.word(score) for score in scores.tolist())
     edges = np.linspace(levels.low, levels.high, _BINS + 1)
     present = Counter(name for annotation in annotations for name in annotation.attributes)
     return {

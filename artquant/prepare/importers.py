@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from artquant.errors import ArtQuantError
@@ -11,7 +11,9 @@ from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare import apdd
 from artquant.prepare.annotation import Annotation, Imported, Source, Split
 from artquant.prepare.columns import Columns, annotations_of
-from artquant.prepare.tables import AVA_COUNTS, read_table
+from artquant.prepare.published_splits import require_split_columns, require_split_files
+from artquant.prepare.tables import AVA_COUNTS, Table, read_table
+from artquant.prepare.units import require_units
 
 Files = Sequence[tuple[Path, Split | None]]  # None: the split is not said by which file it is
 
@@ -26,7 +28,8 @@ class Importer:
     levels: tuple[float, ...] | None = None  # published rating values; None: evenly spaced over the range
     method: str = "gaussian"  # of the distributions
     between_blanks: bool = False  # text without commas is AVA's form
-    reader: Callable[[Files, Columns, str | None], Imported] | None = None  # None: tables, one after the other
+    split_files: Mapping[str, Split] = field(default_factory=dict)  # names under which splits are published
+    reader: Callable[[Files, Columns, str | None, bool], Imported] | None = None  # None: tables, one after the other
 
     def read(
         self,
@@ -35,6 +38,7 @@ class Importer:
         score_range: tuple[float, float],
         vote_values: Sequence[float] | None = None,
         encoding: str | None = None,
+        ignore_split: bool = False,
     ) -> Imported:
         """Read the files.
 
@@ -44,26 +48,36 @@ class Importer:
             score_range: Of the data set; what vote values are spaced over.
             vote_values: One for each vote column; None: evenly spaced over the range, rising.
             encoding: Of the files; None: UTF-8, else Latin-1.
+            ignore_split: The splits that the files themselves say are not used, knowingly.
 
         Raises:
-            ArtQuantError: A file is missing or faulty; names file and record.
+            ArtQuantError: A file is missing or faulty, says splits that are not used, or scores and deviations in two
+                units; names file and record.
         """
+        if not ignore_split:
+            require_split_files(files, self.split_files)
         if self.reader is not None:
             _refuse_values(vote_values)
-            return self.reader(files, columns, encoding)
+            return self.reader(files, columns, encoding, ignore_split)
         annotations: list[Annotation] = []
         sources: list[Source] = []
         notes: list[str] = []
+        values: tuple[float, ...] | None = None
         for path, split in files:
             table = read_table(path, encoding, self.between_blanks)
-            values = _vote_values(columns, score_range, vote_values)
-            annotations.extend(annotations_of(table, columns, split, values))
+            counts = columns.votes or _nested_counts(table, columns)
+            values = _vote_values(counts, score_range, vote_values)
+            if not ignore_split:
+                require_split_columns(table, columns, split)
+            found = annotations_of(table, columns, split, values)
+            require_units(table, columns, found, score_range)
+            annotations.extend(found)
             sources.append(table.source)
             notes.extend(table.notes)
         has_votes = any(annotation.votes for annotation in annotations)
         if not has_votes:
             _refuse_values(vote_values)
-        return Imported(annotations, sources, notes, _vote_values(columns, score_range, vote_values, has_votes))
+        return Imported(annotations, sources, notes, values if has_votes else None)
 
 
 def _refuse_values(values: Sequence[float] | None) -> None:
@@ -71,19 +85,22 @@ def _refuse_values(values: Sequence[float] | None) -> None:
         raise ArtQuantError("values of votes (--vote-values), but there are no votes; leave them out or name the votes")
 
 
+def _nested_counts(table: Table, columns: Columns) -> tuple[str, ...]:
+    """A name for each entry of the votes that JSON records hold, by the first that has some."""
+    listed = (row.get("votes") for row in table.rows) if table.is_json and columns.records else iter(())
+    first = next((votes for votes in listed if isinstance(votes, list)), [])
+    return tuple(map(str, range(1, len(first) + 1)))
+
+
 def _vote_values(
-    columns: Columns, score_range: tuple[float, float], values: Sequence[float] | None, wanted: bool = True
+    counts: tuple[str, ...], score_range: tuple[float, float], values: Sequence[float] | None
 ) -> tuple[float, ...] | None:
-    """The value of each vote column; those of nested votes must be given."""
-    if not wanted:
-        return None
+    """The value of each count of votes: evenly over the range, rising, unless they are named."""
     if values is not None:
-        if columns.votes and len(values) != len(columns.votes):
-            raise ArtQuantError(f"{len(values)} vote values for {len(columns.votes)} vote columns; list one for each")
+        if counts and len(values) != len(counts):
+            raise ArtQuantError(f"{len(values)} vote values for {len(counts)} counts of votes; list one for each")
         return tuple(values)
-    if len(columns.votes) < 2:
-        return None
-    return RatingScale.even(*score_range, words=columns.votes).values[::-1]
+    return None if len(counts) < 2 else RatingScale.even(*score_range, words=counts).values[::-1]
 
 
 # Score records as training files hold them; whatever they lack is optional but the score.
@@ -98,13 +115,19 @@ _RECORD = Columns(
 
 IMPORTERS = {
     "apdd": Importer(
-        title="APDDv2: a folder with train.csv, valid.csv, test.csv and APDDv2-10023.csv, or some of them",
+        title="APDD: a folder with train.csv, valid.csv, test.csv and APDDv2-10023.csv, some of them, or APDD_v1.csv",
         columns=apdd.COLUMNS,
         range=(APDD_SCALE.low, APDD_SCALE.high),
         levels=APDD_SCALE.values,
+        split_files=apdd.SPLIT_FILES,
         reader=apdd.read_apdd,
     ),
-    "baid": Importer(title="BAID and other CSVs with the columns image, score", columns=Columns(), range=(0.0, 10.0)),
+    "baid": Importer(
+        title="BAID and other CSVs with the columns image, score",
+        columns=Columns(),
+        range=(0.0, 10.0),
+        split_files={"train_set.csv": "train", "val_set.csv": "validation", "test_set.csv": "test"},
+    ),
     "ava": Importer(
         title="AVA.txt (index, image id, ten counts, tags), or a CSV with the columns image_id, 1, ..., 10",
         columns=Columns(image="image_id", score=None, votes=AVA_COUNTS, suffix=".jpg"),
@@ -116,6 +139,7 @@ IMPORTERS = {
         title='JSON lists of {"image", "gt_score"}: PARA, TAD66K, FLICKR-AES as ArtiMuse publishes them',
         columns=_RECORD,
         range=None,
+        split_files={"train.json": "train", "test.json": "test"},
     ),
     "koniq": Importer(
         title="KonIQ-10k's CSVs: image_name, MOS, SD (MOS is on 1-5 or 1-100, see --range)",

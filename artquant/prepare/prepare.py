@@ -17,10 +17,18 @@ from artquant.prepare.chosen import chosen_prompt, chosen_readout
 from artquant.prepare.columns import Columns
 from artquant.prepare.data_card import make_card
 from artquant.prepare.importers import IMPORTERS
-from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
+from artquant.prepare.records import (
+    Labelling,
+    attribute_records,
+    comment_records,
+    image_records,
+    picture_words,
+    score_records,
+)
 from artquant.prepare.scale import Fit, choose_fit
 from artquant.prepare.score_places import place_records, target_notes
 from artquant.prepare.split import assign_splits
+from artquant.prepare.units import range_notes
 from artquant.prepare.write import FILES, write_folder
 
 logger = logging.getLogger(__name__)
@@ -36,10 +44,13 @@ class Settings:
     words: tuple[str, ...] = RATING_WORDS
     fit: Literal["same", "rescale", "clamp"] = "same"
     method: str | None = None
+    word: str = "likeliest"  # rule for the answers' rating words
     sigma: float | None = None
     vote_values: tuple[float, ...] | None = None  # of the vote columns, on the files' scale
     test_fraction: float | None = None
     seed: int = 0  # of the split and of the questions
+    ignore_split: bool = False  # go on without the splits that the files themselves say
+    ignore_std: bool = False  # and without their standard deviations
     subject: str | None = None  # None: the prompt's own
     prompt: str | None = None  # its name; None: the readout's usual one
     readout: str | None = None  # its kind; None: the default
@@ -76,9 +87,14 @@ def prepare(
     importer, out = IMPORTERS[name], Path(out)
     _check_sources(files, out)
     columns = settings.columns or importer.columns
+    columns = replace(
+        columns,
+        split=None if settings.ignore_split else columns.split,
+        std=None if settings.ignore_std else columns.std,
+    )
     fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
     labelling = _labelling(settings, importer.method, fit)
-    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
+    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding, settings.ignore_split)
     logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
     annotations = [fit.apply(annotation) for annotation in imported.annotations]
     annotations, notes = without_repeats(annotations)
@@ -94,7 +110,10 @@ def prepare(
         "test.json": image_records([found for found in annotations if found.split == "test"]),
     }
     notes += target_notes(training, labelling)
-    card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes)
+    shares = [record["level_probs"] for record in records["score.json"] if "level_probs" in record]
+    words = picture_words(annotations, labelling, shares)
+    notes += range_notes([found.score for found in imported.annotations], fit.native, words)
+    card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes, words)
     return write_folder(out, records, card, settings.overwrite)
 
 
@@ -109,11 +128,14 @@ def _check_sources(files: Sequence[tuple[Path, Split | None]], out: Path) -> Non
 def _labelling(settings: Settings, usual_method: str, fit: Fit) -> Labelling:
     """How records are made, but for the values of votes, which the files may say."""
     readout, readout_settings = chosen_readout(settings.readout, settings.tokens, fit.levels)
+    if readout is not None and settings.word != Labelling.word:
+        raise ArtQuantError(f"answers of the readout {readout.kind} say no rating word; leave out --word")
     prompt, subject = chosen_prompt(settings.prompt, settings.subject, readout is not None and readout.several)
     return Labelling(
         levels=fit.levels,
         method=settings.method or usual_method,
         sigma=settings.sigma,
+        word=settings.word,
         subject=subject,
         seed=settings.seed,
         progress=settings.progress,

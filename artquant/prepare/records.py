@@ -11,8 +11,8 @@ import numpy as np
 
 from artquant.errors import ArtQuantError
 from artquant.files.progress_bar import progress_bar
-from artquant.labels.rating_scale import RatingScale
-from artquant.labels.soft_labels import soft_labels
+from artquant.labels.rating_scale import WORD_RULES, RatingScale
+from artquant.labels.soft_labels import soft_labels, usual_sigma
 from artquant.prepare.annotation import Annotation, PrepareError
 from artquant.texts.descriptions import comment_record
 from artquant.texts.prompt import IMAGE_TOKEN, SCORE_QUESTIONS, Prompt, get_prompt
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from artquant.readouts import Readout  # needs torch; given where it is wanted
 
 _CHUNK = 1024  # scores labelled together between two looks of the progress bar
-_APDD_WIDTH = 9.0  # of the scale on which ArtQuant's sigma is 1
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,14 @@ class Labelling:
     prompt_name: str = "artquant"
     readout: Readout | None = None  # what the records are for; None: the rating words
     readout_settings: Mapping[str, Any] = field(default_factory=dict)  # of it, as a configuration says them
+    word: str = "likeliest"  # rule for the answer's rating word, of WORD_RULES
     keep_targets: bool = False  # shares that records bring stay, where they are as many as `values`
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ArtQuantError(f"sigma must be a finite number above 0, got {self.sigma:g}")
+        if self.word not in WORD_RULES:
+            raise ArtQuantError(f"word rule {self.word!r} is unknown; choose one of {', '.join(WORD_RULES)}")
         taken = (IMAGE_TOKEN, *(() if self.readout is None else self.readout.new_words))
         if not self.subject.strip() or any(word in self.subject for word in taken):
             raise ArtQuantError(f"the subject must be a noun such as painting or image, got {self.subject!r}")
@@ -70,7 +72,7 @@ class Labelling:
             ArtQuantError: A sigma was given to such a method.
         """
         if self.method == "gaussian":
-            return (self.levels.high - self.levels.low) / _APDD_WIDTH if self.sigma is None else self.sigma
+            return usual_sigma(self.levels.values) if self.sigma is None else self.sigma
         if self.sigma is not None:
             raise ArtQuantError(f"the method {self.method!r} takes no sigma; leave it out, or use gaussian")
         return None
@@ -86,6 +88,8 @@ class Labelling:
         Raises:
             ArtQuantError: An annotation lacks what the method needs; names its record.
         """
+        if not annotations:
+            return []  # a list of held-out pictures alone
         if self.method == "votes":
             counts = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
             if self.vote_values is None:
@@ -101,6 +105,12 @@ class Labelling:
         """The distribution of each attribute score."""
         return self._probs(scores, self.attribute_method, "attributes")
 
+    def words(self, scores: Sequence[float], probs: Sequence[Sequence[float]]) -> list[str]:
+        """The rating word that the answer about each score says; probs: its distributions over the rating words."""
+        if self.word == "published" or not scores:
+            return [self.levels.word(score) for score in scores]
+        return self.levels.likeliest(probs)
+
     def _needed(self, annotation: Annotation, value: Any, what: str) -> Any:
         if value is None:
             raise PrepareError(
@@ -109,7 +119,7 @@ class Labelling:
         return value
 
     def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
-        sigma = self.used_sigma if method == self.method else (self.levels.high - self.levels.low) / _APDD_WIDTH
+        sigma = self.used_sigma if method == self.method else usual_sigma(self.levels.values)
         made, values = list[list[float]](), self.values
         with progress_bar(f"distributions of {what}", "it", self.progress, len(scores), delay=1) as bar:
             for start in range(0, len(scores), _CHUNK):
@@ -134,10 +144,10 @@ class Labelling:
 
 def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
     """Training records of the scores. Of records that were one already, other fields and the question are kept."""
-    prompt = labelling.prompt()
-    records = []
-    for annotation, probs in zip(annotations, labelling.score_probs(annotations), strict=True):
-        answer = prompt.rating_answer(labelling.levels.word(annotation.score))
+    prompt, shares, records = labelling.prompt(), labelling.score_probs(annotations), list[dict[str, Any]]()
+    words = labelling.words([annotation.score for annotation in annotations], shares)
+    for annotation, probs, word in zip(annotations, shares, words, strict=True):
+        answer = prompt.rating_answer(word)
         turns = conversation(human_turn(annotation) or _new_turn(annotation, labelling), answer)
         rest = {"level_probs": probs, "task_type": "score", "conversations": turns}
         record = head(annotation) | votes(annotation) | known(annotation) | rest
@@ -146,11 +156,24 @@ def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> li
     return records
 
 
+def picture_words(
+    annotations: Sequence[Annotation], labelling: Labelling, shares: Sequence[Sequence[float]]
+) -> list[str]:
+    """The rating word of each picture; shares: of the training pictures, in order. Without, it is a Gaussian's word."""
+    training = [found.split == "train" and bool(shares) for found in annotations]
+    rest = [found.score for found, known in zip(annotations, training, strict=True) if not known]
+    made, gaussian = iter(shares), iter(soft_labels(rest, labelling.levels.values).tolist())
+    probs = [next(made) if known else next(gaussian) for known in training]
+    return labelling.words([found.score for found in annotations], probs)
+
+
 def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
     """Training records of the attributes that are there; the question is the picture's own of the whole."""
     prompt = labelling.prompt()
     pairs = [(found, name, score) for found in annotations for name, score in found.attributes.items()]
-    probs = labelling.attribute_probs([score for _, _, score in pairs])
+    scores = [score for _, _, score in pairs]
+    probs = labelling.attribute_probs(scores)
+    words = labelling.words(scores, probs)
     return [
         {
             "id": f"{annotation.image}->{name}->{score:.10g}",
@@ -161,10 +184,10 @@ def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -
             "task_type": "score",
             "conversations": conversation(
                 human_turn(annotation) or _new_turn(annotation, labelling),
-                prompt.rating_answer(labelling.levels.word(score), name),
+                prompt.rating_answer(word, name),
             ),
         }
-        for (annotation, name, score), shares in zip(pairs, probs, strict=True)
+        for (annotation, name, score), shares, word in zip(pairs, probs, words, strict=True)
     ]
 
 

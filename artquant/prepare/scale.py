@@ -10,8 +10,7 @@ from typing import Literal
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.prepare.annotation import Annotation, PrepareError
-
-_DIGITS = 10  # of mapped scores, so that 7.5 does not become 7.500000000000001
+from artquant.prepare.units import rounded
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,22 @@ class Fit:
             return annotation
         std = annotation.std
         if std is not None and self.rule == "rescale":
-            std = round(std * self._slope, _DIGITS)
+            std = rounded(std * self._slope, self._width)
         attributes = {name: self.value(value) for name, value in annotation.attributes.items()}
         return replace(annotation, score=self.value(annotation.score), std=std, attributes=attributes)
 
     @property
     def _slope(self) -> float:
-        return (self.levels.high - self.levels.low) / (self.native[1] - self.native[0])
+        return self._width / (self.native[1] - self.native[0])
+
+    @property
+    def _width(self) -> float:
+        return self.levels.high - self.levels.low
 
     def value(self, value: float) -> float:
         """One value of the data set's scale on the levels' scale."""
         if self.rule == "rescale":
-            value = round(self.levels.low + (value - self.native[0]) * self._slope, _DIGITS)
+            value = rounded(self.levels.low + (value - self.native[0]) * self._slope, self._width)
         return min(max(value, self.levels.low), self.levels.high)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class RatingLevelsSettings:
     """Settings of `readout: {kind: rating_levels}`."""
 
     closed_set: bool = True  # probabilities over the rating words alone, instead of theirs in the whole vocabulary
+    word: Literal["likeliest", "published"] = "likeliest"  # of the target, or the published rule: what answers say
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RatingLevels:
         token_ids: each word's one token; empty until it is bound.
         closed_set: probabilities are the softmax over the K words alone; otherwise the K entries of the softmax over
             the whole vocabulary, as published for DeQA-Score's "open set".
+        word_rule: what `word` gives, of WORD_RULES.
 
     Raises:
         ArtQuantError: lengths differ, values are not finite, words, weights or ids repeat.
@@ -53,6 +55,7 @@ class RatingLevels:
     weights: tuple[float, ...]
     token_ids: tuple[int, ...] = ()
     closed_set: bool = True
+    word_rule: str = "likeliest"
 
     def __post_init__(self) -> None:
         for name in ("words", "weights", "token_ids"):
@@ -74,7 +77,7 @@ class RatingLevels:
     @classmethod
     def from_settings(cls, settings: RatingLevelsSettings, scale: RatingScale) -> RatingLevels:
         """The scale's words and values."""
-        return cls(scale.words, scale.values, closed_set=settings.closed_set)
+        return cls(scale.words, scale.values, closed_set=settings.closed_set, word_rule=settings.word)
 
     @property
     def new_words(self) -> tuple[str, ...]:
@@ -127,13 +130,19 @@ class RatingLevels:
         """None: the vocabulary's logits are read."""
         return None
 
-    def word(self, score: float) -> str:
-        """The word that stands for a score in the text answer: the lowest whose weight the score does not exceed.
+    def word(self, score: float, target: np.ndarray | None = None) -> str:
+        """The word that stands for a score in the text answer: the likeliest of its target.
 
-        That is the published rule: bad up to 1, poor up to 3.5, fair up to 5, good up to 7.5, excellent above.
+        With the word rule "published", the lowest whose weight the score does not exceed: bad up to 1, poor up to 3.5,
+        fair up to 5, good up to 7.5, excellent above.
         """
-        weights, words = zip(*sorted(zip(self.weights, self.words, strict=True), reverse=True), strict=True)
-        return RatingScale(words, weights).word(score)
+        order = sorted(range(self.width), key=self.weights.__getitem__, reverse=True)
+        scale = RatingScale(tuple(self.words[i] for i in order), tuple(self.weights[i] for i in order))
+        if self.word_rule == "published":
+            return scale.word(score)
+        if target is None:
+            [target] = soft_labels([score], self.weights, clamp=True)
+        return scale.likeliest(np.asarray(target)[None, order])[0]
 
     def moments(self, targets: np.ndarray) -> np.ndarray:
         """Mean and standard deviation of the scores that targets [M, K] stand for: [M, 2]."""

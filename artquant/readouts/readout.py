@@ -116,8 +116,8 @@ class Readout(Protocol):
     def head(self, width: int) -> nn.Module | None:
         """A new head of its own on hidden states of width D; None: it reads the vocabulary's logits."""
 
-    def word(self, score: float) -> str:
-        """What the answer says at the place of a score."""
+    def word(self, score: float, target: np.ndarray | None = None) -> str:
+        """What the answer says at the place of a score; target: [K], the readout's own, where it is known."""
 
     def targets(self, truths: Truths) -> np.ndarray:
         """[M, K] from whatever is known. Raises ArtQuantError: a score that cannot be said, named by its index."""

@@ -178,7 +178,7 @@ class ScoreTokens(Unpublished):
         """None: the rows of the vocabulary's head are its own."""
         return None
 
-    def word(self, score: float) -> str:
+    def word(self, score: float, target: np.ndarray | None = None) -> str:
         """The position token, whatever the score."""
         return self.position_word
 

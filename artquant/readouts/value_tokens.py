@@ -134,7 +134,7 @@ class ValueTokens(Unpublished):
         """None: the vocabulary's logits are read."""
         return None
 
-    def word(self, score: float) -> str:
+    def word(self, score: float, target: np.ndarray | None = None) -> str:
         """The word of the nearest value."""
         place = round((score - self.low) / (self.high - self.low) * (len(WORDS) - 1))
         if not 0 <= place < len(WORDS):

@@ -93,12 +93,12 @@ class TestArtDataset:
         sample = item.sample
         question = "Rate the quality of this painting."
         text = tiny_processor.conversation(PROMPTS["artquant"].exchange(question, "The quality of the painting is"))
-        assert sample.conversation.row.token_ids == tuple(tiny_processor.tokenize(f"{text} good.</s>"))
+        assert sample.conversation.row.token_ids == tuple(tiny_processor.tokenize(f"{text} fair.</s>"))
         assert sample.targets.tolist() == [list(PROBS)] and not sample.learns_places
         assert sample.truth.tolist() == [[6.0, pytest.approx(np.sqrt(np.dot(PROBS, (np.array(WEIGHTS) - 5.3) ** 2)))]]
         assert data.lengths() == [len("Rate the quality of this painting.ignored: made from the score")]
         assert sample.conversation.places == (len(tiny_processor.tokenize(text)),)
-        assert learned(sample) == "The quality of the painting is good.</s>"
+        assert learned(sample) == "The quality of the painting is fair.</s>"  # the likeliest of its own distribution
         assert item.source == "score.json record 1 (r0)" and item.error is None
         expected = tiny_processor.image_processor(Image.open(pictures / "0.png"), return_tensors="pt")["pixel_values"][
             0
@@ -119,7 +119,7 @@ class TestArtDataset:
             assert target.shape == (1, 5) and target[0] @ WEIGHTS == pytest.approx(expected, abs=1e-8)
 
     def test_distribution_without_a_score(self, make, pictures, learned):
-        """The word of the text answer is then that of the distribution's expectation, here 3.25."""
+        """Its expectation is the score, here 3.25."""
         sample = make(score(pictures, 0, gt_score=None, level_probs=(0, 0, 0, 0.9, 0.1)))[0].sample
         assert learned(sample) == "The quality of the painting is poor.</s>"
         np.testing.assert_allclose(sample.truth, [[3.25, 0.75]], atol=1e-12)
@@ -241,7 +241,7 @@ class TestCollator:
         assert batch.text.token_ids.tolist() == input_ids.flatten()[batch.text.positions + 1].tolist()
         assert batch.scored.positions.tolist() == scores and batch.scored.samples.tolist() == [0, 2]
         ratings = tiny_processor.decode(input_ids.flatten()[batch.scored.positions + 1])
-        assert ratings.split() == ["excellent", "good"]
+        assert ratings.split() == ["fair", "excellent"]
         torch.testing.assert_close(batch.scored.targets, torch.tensor([PROBS, (1, 0, 0, 0, 0)]))
 
     @pytest.mark.parametrize("kind", [score, description])

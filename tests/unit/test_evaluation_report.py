@@ -14,7 +14,7 @@ from artquant.data.predictions import Prediction, prediction_line, read_predicti
 from artquant.errors import ArtQuantError
 from artquant.evaluate import plot
 from artquant.evaluate.join import join_files, read_truth
-from artquant.evaluate.report import format_table, run_evaluation
+from artquant.evaluate.report import as_record, format_table, run_evaluation
 from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS, RatingScale
 
 WORDS = RATING_WORDS
@@ -93,7 +93,7 @@ def test_a_line_is_read_as_it_was_written(tmp_path):
     ("record", "message"),
     [
         ({"id": "a", "score": 10.5}, "score 10.5 is outside 1 to 10"),
-        ({"id": "a", "score": "7"}, '"score" must be a number, got text'),
+        ({"id": "a", "score": "seven"}, '"score" must be a number, got text'),
         ({"id": "a", "score": True}, '"score" must be a number'),
         ({"id": "a", "score": 5, "std": -1}, '"std" -1 is negative'),
         ({"id": [7], "score": 5}, '"id" must be text, got a list'),
@@ -187,6 +187,30 @@ def test_missing_extra_and_repeated_ids(tmp_path):
     write_lines(predictions, [prediction("a", score=5), prediction("a", score=5)])
     with pytest.raises(ArtQuantError, match=r"record 2: the same id 'a' as .* record 1; keep one"):
         join_files(*files, allow_missing=True, allow_extra=True)
+
+
+def test_joined_by_picture_where_no_id_meets_another(tmp_path):
+    """As ids of prepared lists (and scores as text, as Q-Align's lists have them)."""
+    predictions = write_lines(
+        tmp_path / "p.jsonl", [{"image": f"{name}.png", "score": f"{rank}"} for rank, name in enumerate("cab")]
+    )
+    records = [
+        {"id": f"{name}.png->{place}", "image": f"{name}.png", "gt_score": f"{place}"}
+        for place, name in enumerate("abc", 1)
+    ]
+    truth = write_list(tmp_path / "t.json", records)
+    joined = join_files(predictions, truth)
+    assert joined.by_picture and joined.ids == ("a.png->1", "b.png->2", "c.png->3") and not joined.missing
+    assert joined.truth.tolist() == [1, 2, 3] and joined.predicted.tolist() == [1, 2, 0]
+    [evaluation] = run_evaluation([(predictions, truth)], plot=False)
+    assert "joined by picture: no id of it is in" in format_table([evaluation])
+    assert as_record(evaluation)["joined_by"] == "picture"
+    twice = write_list(tmp_path / "t.json", [*records, {"id": "other", "image": "a.png", "gt_score": 2}])
+    with pytest.raises(ArtQuantError, match=r"4 no prediction for ids of .*'a\.png->1'"):
+        join_files(predictions, twice)
+    write_list(twice, [*records, {"id": "a.png", "image": "d.png", "gt_score": 2}])  # one id meets: by id
+    with pytest.raises(ArtQuantError, match=r"3 no prediction for ids of"):
+        join_files(predictions, twice)
 
 
 def test_disagreeing_truth_is_refused(tmp_path):

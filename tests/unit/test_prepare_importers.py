@@ -115,7 +115,9 @@ class TestApdd:
 
     def test_split_file_without_a_split(self, tmp_path):
         apdd_folder(tmp_path)
-        with pytest.raises(ArtQuantError, match="--train, --validation or --test"):
+        with pytest.raises(
+            ArtQuantError, match=r"train.csv: is published as the train pictures; give it with --train FILE"
+        ):
             apdd(tmp_path / "train.csv")
 
     @pytest.mark.parametrize("category", ["oil painting*classicism", "", "a**b"])

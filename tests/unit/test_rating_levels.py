@@ -22,6 +22,7 @@ WORDS = ("excellent", "good", "fair", "poor", "bad")
 WEIGHTS = (10.0, 7.5, 5.0, 3.5, 1.0)
 IDS = (11, 3, 7, 5, 2)
 LEVELS = RatingLevels(WORDS, WEIGHTS, IDS)
+PUBLISHED = replace(LEVELS, word_rule="published")
 VOCABULARY = 16
 
 logit_rows = st.lists(st.floats(-80, 80, width=32), min_size=VOCABULARY, max_size=VOCABULARY)
@@ -97,10 +98,18 @@ class TestWords:
 
     def test_published_rule_for_the_answer(self):
         scores = {0.5: "bad", 1: "bad", 1.01: "poor", 3.5: "poor", 3.51: "fair", 5: "fair", 7.5: "good"}
-        assert {score: LEVELS.word(score) for score in scores} == scores
-        assert LEVELS.word(7.6) == LEVELS.word(12) == "excellent"
-        reverse = RatingLevels(WORDS[::-1], WEIGHTS[::-1], IDS[::-1])
+        assert {score: PUBLISHED.word(score) for score in scores} == scores
+        assert PUBLISHED.word(7.6) == PUBLISHED.word(12) == "excellent"
+        reverse = RatingLevels(WORDS[::-1], WEIGHTS[::-1], IDS[::-1], word_rule="published")
         assert {score: reverse.word(score) for score in scores} == scores
+
+    def test_the_answer_is_the_likeliest_word_of_the_target(self):
+        reverse = RatingLevels(WORDS[::-1], WEIGHTS[::-1], IDS[::-1])
+        target = np.array([0.1, 0.3, 0.2, 0.3 + 1e-12, 0.1])  # good and poor alike: the better
+        for score in (1.2, 6.0, 9.9):
+            assert LEVELS.word(score, target) == reverse.word(score, target[::-1]) == "good"
+        nearest = {0.5: "bad", 1.2: "bad", 4.5: "fair", 7.6: "good", 8.9: "excellent", 12: "excellent"}
+        assert {score: LEVELS.word(score) for score in nearest} == nearest  # of its Gaussian
 
 
 class TestScore:

@@ -143,7 +143,7 @@ def test_the_image_token_goes_with_its_newlines(tmp_path, value, question):
         ({"conversations": turns("<|image|> Rate.", "<|image|>")}, "gpt turn must not hold <|image|>"),
         ({"conversations": turns("<|image|>\n", "Good.")}, "question is empty"),
         ({"conversations": turns("<|image|> Rate.", "\n ")}, "answer is empty"),
-        ({"gt_score": "7.5"}, '"gt_score" must be a number, got text'),
+        ({"gt_score": "7,5"}, '"gt_score" must be a number, got text'),
         ({"gt_score": True}, '"gt_score" must be a number, got true or false'),
         ({"gt_score": 10**400}, '"gt_score" is not finite'),
         ({"gt_score": 10.5}, '"gt_score" 10.5 is outside 1 to 10'),

@@ -13,18 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artquant.errors import ArtQuantError
+from artquant.files.file_kinds import kind_of_file
 
 WHOLE = 1 << 28  # bytes: the largest file that is read whole
-_SIGNATURES = (  # how files begin that are taken for text, most often instead of what was to be downloaded
-    (b"<", "a web page or XML"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "compressed by gzip"),
-    (b"%PDF", "a PDF"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"\0\0\0\0", "filled with zeros, as by a broken download or a power cut"),
-)
 
 
 class FileUnreadable(ArtQuantError):
@@ -66,5 +57,5 @@ def read_whole(path: Path | str, most: int = WHOLE) -> bytes:
 
 def looks_like(start: bytes) -> str:
     """What a file is, by how it begins, where it is one of those that are taken for text; else nothing."""
-    start = start.lstrip()
-    return next((what for signature, what in _SIGNATURES if start.startswith(signature)), "")
+    kind = kind_of_file(start)
+    return kind.name if kind else ""

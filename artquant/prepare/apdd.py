@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from artquant.prepare.annotation import Annotation, Imported, PrepareError, Split, check_unique
-from artquant.prepare.columns import Columns, annotations_of
+from artquant.prepare.columns import Columns
+from artquant.prepare.rows import annotations_of
+from artquant.prepare.table_form import TableForm
 from artquant.prepare.tables import Table, read_table
 from artquant.texts.attributes import APDD_ATTRIBUTES
 
@@ -29,14 +31,14 @@ MASTER_COLUMNS = replace(COLUMNS, score=MASTER_SCORE, comment="Language Comment"
 _ROUNDING = 0.001 + 1e-9  # the splits have three decimals, the master file two on a scale ten times as wide
 
 
-def read_apdd(files: Sequence[tuple[Path, Split | None]], columns: Columns, encoding: str | None = None) -> Imported:
+def read_apdd(files: Sequence[tuple[Path, Split | None]], columns: Columns, form: TableForm | None = None) -> Imported:
     """Read APDDv2's files.
 
     Args:
         files: With their splits. A folder holds split files and the master file under their published names; a file
             without a split is the master file. With the master file alone no split is said.
         columns: Of the split files.
-        encoding: As in `read_table`.
+        form: As in `read_table`.
 
     Raises:
         ArtQuantError: A file is missing or faulty, is of no known form, or the master file says otherwise than the
@@ -45,7 +47,7 @@ def read_apdd(files: Sequence[tuple[Path, Split | None]], columns: Columns, enco
     masters: list[Table] = []
     splits: list[tuple[Table, Split]] = []
     for path, split in _found(files):
-        table = read_table(path, encoding)
+        table = read_table(path, form)
         if MASTER_SCORE in table.columns:
             masters.append(table)
         elif split is None:

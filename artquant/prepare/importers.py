@@ -10,8 +10,13 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare import apdd
 from artquant.prepare.annotation import Annotation, Imported, Source, Split
-from artquant.prepare.columns import Columns, annotations_of
-from artquant.prepare.tables import AVA_COUNTS, read_table
+from artquant.prepare.columns import Columns
+from artquant.prepare.delimited import AVA_COUNTS
+from artquant.prepare.one_scale import on_one_scale
+from artquant.prepare.ratings import of_ratings
+from artquant.prepare.rows import annotations_of, number_of_votes
+from artquant.prepare.table_form import TableForm
+from artquant.prepare.tables import read_table
 
 Files = Sequence[tuple[Path, Split | None]]  # None: the split is not said by which file it is
 
@@ -26,7 +31,7 @@ class Importer:
     levels: tuple[float, ...] | None = None  # published rating values; None: evenly spaced over the range
     method: str = "gaussian"  # of the distributions
     between_blanks: bool = False  # text without commas is AVA's form
-    reader: Callable[[Files, Columns, str | None], Imported] | None = None  # None: tables, one after the other
+    reader: Callable[[Files, Columns, TableForm | None], Imported] | None = None  # None: tables, one after the other
 
     def read(
         self,
@@ -34,7 +39,7 @@ class Importer:
         columns: Columns,
         score_range: tuple[float, float],
         vote_values: Sequence[float] | None = None,
-        encoding: str | None = None,
+        form: TableForm | None = None,
     ) -> Imported:
         """Read the files.
 
@@ -43,27 +48,31 @@ class Importer:
             columns: This importer's, with what the user changed.
             score_range: Of the data set; what vote values are spaced over.
             vote_values: One for each vote column; None: evenly spaced over the range, rising.
-            encoding: Of the files; None: UTF-8, else Latin-1.
+            form: Of the files, as in `read_table`.
 
         Raises:
             ArtQuantError: A file is missing or faulty; names file and record.
         """
         if self.reader is not None:
             _refuse_values(vote_values)
-            return self.reader(files, columns, encoding)
+            return on_one_scale(self.reader(files, columns, form), columns, score_range)
         annotations: list[Annotation] = []
         sources: list[Source] = []
         notes: list[str] = []
+        values = None
         for path, split in files:
-            table = read_table(path, encoding, self.between_blanks)
-            values = _vote_values(columns, score_range, vote_values)
-            annotations.extend(annotations_of(table, columns, split, values))
+            table = read_table(path, form, self.between_blanks)
+            values = _vote_values(number_of_votes(table, columns), score_range, vote_values)
+            annotations.extend(annotations_of(table, columns, split, None if columns.per_rater else values))
             sources.append(table.source)
             notes.extend(table.notes)
-        has_votes = any(annotation.votes for annotation in annotations)
-        if not has_votes:
+        if columns.per_rater:
+            annotations, values, told = of_ratings(annotations, score_range, vote_values)
+            notes.extend(told)
+        elif not any(annotation.votes for annotation in annotations):
             _refuse_values(vote_values)
-        return Imported(annotations, sources, notes, _vote_values(columns, score_range, vote_values, has_votes))
+            values = None
+        return on_one_scale(Imported(annotations, sources, notes, values), columns, score_range)
 
 
 def _refuse_values(values: Sequence[float] | None) -> None:
@@ -72,18 +81,16 @@ def _refuse_values(values: Sequence[float] | None) -> None:
 
 
 def _vote_values(
-    columns: Columns, score_range: tuple[float, float], values: Sequence[float] | None, wanted: bool = True
+    count: int, score_range: tuple[float, float], values: Sequence[float] | None
 ) -> tuple[float, ...] | None:
-    """The value of each vote column; those of nested votes must be given."""
-    if not wanted:
-        return None
+    """The value of each of so many counts of votes; those of nested votes must be given."""
     if values is not None:
-        if columns.votes and len(values) != len(columns.votes):
-            raise ArtQuantError(f"{len(values)} vote values for {len(columns.votes)} vote columns; list one for each")
+        if count and len(values) != count:
+            raise ArtQuantError(f"{len(values)} vote values for {count} vote columns; list one for each")
         return tuple(values)
-    if len(columns.votes) < 2:
+    if count < 2:
         return None
-    return RatingScale.even(*score_range, words=columns.votes).values[::-1]
+    return RatingScale.even(*score_range, words=tuple(map(str, range(count)))).values[::-1]
 
 
 # Score records as training files hold them; whatever they lack is optional but the score.
@@ -92,7 +99,7 @@ _RECORD = Columns(
     std="std",
     comment="comment",
     split="split",
-    optional=frozenset({"std", "comment", "split"}),
+    optional=frozenset({"gt_score", "std", "comment", "split"}),
     records=True,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +16,14 @@ from artquant.prepare.annotation import Annotation, PrepareError, Split, check_u
 from artquant.prepare.chosen import chosen_prompt, chosen_readout
 from artquant.prepare.columns import Columns
 from artquant.prepare.data_card import make_card
+from artquant.prepare.image_names import check_suffixes
 from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.records import Labelling, attribute_records, comment_records, image_records, score_records
 from artquant.prepare.scale import Fit, choose_fit
 from artquant.prepare.score_places import place_records, target_notes
 from artquant.prepare.split import assign_splits
+from artquant.prepare.split_lists import Lists, split_by_lists
+from artquant.prepare.table_form import TableForm
 from artquant.prepare.write import FILES, write_folder
 
 logger = logging.getLogger(__name__)
@@ -44,7 +47,8 @@ class Settings:
     prompt: str | None = None  # its name; None: the readout's usual one
     readout: str | None = None  # its kind; None: the default
     tokens: int | None = None  # of a readout that has a number of them; None: its default
-    encoding: str | None = None
+    form: TableForm = field(default_factory=TableForm)
+    split_lists: Lists = ()  # files of names
     images: Path | None = None  # look whether every picture is there
     skip_missing: bool = False  # leave out pictures that are not there, instead of refusing
     overwrite: bool = False
@@ -78,13 +82,14 @@ def prepare(
     columns = settings.columns or importer.columns
     fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
     labelling = _labelling(settings, importer.method, fit)
-    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding)
+    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.form)
     logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
     annotations = [fit.apply(annotation) for annotation in imported.annotations]
     annotations, notes = without_repeats(annotations)
     check_unique(annotations)
+    annotations, listed = split_by_lists(annotations, settings.split_lists, columns.image, columns.split_values)
     annotations, missing = _with_pictures(annotations, settings)
-    notes += missing
+    notes += listed + missing
     annotations = assign_splits(annotations, settings.test_fraction, settings.seed)
     if imported.vote_values is not None:
         labelling = replace(labelling, vote_values=tuple(map(fit.value, imported.vote_values)))
@@ -138,6 +143,7 @@ def _training_records(annotations: Sequence[Annotation], labelling: Labelling) -
 def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[list[Annotation], list[str]]:
     """The annotations whose pictures are there, and a note about those left out."""
     if settings.images is None:
+        check_suffixes(annotations)
         return annotations, []
     folder = Path(settings.images)
     if not folder.is_dir():
@@ -150,7 +156,7 @@ def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[l
     names = {annotation.image for annotation in there}
     first = next(annotation for annotation in annotations if annotation.image not in names)
     path = folder / first.image
-    text = f"no picture {str(path)!r}{look.hint(path)}; missing for {missing} of {len(annotations)} records"
+    text = f"no picture {str(path)!r}{look.hint(path, folder)}; missing for {missing} of {len(annotations)} records"
     if not settings.skip_missing or not there:
         raise PrepareError(f"{first.source}: {text}; check the folder, or leave them out with --skip-missing")
     return there, [f"{first.source}: {text}, which are left out"]

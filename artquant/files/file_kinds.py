@@ -33,6 +33,7 @@ GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 ZIP, PARQUET = b"PK\x03\x04", b"PAR1"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
+_PICKLED_TEXT = (b"(dp0\n", b"(dp1\n", b"(lp0\n", b"(lp1\n", b"ccopy_reg\n", b"cnumpy")  # of protocol 0
 _KINDS: tuple[tuple[bytes, FileKind], ...] = (
     (b"<", _PAGE),
     (b"version https://git-lfs", FileKind("a pointer of Git LFS, not the file itself", "fetch it: git lfs pull")),
@@ -97,7 +98,7 @@ def kind_of_file(start: bytes) -> FileKind | None:
     """What a file is that begins with these bytes, `START` of them; None: nothing but text, as far as can be seen."""
     if start[257:262] == b"ustar":
         return _TAR
-    if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+    if start.startswith(_PICKLED_TEXT) or (start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5")):
         return _PICKLE
     text = start.lstrip()
     for signature, kind in _KINDS:

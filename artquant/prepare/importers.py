@@ -9,7 +9,7 @@ from pathlib import Path
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare import apdd
-from artquant.prepare.annotation import Annotation, Imported, Source, Split
+from artquant.prepare.annotation import Annotation, Imported, Split
 from artquant.prepare.columns import Columns
 from artquant.prepare.delimited import AVA_COUNTS
 from artquant.prepare.one_scale import on_one_scale
@@ -56,20 +56,18 @@ class Importer:
         if self.reader is not None:
             _refuse_values(vote_values)
             return on_one_scale(self.reader(files, columns, form), columns, score_range)
-        annotations: list[Annotation] = []
-        sources: list[Source] = []
-        notes: list[str] = []
+        tables = [(read_table(path, form, self.between_blanks), split) for path, split in files]
+        sources, notes = [table.source for table, _ in tables], [note for table, _ in tables for note in table.notes]
         values = None
-        for path, split in files:
-            table = read_table(path, form, self.between_blanks)
-            values = _vote_values(number_of_votes(table, columns), score_range, vote_values)
-            annotations.extend(annotations_of(table, columns, split, None if columns.per_rater else values))
-            sources.append(table.source)
-            notes.extend(table.notes)
+        annotations: list[Annotation] = []
         if columns.per_rater:
-            annotations, values, told = of_ratings(annotations, score_range, vote_values)
-            notes.extend(told)
-        elif not any(annotation.votes for annotation in annotations):
+            ratings = (rating for table, split in tables for rating in annotations_of(table, columns, split))
+            annotations, values, told = of_ratings(ratings, score_range, vote_values)
+            return on_one_scale(Imported(annotations, sources, [*notes, *told], values), columns, score_range)
+        for table, split in tables:
+            values = values or _vote_values(number_of_votes(table, columns), score_range, vote_values)
+            annotations.extend(annotations_of(table, columns, split, values))
+        if not any(annotation.votes for annotation in annotations):
             _refuse_values(vote_values)
             values = None
         return on_one_scale(Imported(annotations, sources, notes, values), columns, score_range)

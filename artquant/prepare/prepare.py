@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +94,8 @@ def prepare(
     if imported.vote_values is not None:
         labelling = replace(labelling, vote_values=tuple(map(fit.value, imported.vote_values)))
     training = [annotation for annotation in annotations if annotation.split == "train"]
-    records = _training_records(training, labelling) | {
+    records = {
+        **_training_records(training, labelling),
         "validation.json": image_records([found for found in annotations if found.split == "validation"]),
         "test.json": image_records([found for found in annotations if found.split == "test"]),
     }
@@ -130,7 +131,9 @@ def _labelling(settings: Settings, usual_method: str, fit: Fit) -> Labelling:
     )
 
 
-def _training_records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:
+def _training_records(
+    annotations: Sequence[Annotation], labelling: Labelling
+) -> Mapping[str, Iterable[dict[str, Any]]]:
     if labelling.places is not None:
         return place_records(annotations, labelling, labelling.places)
     return {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +14,56 @@ from artquant.prepare.annotation import Annotation, PrepareError
 
 _DIGITS = 6  # of means and deviations, as of those of votes
 _MOST_VALUES = 21  # of ratings in whole numbers that are counted as votes
+_Rated = tuple[tuple[str, float], ...]  # attributes
+
+
+@dataclass
+class _Picture:
+    """The ratings of one picture, in columns."""
+
+    first: Annotation
+    scores: array[float] = field(default_factory=lambda: array("d"))
+    attributes: list[_Rated] = field(default_factory=list)
+    raters: list[str] = field(default_factory=list)
+
+    def add(self, rating: Annotation, rater: str, attributes: _Rated) -> bool:
+        """Take a rating up; False: its rater said the same before.
+
+        Raises:
+            PrepareError: The rater said something else before, or the picture was of another split.
+        """
+        if rating.split != self.first.split:
+            raise PrepareError(
+                f"{rating.source}: {rating.image!r} is of another split in {self.first.source}; keep one"
+            )
+        if rater and rater in self.raters:
+            place = self.raters.index(rater)
+            if (self.scores[place], self.attributes[place]) == (rating.score, attributes):
+                return False
+            raise PrepareError(
+                f"{rating.source}: rater {rater!r} rates {rating.image!r} again and otherwise; take one of the two "
+                "out, or count both: --per-rater instead of --rater-column"
+            )
+        self.scores.append(rating.score)
+        self.attributes.append(attributes)
+        self.raters.append(rater)
+        return True
+
+    def annotation(self, values: tuple[float, ...] | None) -> Annotation:
+        """What the raters said together."""
+        counts = Counter(self.scores)
+        rated: dict[str, list[float]] = {}
+        for attributes in self.attributes:
+            for name, value in attributes:
+                rated.setdefault(name, []).append(value)
+        return replace(
+            self.first,
+            score=round(math.fsum(self.scores) / len(self.scores), _DIGITS),
+            std=round(float(np.std(self.scores)), _DIGITS),
+            votes=None if values is None else tuple(counts[value] for value in values),
+            attributes={name: round(math.fsum(found) / len(found), _DIGITS) for name, found in rated.items()},
+            rater=None,
+        )
 
 
 def of_ratings(
@@ -29,23 +80,32 @@ def of_ratings(
         The annotations in the order in which their pictures come first, the value of each vote or None, and notes.
 
     Raises:
-        PrepareError: A rater rates a picture twice and differently, its ratings name several splits or have a comment
-            each, or a rating is none of the values.
+        PrepareError: A rater rates a picture twice and differently, ratings of a picture name several splits or have a
+            comment each, or a rating is none of the values or off the range.
     """
-    pictures: dict[str, list[Annotation]] = {}
-    repeats = count = 0
+    values, low, high = _values(score_range, vote_values), *score_range
+    pictures: dict[str, _Picture] = {}
+    raters: dict[str, str] = {}  # the same ones again and again, held once
+    rated: dict[_Rated, _Rated] = {}
+    count = repeats = 0
     for rating in ratings:
-        count += 1
         if rating.comment is not None:
             raise PrepareError(f"{rating.source}: a comment of each rater; leave out --comment-column")
-        pictures.setdefault(rating.image, []).append(replace(rating, votes=None, std=None))
-    values = _values(pictures, score_range, vote_values)
-    made = []
-    for given in pictures.values():
-        own = _once(given)
-        repeats += len(given) - len(own)
-        made.append(_together(own, values))
-    notes = [f"{count - repeats} ratings of {len(made)} pictures, {(count - repeats) / max(len(made), 1):.1f} each"]
+        if not low <= rating.score <= high:
+            raise PrepareError(
+                f"{rating.source}: rating {rating.score:g} is outside {low:g} to {high:g}; correct it, or name the "
+                "range with --range"
+            )
+        if values is not None and rating.score not in values:
+            if vote_values is not None:
+                raise PrepareError(f"{rating.source}: rating {rating.score:g} is none of --vote-values; correct one")
+            values = None
+        rater, attributes = rating.rater or "", tuple(rating.attributes.items())
+        picture = pictures.setdefault(rating.image, _Picture(rating))
+        added = picture.add(rating, raters.setdefault(rater, rater), rated.setdefault(attributes, attributes))
+        count, repeats = count + added, repeats + (not added)
+    made = [picture.annotation(values) for picture in pictures.values()]
+    notes = [f"{count} ratings of {len(made)} pictures, {count / max(len(made), 1):.1f} each"]
     if repeats:
         notes.append(f"{repeats} ratings that repeat one of the same rater and picture are left out")
     if values is None:
@@ -53,53 +113,11 @@ def of_ratings(
     return made, values, notes
 
 
-def _once(given: list[Annotation]) -> list[Annotation]:
-    """The ratings of one picture, those of one rater that are the same only once."""
-    if given[0].rater is None:
-        return given
-    first: dict[str | None, Annotation] = {}
-    for rating in given:
-        known = first.setdefault(rating.rater, rating)
-        if replace(rating, source=known.source) != known:
-            raise PrepareError(
-                f"{rating.source}: rater {rating.rater!r} rates {rating.image!r} otherwise than in {known.source}; "
-                "take one out, or count both: --per-rater instead of --rater-column"
-            )
-    return list(first.values())
-
-
-def _values(
-    pictures: dict[str, list[Annotation]], score_range: tuple[float, float], named: Sequence[float] | None
-) -> tuple[float, ...] | None:
-    ratings = (rating for given in pictures.values() for rating in given)
-    if named is not None:
-        strange = next((rating for rating in ratings if rating.score not in named), None)
-        if strange is not None:
-            raise PrepareError(f"{strange.source}: rating {strange.score:g} is none of --vote-values; correct one")
-        return tuple(named)
+def _values(score_range: tuple[float, float], named: Sequence[float] | None) -> tuple[float, ...] | None:
+    """What ratings may be, as far as range and user say."""
     low, high = score_range
-    whole = low.is_integer() and high.is_integer() and high - low < _MOST_VALUES
-    if not whole or not all(rating.score.is_integer() and low <= rating.score <= high for rating in ratings):
+    if named is not None:
+        return tuple(named)
+    if not (low.is_integer() and high.is_integer() and high - low < _MOST_VALUES):
         return None
     return tuple(float(value) for value in range(int(low), int(high) + 1))
-
-
-def _together(given: list[Annotation], values: tuple[float, ...] | None) -> Annotation:
-    first = given[0]
-    for rating in given:
-        if rating.split != first.split:
-            raise PrepareError(f"{rating.source}: {rating.image!r} is of another split in {first.source}; keep one")
-    scores = np.array([rating.score for rating in given])
-    counts = Counter(scores.tolist())
-    attributes: dict[str, list[float]] = {}
-    for rating in given:
-        for name, value in rating.attributes.items():
-            attributes.setdefault(name, []).append(value)
-    return replace(
-        first,
-        score=round(math.fsum(scores) / len(scores), _DIGITS),
-        std=round(float(scores.std()), _DIGITS),
-        votes=None if values is None else tuple(counts[value] for value in values),
-        attributes={name: round(math.fsum(found) / len(found), _DIGITS) for name, found in attributes.items()},
-        rater=None,
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,12 +81,19 @@ class Labelling:
         """Of attributes only a mean is known: gaussian stands in for methods that need more."""
         return "gaussian" if self.method in ("votes", "known-std") else self.method
 
-    def score_probs(self, annotations: Sequence[Annotation]) -> list[list[float]]:
-        """The distribution of each annotation's score.
+    def score_probs(self, annotations: Sequence[Annotation]) -> Iterator[list[float]]:
+        """The distribution of each annotation's score, made when it is asked for.
 
         Raises:
             ArtQuantError: An annotation lacks what the method needs; names its record.
         """
+        with self._bar("scores", len(annotations)) as bar:
+            for start in range(0, len(annotations), _CHUNK):
+                chunk = annotations[start : start + _CHUNK]
+                yield from self._score_probs(chunk)
+                bar.update(len(chunk))
+
+    def _score_probs(self, annotations: Sequence[Annotation]) -> list[list[float]]:
         if self.method == "votes":
             counts = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
             if self.vote_values is None:
@@ -93,13 +101,20 @@ class Labelling:
             return soft_labels(None, self.values, "votes", votes=counts, vote_values=self.vote_values).tolist()
         scores = [annotation.score for annotation in annotations]
         if self.method != "known-std":
-            return self._probs(scores, self.method, "scores")
+            return self._probs(scores, self.method)
         std = [self._needed(annotation, annotation.std, "standard deviation") for annotation in annotations]
         return soft_labels(scores, self.values, "known-std", std=std).tolist()
 
-    def attribute_probs(self, scores: Sequence[float]) -> list[list[float]]:
-        """The distribution of each attribute score."""
-        return self._probs(scores, self.attribute_method, "attributes")
+    def attribute_probs(self, scores: Sequence[float]) -> Iterator[list[float]]:
+        """The distribution of each attribute score, made when it is asked for."""
+        with self._bar("attributes", len(scores)) as bar:
+            for start in range(0, len(scores), _CHUNK):
+                chunk = scores[start : start + _CHUNK]
+                yield from self._probs(chunk, self.attribute_method)
+                bar.update(len(chunk))
+
+    def _bar(self, what: str, total: int) -> AbstractContextManager[Any]:
+        return progress_bar(f"distributions of {what}", "it", self.progress, total, delay=1)
 
     def _needed(self, annotation: Annotation, value: Any, what: str) -> Any:
         if value is None:
@@ -108,15 +123,9 @@ class Labelling:
             )
         return value
 
-    def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
+    def _probs(self, scores: Sequence[float], method: str) -> list[list[float]]:
         sigma = self.used_sigma if method == self.method else (self.levels.high - self.levels.low) / _APDD_WIDTH
-        made, values = list[list[float]](), self.values
-        with progress_bar(f"distributions of {what}", "it", self.progress, len(scores), delay=1) as bar:
-            for start in range(0, len(scores), _CHUNK):
-                chunk = np.array(scores[start : start + _CHUNK])
-                made.extend(soft_labels(chunk, values, method, sigma=sigma).tolist())
-                bar.update(len(chunk))
-        return made
+        return soft_labels(np.array(scores), self.values, method, sigma=sigma).tolist()
 
     def prompt(self) -> Prompt:
         """What words the answers; training words them again with its own prompt."""
@@ -132,26 +141,24 @@ class Labelling:
         return drawn_question(wordings, "score", image, self.seed, self.subject)
 
 
-def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
-    """Training records of the scores. Of records that were one already, other fields and the question are kept."""
+def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> Iterator[dict[str, Any]]:
+    """Training records of the scores, one by one. Of records that were one already, fields and the question stay."""
     prompt = labelling.prompt()
-    records = []
     for annotation, probs in zip(annotations, labelling.score_probs(annotations), strict=True):
         answer = prompt.rating_answer(labelling.levels.word(annotation.score))
         turns = conversation(human_turn(annotation) or _new_turn(annotation, labelling), answer)
         rest = {"level_probs": probs, "task_type": "score", "conversations": turns}
         record = head(annotation) | votes(annotation) | known(annotation) | rest
         record.pop("target", None)  # of a kept record: of other values, and no record has both
-        records.append(record)
-    return records
+        yield record
 
 
-def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> Iterator[dict[str, Any]]:
     """Training records of the attributes that are there; the question is the picture's own of the whole."""
     prompt = labelling.prompt()
     pairs = [(found, name, score) for found in annotations for name, score in found.attributes.items()]
     probs = labelling.attribute_probs([score for _, _, score in pairs])
-    return [
+    return (
         {
             "id": f"{annotation.image}->{name}->{score:.10g}",
             "image": annotation.image,
@@ -165,29 +172,27 @@ def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -
             ),
         }
         for (annotation, name, score), shares in zip(pairs, probs, strict=True)
-    ]
+    )
 
 
-def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> Iterator[dict[str, Any]]:
     """Description records of the comments that are there.
 
     Raises:
         PrepareError: A comment holds the image token.
     """
-    made = []
     for annotation in annotations:
         if annotation.comment is None:
             continue
         try:
-            made.append(comment_record(annotation.image, annotation.comment, labelling.seed, labelling.subject))
+            yield comment_record(annotation.image, annotation.comment, labelling.seed, labelling.subject)
         except ArtQuantError as error:
             raise PrepareError(f"{annotation.source}: {error}") from None
-    return made
 
 
-def image_records(annotations: Sequence[Annotation]) -> list[dict[str, Any]]:
+def image_records(annotations: Iterable[Annotation]) -> Iterator[dict[str, Any]]:
     """Records of pictures to be scored and evaluated."""
-    return [head(annotation) | known(annotation) for annotation in annotations]
+    return (head(annotation) | known(annotation) for annotation in annotations)
 
 
 def head(annotation: Annotation) -> dict[str, Any]:

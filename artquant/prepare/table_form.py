@@ -47,14 +47,13 @@ def hint_of_form(lines: list[str], form: TableForm) -> str:
     if not lines:
         return ""
     used = form.delimiter or ","
+    if text := next((what for pattern, what in _TEXTS if pattern.match(lines[0].strip())), ""):
+        return f"it seems to be {text}"
     told = [] if _columns(lines, used) > 1 else [name for mark, name in _NAMES.items() if _columns(lines, mark) > 1]
     if used == "," and _columns(lines, ";") > 1:
         told = ["semicolon"]
     if told:
         return f"the columns seem to lie between {_plural(told[0])}: add --delimiter {told[0]}"
-    text = next((what for pattern, what in _TEXTS if pattern.match(lines[0].strip())), "")
-    if text:
-        return f"it seems to be {text}"
     if form.header and any(_is_number(field) for field in fields(lines[0], used)):
         return "its first line seems to be data: add --no-header, and name columns by their number"
     return ""

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from artquant.errors import visible
 from artquant.files.file_kinds import BARE_UTF_16, BINARY, PARQUET, START, UTF_16, ZIP, binary_kind
+from artquant.files.json_forms import form_of_object
 from artquant.files.json_stream import json_values
 from artquant.files.opened import read_whole
 from artquant.prepare.annotation import PrepareError, Source
@@ -80,16 +81,17 @@ def read_table(path: Path | str, form: TableForm | None = None, between_blanks: 
         if is_typed and notes:
             raise PrepareError(f"{path}: is JSON, but not UTF-8; save it as UTF-8 or name its encoding with --encoding")
         if is_typed:
-            columns, read, count = _json(path, data, used)
+            columns, read, hint, count = _json(path, data, used)
         else:
             columns, read, hint = _text(path, data, used, form, between_blanks)
     if form.delimiter is not None and (is_typed or used == "binary"):
         raise PrepareError(f"{path}: has columns without a delimiter between them; leave out --delimiter")
     count = sum(1 for _ in read()) if count is None else count
     if not count:
-        raise PrepareError(f"{path}: holds no records{hint}; check that this is the right file")
+        said = f" but the line {', '.join(columns)[:_ONE_LINE]!r}" if columns else ""
+        raise PrepareError(f"{path}: holds no records{said}; {hint or 'check that this is the right file'}")
     source = Source(visible(path), hashlib.sha256(packed).hexdigest(), used, count)
-    return Table(path, columns, read, is_typed, source, notes, hint)
+    return Table(path, columns, read, is_typed, source, notes, hint.replace("FILE", str(path)))
 
 
 def _read(path: Path) -> bytes:
@@ -139,13 +141,11 @@ def _text(
     if between_blanks and form.delimiter is None and form.header and is_ava(text()):
         return *ava(path, text), ""
     columns, read = delimited(path, text, form)
-    hint = text_hint(text, form)
-    first, second = [*(line.strip() for line in text() if line.strip()), ""][:2]
-    return columns, read, hint or (f" but one line: {first[:_ONE_LINE]!r}" if not second else "")
+    return columns, read, text_hint(text, form)
 
 
-def _json(path: Path, data: bytes, encoding: str) -> tuple[tuple[str, ...], Rows, int]:
-    """Every key that some record has, in order of appearance, the records, and how many there are."""
+def _json(path: Path, data: bytes, encoding: str) -> tuple[tuple[str, ...], Rows, str, int]:
+    """Every key that some record has, in order of appearance; the records; what is said of a single one; how many."""
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         data = data.decode(encoding).encode("utf-8")
 
@@ -156,8 +156,9 @@ def _json(path: Path, data: bytes, encoding: str) -> tuple[tuple[str, ...], Rows
             yield item
 
     columns: dict[str, None] = {}
-    count = 0
+    count, hint = 0, ""
     for item in rows():
+        hint = "" if count else form_of_object(item, path)
         count += 1
         columns.update(dict.fromkeys(item))
-    return tuple(columns), rows, count
+    return tuple(columns), rows, hint and f"it is {hint}", count

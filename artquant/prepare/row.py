@@ -33,7 +33,7 @@ class Row:
 
     def annotation(self, split: Split | None, vote_values: tuple[float, ...] | None) -> Annotation:
         columns = self.columns
-        if self.nested and isinstance(self.values.get(columns.score or ""), list):
+        if "conversations" in self.values and isinstance(self.values.get(columns.score or ""), list):
             raise PrepareError(
                 f"{self.where}: {columns.score!r} is a list: training records of several scores already, which need "
                 "no preparing; name their file in a configuration"

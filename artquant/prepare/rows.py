@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
 from artquant.prepare.annotation import Annotation, PrepareError, Split
 from artquant.prepare.columns import Columns
+from artquant.prepare.image_names import has_suffix
 from artquant.prepare.row import Row, listed_values
 from artquant.prepare.tables import Table
 
@@ -72,9 +74,17 @@ def _missing(name: str, table: Table, columns: Columns) -> str:
     said = f"no column {name!r}; there are {there[:500]}"
     if table.hint:
         return f"{said}; {table.hint}"
-    if name == columns.score and "id" in table.columns and any("->" in str(row.get("id")) for row in table.rows):
+    first = next(table.rows, {})
+    if name == columns.score and "->" in str(first.get("id")):
         return f"{said}; the ids end in scores: --score-from-id takes them"
+    if name in columns.votes:
+        return f"{said}; name those that count votes with --vote-columns, lowest first"
+    pictures = [there for there, value in first.items() if isinstance(value, str) and has_suffix(value.strip())]
+    if name in columns.image_columns:
+        if not pictures:
+            return f"{said}; none holds names of pictures: is it the right file? if so, add --image-column NAME"
+        return f"{said}; name the one of the pictures: --image-column {shlex.quote(pictures[0])}"
     same = [there for there in table.columns if there.strip().lower() == name.lower()]
     near = next(iter(difflib.get_close_matches(name, table.columns, n=1) or same), None)
     hint = f"did you mean {near!r}? " if near else ""
-    return f"{said}; {hint}correct the file, or name the column with --image-column, --score-column, ..."
+    return f"{said}; {hint}correct the file, or name the column with --score-column, --std-column, ..."

@@ -30,7 +30,7 @@ def split_by_lists(
     Args:
         annotations: Of unique pictures, without splits.
         lists: Files of names: a JSON list of them, or of records; otherwise a name at the start of each line.
-        image: The key of the name in records.
+        image: The key of the name in records; where it is not there, "image".
         split_values: What keys of a JSON object of lists mean, beside those of SPLIT_NAMES.
 
     Raises:
@@ -123,7 +123,7 @@ def _lines(path: Path, content: bytes) -> list[str]:
 
 def _names(path: Path, held: Any, image: str) -> list[str]:
     entries = held if isinstance(held, list) else []
-    names = [entry.get(image) if isinstance(entry, dict) else entry for entry in entries]
+    names = [entry.get(image, entry.get("image")) if isinstance(entry, dict) else entry for entry in entries]
     if not names or not all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names):
         raise PrepareError(f"{path}: is no list of names, or of records with {image!r}; correct it")
     return [str(name) for name in names]

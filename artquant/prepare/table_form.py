@@ -18,6 +18,7 @@ _TEXTS = (  # of lines that are no table, with what they are and what to do
         "makes JSON of it",
     ),
     (re.compile(r"\|.*\|\s*$"), "a table in Markdown; save it as CSV"),
+    (re.compile(r"#+ "), "a text in Markdown, or a table under remarks; take out what is no table"),
     (re.compile(r"\[[\w .-]+\]\s*$"), "settings (INI or TOML); save the table as CSV or JSON"),
     (re.compile(r"(import|from) [\w.]+|def |\w+ = [\[{]"), "program code; save the table in it as CSV or JSON"),
     (re.compile(r"\\(begin|documentclass)|%"), "LaTeX; save the table as CSV"),

@@ -117,6 +117,8 @@ def named_columns(arguments: argparse.Namespace, usual: Columns) -> Columns:
         changed["joined_categories"] = None
     if arguments.image_suffix is not None:
         changed["suffix"] = arguments.image_suffix
+    if arguments.image_name is not None and "{" not in arguments.image_name:
+        raise ArtQuantError(f"--image-name names columns in braces, such as {{file}}.png; got {arguments.image_name!r}")
     if arguments.per_rater or arguments.rater_column:
         changed |= {"per_rater": True, "rater": arguments.rater_column}
     return replace(

@@ -84,9 +84,10 @@ def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[t
                 value = parse_json(text.rstrip("\r\n"), path, number)
                 good = True
             except JsonError as error:
-                if not good and (what := _other_form(stream, path)):
+                is_other = isinstance(error.__context__, json.JSONDecodeError)
+                if is_other and not good and (what := _other_form(stream, path)):
                     raise JsonError(f"{path}: holds {what}") from None
-                if good and not text.endswith("\n") and isinstance(error.__context__, json.JSONDecodeError):
+                if is_other and good and not text.endswith("\n"):
                     error = JsonError(
                         f"{path} line {number}: cut off after {text[-20:]!r}, as by a run that was killed; run again "
                         "what wrote it, or delete this line"

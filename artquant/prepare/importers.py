@@ -55,6 +55,8 @@ class Importer:
         """
         if self.reader is not None:
             _refuse_values(vote_values)
+            if columns.per_rater:
+                raise ArtQuantError("these files have no rows of single raters; leave out --per-rater, --rater-column")
             return on_one_scale(self.reader(files, columns, form), columns, score_range)
         tables = [(read_table(path, form, self.between_blanks), split) for path, split in files]
         sources, notes = [table.source for table, _ in tables], [note for table, _ in tables for note in table.notes]

@@ -137,6 +137,10 @@ class Row:
         listed = None
         if len(columns.votes) == 1:
             listed = listed_values(self.values.get(columns.votes[0]))
+            if listed is None:
+                raise PrepareError(
+                    f"{self.where}: {columns.votes[0]!r} is no list of counts; name every column of votes, lowest first"
+                )
         elif not columns.votes and self.nested:
             listed = self.values.get("votes")
             if listed is None:

@@ -84,14 +84,23 @@ def read_table(path: Path | str, form: TableForm | None = None, between_blanks: 
             columns, read, hint, count = _json(path, data, used)
         else:
             columns, read, hint = _text(path, data, used, form, between_blanks)
-    if form.delimiter is not None and (is_typed or used == "binary"):
-        raise PrepareError(f"{path}: has columns without a delimiter between them; leave out --delimiter")
+    _refuse_idle(path, form, is_typed, used == "binary" and not is_typed)
     count = sum(1 for _ in read()) if count is None else count
     if not count:
         said = f" but the line {', '.join(columns)[:_ONE_LINE]!r}" if columns else ""
         raise PrepareError(f"{path}: holds no records{said}; {hint or 'check that this is the right file'}")
     source = Source(visible(path), hashlib.sha256(packed).hexdigest(), used, count)
     return Table(path, columns, read, is_typed, source, notes, hint.replace("FILE", str(path)))
+
+
+def _refuse_idle(path: Path, form: TableForm, is_typed: bool, is_workbook: bool) -> None:
+    for is_idle, option, what in (
+        (form.delimiter is not None and (is_typed or is_workbook), "--delimiter", "text with columns"),
+        (not form.header and is_typed, "--no-header", "text with columns"),
+        (form.sheet is not None and not is_workbook, "--sheet", "workbook"),
+    ):
+        if is_idle:
+            raise PrepareError(f"{path}: is no {what}; leave out {option}")
 
 
 def _read(path: Path) -> bytes:

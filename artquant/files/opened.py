@@ -49,8 +49,9 @@ def read_whole(path: Path | str, most: int = WHOLE) -> bytes:
         FileUnreadable: As :func:`opened`, or it has more than so many bytes.
     """
     with opened(path) as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:
+        # With a number, so much is claimed at once, however small the file is.
+        data = b"" if (is_large := os.fstat(stream.fileno()).st_size > most) else stream.read()
+    if is_large or len(data) > most:
         raise FileUnreadable(f"{path}: has more than {most >> 10} KiB; check that it is the right file")
     return data
 

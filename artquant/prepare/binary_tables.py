@@ -20,6 +20,7 @@ from artquant.prepare.delimited import Rows, distinct
 from artquant.prepare.table_form import TableForm
 
 _EXTRA = "pip install 'artquant[tables]'"
+_BLOCK = 1 << 20  # bytes that are unpacked at a time
 _BATCH = 1024  # rows of a parquet table that are made into objects together
 _OPENERS: dict[bytes, Callable[[io.BytesIO], Any]] = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
 
@@ -34,14 +35,16 @@ def unpacked(path: Path, data: bytes, most: int) -> bytes:
     if opener is None:
         return data
     try:
-        held: bytes = opener(io.BytesIO(data)).read(most + 1)
+        held, stream = io.BytesIO(), opener(io.BytesIO(data))
+        while held.tell() <= most and (block := stream.read(_BLOCK)):
+            held.write(block)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise PrepareError(
             f"{path}: compressed, and damaged or cut off ({one_line(error)}); download it again"
         ) from None
-    if len(held) > most:
+    if held.tell() > most:
         raise PrepareError(f"{path}: unpacks to more than {most >> 20} MiB; check that it is the right file")
-    return held
+    return held.getvalue()
 
 
 def refuse_archive(path: Path, data: bytes) -> None:

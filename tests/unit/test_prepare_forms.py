@@ -10,6 +10,7 @@ import re
 import sqlite3
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -289,3 +290,20 @@ def test_votes_without_a_score(run):
     lines = json.dumps([{"image": "a.jpg", "votes": [1, 0, 3]}])
     [record] = run(lines, "--method", "votes", ends="1,3")[2]
     assert record["gt_score"] == 2.5
+
+
+def test_memory_of_a_record(tmp_path):
+    """The bound that dataset/README.md states, with the bytes of the file itself: 2,000 rows more of votes."""
+    rows = [
+        f"{n} {900_000 + n} {' '.join(str((n * k) % 200 + 1) for k in range(1, 11))} 1 22 1396\n"
+        for n in range(1, 4001)
+    ]
+    peaks = []
+    for count in (100, 2000, 4000):  # the first loads what is used
+        (tmp_path / "AVA.txt").write_text("".join(rows[:count]))
+        words = ["prepare", "ava", str(tmp_path / "AVA.txt"), "--out", str(tmp_path / "out"), "--overwrite"]
+        tracemalloc.start()
+        assert main(["--quiet", *words]) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[2] - peaks[1]) / 2000 < 1024 + 4 * len(rows[-1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from artquant.prepare.annotation import PrepareError
-from artquant.prepare.table_form import BLANKS, TableForm, hint_of_form
+from artquant.prepare.table_form import BLANKS, TableForm, fields, hint_of_form
 
 Rows = Callable[[], Iterator[dict[str, Any]]]  # the records from the first on, each time anew
 AVA_COUNTS = tuple(str(value) for value in range(1, 11))  # names given to AVA's ten columns of counts
@@ -52,7 +52,7 @@ def delimited(path: Path, text: Callable[[], TextIO], form: TableForm) -> tuple[
 def _lines(path: Path, text: TextIO, form: TableForm) -> Iterator[list[str]]:
     """The rows that are not empty, split into columns."""
     if form.delimiter == BLANKS:
-        yield from filter(None, map(str.split, text))
+        yield from filter(None, (fields(line, BLANKS) for line in text))
         return
     number = 0 if form.header else 1
     try:

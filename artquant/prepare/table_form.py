@@ -37,8 +37,10 @@ class TableForm:
 
 def fields(line: str, delimiter: str) -> list[str]:
     """The columns of one line without quoted line ends."""
-    if delimiter == BLANKS:
+    if delimiter == BLANKS and '"' not in line:
         return line.split()
+    if delimiter == BLANKS:
+        return next(csv.reader([line.strip().expandtabs(1)], delimiter=" ", skipinitialspace=True), [])
     return next(csv.reader([line], delimiter=delimiter), [])
 
 

@@ -127,6 +127,7 @@ OPTIONS = [
     (CSV.replace(",", "\t"), ["--delimiter", "tab"]),
     (CSV.replace(",", "="), ["--delimiter", "="]),
     (CSV.replace(",", "   "), ["--delimiter", "blank"]),
+    ('"image"  "gt_score"\n"a.jpg" 5\n"b.jpg"\t6.25\n', ["--delimiter", "blank"]),
     (CSV.replace(",", ";").replace(".2", ",2"), ["--delimiter", "semicolon", "--decimal-comma"]),
     ("a.jpg,5\nb.jpg,6.25\n", ["--no-header", "--image-column", "1", "--score-column", "2"]),
     ("a.jpg 5\nb.jpg 6.25\n", ["--no-header", "--delimiter", "blank", "--image-column", "1", "--score-column", "2"]),

@@ -52,7 +52,14 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         (("images", "batch_size", "workers", "skip_unreadable"), _without("records"), "goes with --records"),
         (("json",), _with("records"), "is for pictures that are named; --out is JSON lines"),
     ),
-    "prepare": ((("split",), _without("files"), "says the split of FILEs, and none is named"),),
+    "prepare": (
+        (("split",), _without("files"), "says the split of FILEs, and none is named"),
+        (
+            ("vote_columns", "std_column"),
+            lambda arguments: arguments.per_rater or arguments.rater_column is not None,
+            "is made of the ratings that --per-rater puts together; leave one of them out",
+        ),
+    ),
     "train": (
         (
             ("master",),

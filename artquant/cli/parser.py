@@ -19,7 +19,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.prepare_options import add_choices
+from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -122,10 +122,9 @@ def _prepare(commands: Commands) -> None:
     add("--images", type=path, metavar="DIR", help="look whether every picture is in this folder")
     add("--skip-missing", action="store_true", help="leave out pictures that are not there")
     add("--overwrite", action="store_true", help="also replace files that this command did not write")
-    add("--encoding", type=text, help="of the files (default: UTF-8; CSV that is not UTF-8: Latin-1)")
     _scale(command)
     add_choices(command)
-    _columns(command)
+    add_reading(command)
 
 
 def _scale(command: argparse.ArgumentParser) -> None:
@@ -157,17 +156,6 @@ def _scale(command: argparse.ArgumentParser) -> None:
         help="wording of questions and answers (default: artquant, or the readout's usual)",
     )
     add("--subject", type=text, help="noun in questions and answers (default: the prompt's, such as painting)")
-
-
-def _columns(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument_group("columns (CSV) or keys (JSON)").add_argument
-    for name in ("image", "score", "std", "comment", "split"):
-        add(f"--{name}-column", type=text, metavar="NAME", help=f"column of the {name}")
-    add("--attribute-columns", type=comma_names, metavar="A,B,...", help="columns of attribute scores")
-    add("--category-columns", type=comma_names, metavar="KIND=A,...", help="columns of form, style, subject, ...")
-    add("--vote-columns", type=comma_names, metavar="A,B,...", help="columns that count votes, lowest first")
-    add("--vote-values", type=comma_numbers, metavar="V,V,...", help="their values (default: evenly over the range)")
-    add("--image-suffix", type=text, metavar="TEXT", help="added to image names (ava: .jpg)")
 
 
 def _check(commands: Commands) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant.cli.prepare_options import named_columns, split_lists, table_form
 from artquant.cli.terminal import say
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
     from artquant.prepare.annotation import Split
-    from artquant.prepare.columns import Columns
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         if vars(arguments)[f"ignore_{name}"] and vars(arguments)[f"{name}_column"] is not None:
             raise ArtQuantError(f"--{name}-column names what --ignore-{name} leaves out; leave one of them out")
     settings = Settings(
-        columns=_columns(arguments, IMPORTERS[arguments.name].columns),
+        columns=named_columns(arguments, IMPORTERS[arguments.name].columns),
         range=None if arguments.range is None else (arguments.range[0], arguments.range[1]),
         levels=None if arguments.levels is None else tuple(arguments.levels),
         words=arguments.words or RATING_WORDS,
@@ -50,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         prompt=arguments.prompt,
         readout=arguments.readout,
         tokens=arguments.tokens,
-        encoding=arguments.encoding,
+        form=table_form(arguments),
+        split_lists=split_lists(arguments),
         images=arguments.images,
         skip_missing=arguments.skip_missing,
         overwrite=arguments.overwrite,
@@ -62,31 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     configured = _settings(card, arguments.out, arguments.images or arguments.out.parent / "images")
     say(*_summary(card, arguments.out), "", *configured)
     return 0
-
-
-def _columns(arguments: argparse.Namespace, usual: Columns) -> Columns:
-    """The importer's columns with those that the user named; what the user names must be there."""
-    options = vars(arguments)
-    roles = ("image", "score", "std", "comment", "split")
-    changed: dict[str, Any] = {role: name for role in roles if (name := options[f"{role}_column"]) is not None}
-    named = set(changed.values())
-    if "score" in changed and "std" not in changed and usual.std and changed["score"] != usual.score:
-        changed["std"] = None  # the usual deviation belongs to the usual score
-    if arguments.attribute_columns:
-        changed["attributes"] = arguments.attribute_columns
-    if arguments.vote_columns:
-        changed["votes"] = arguments.vote_columns
-        changed.setdefault("score", None)  # the mean of the votes
-    if arguments.category_columns:
-        pairs = [part.rpartition("=") for part in arguments.category_columns]
-        kinds = [kind.strip() or column.strip() for kind, _, column in pairs]
-        if len(set(kinds)) < len(kinds):
-            raise ArtQuantError(f"--category-columns names {max(kinds, key=kinds.count)!r} twice; keep one")
-        changed["categories"] = {kind.strip() or column.strip(): column.strip() for kind, _, column in pairs}
-        changed["joined_categories"] = None
-    if arguments.image_suffix is not None:
-        changed["suffix"] = arguments.image_suffix
-    return replace(usual, **changed, optional=usual.optional - named)
 
 
 def _summary(card: dict[str, Any], out: Path) -> list[str]:

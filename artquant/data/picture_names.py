@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from itertools import islice
 from pathlib import Path
 
 from artquant.data.images import SUFFIXES
+
+_MOST = 500_000  # files that are looked at for a hint
 
 
 class PictureNames:
@@ -18,6 +21,7 @@ class PictureNames:
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, list[str]]] = {}
+        self._trees: dict[Path, list[Path]] = {}
 
     def path(self, folder: Path, name: str) -> Path:
         """Path of a file: as it is named, or as the one of this name whose accents are in the other form."""
@@ -35,10 +39,27 @@ class PictureNames:
         same = [other for other in self._like(folder, name) if _composed(other) == _composed(name)]
         return same[0] if len(same) == 1 else name
 
-    def hint(self, path: Path) -> str:
-        """The end of an error about a missing picture: one whose name is other in capitals, accents or suffix."""
+    def hint(self, path: Path, root: Path | None = None) -> str:
+        """The end of an error about a missing picture: one whose name is other in capitals, accents or suffix.
+
+        Where there is none, and `root` is the folder of the pictures: one of such a name anywhere in it.
+        """
         pictures = [name for name in self._like(path.parent, path.name) if _is_picture(name)]
-        return f"; there is {pictures[0]!r}" if pictures else ""
+        if pictures:
+            return f"; there is {pictures[0]!r}"
+        wanted = _plain(path.name)
+        found = [] if root is None else [other for other in self._inside(root) if _plain(other.name) == wanted]
+        if not found:
+            return ""
+        found.sort(key=lambda other: (other.name != path.name, other))
+        return f"; there is {str(found[0])!r}: is {str(found[0].parent)!r} the folder of the pictures?"
+
+    def _inside(self, root: Path) -> list[Path]:
+        """The pictures in a folder and the folders in it."""
+        if root not in self._trees:
+            files = (Path(folder) / name for folder, _, names in os.walk(root) for name in names)
+            self._trees[root] = [file for file in islice(files, _MOST) if _is_picture(file.name)]
+        return self._trees[root]
 
     def _like(self, folder: Path, name: str) -> list[str]:
         if folder not in self._folders:

@@ -227,14 +227,17 @@ def _files(pictures: list[Picture], test: set[int]) -> dict[str, list[dict[str, 
     training = [p for p in pictures if p.index not in test]
     rated = [_rated(p) for p in training]
     labelling = Labelling(APDD_SCALE)
-    files = {"score.json": score_records(rated, labelling), "attributes.json": attribute_records(rated, labelling)}
+    files = {
+        "score.json": list(score_records(rated, labelling)),
+        "attributes.json": list(attribute_records(rated, labelling)),
+    }
     for level in (1, 2, 3):
         files[f"descriptions_level_{level}.json"] = [_description_record(p, level) for p in training]
     files["aspects.json"] = [record for p in training for record in _aspect_records(p)]
     files["captions.json"] = [
         description_record(f"{p.name}#caption", p.name, CAPTION_QUESTION, p.caption, extra={}) for p in training
     ]
-    files["test.json"] = image_records([replace(_rated(p), kept={}) for p in pictures if p.index in test])
+    files["test.json"] = list(image_records(replace(_rated(p), kept={}) for p in pictures if p.index in test))
     files["annotations.json"] = [_annotation(p, "test" if p.index in test else "train") for p in pictures]
     return files
 
@@ -254,7 +257,7 @@ def _rated(picture: Picture) -> Annotation:
 
 
 def _head(picture: Picture) -> dict[str, Any]:
-    return image_records([replace(_rated(picture), kept={})])[0]
+    return next(image_records([replace(_rated(picture), kept={})]))
 
 
 def _description_record(picture: Picture, level: int) -> dict[str, Any]:

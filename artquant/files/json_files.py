@@ -102,6 +102,8 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
             "" if text[: error.pos].strip() else looks_like(text[error.pos : error.pos + 64].encode("utf-8", "replace"))
         )
         reason = f"not JSON but {what}; name another file" if what else ""
+        if text[error.pos : error.pos + 1] == "'":
+            reason = "Python's notation with single quotes, not JSON; save it with json.dump"
         reason = reason or f"not JSON ({error.msg}); correct the file or make it again"
         raise JsonError(f"{path} line {line} column {error.colno}: {reason}") from None
     except _Constant as error:

@@ -19,6 +19,7 @@ from artquant.files.json_files import (
     parse_json,
     refuse_deep,
 )
+from artquant.files.json_forms import form_of_text
 from artquant.files.opened import WHOLE, opened
 
 _BLOCK = 1 << 20  # bytes read at a time, at least
@@ -83,7 +84,10 @@ def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[t
                 value = parse_json(text.rstrip("\r\n"), path, number)
                 good = True
             except JsonError as error:
-                if good and not text.endswith("\n") and isinstance(error.__context__, json.JSONDecodeError):
+                is_other = isinstance(error.__context__, json.JSONDecodeError)
+                if is_other and not good and (what := _other_form(stream, path)):
+                    raise JsonError(f"{path}: holds {what}") from None
+                if is_other and good and not text.endswith("\n"):
                     error = JsonError(
                         f"{path} line {number}: cut off after {text[-20:]!r}, as by a run that was killed; run again "
                         "what wrote it, or delete this line"
@@ -92,6 +96,15 @@ def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[t
                     raise error from None
                 value = error
             yield start, end, value
+
+
+def _other_form(stream: BinaryIO, path: Path) -> str:
+    """What a file holds whose first line is no JSON, where that is JSON in another form; the stream stays."""
+    place = stream.tell()
+    stream.seek(0)
+    data = stream.read(WHOLE)
+    stream.seek(place)
+    return form_of_text(data.decode("utf-8", "replace"), path)
 
 
 def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:

@@ -13,18 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artquant.errors import ArtQuantError
+from artquant.files.file_kinds import kind_of_file
 
 WHOLE = 1 << 28  # bytes: the largest file that is read whole
-_SIGNATURES = (  # how files begin that are taken for text, most often instead of what was to be downloaded
-    (b"<", "a web page or XML"),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "compressed by gzip"),
-    (b"%PDF", "a PDF"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"\0\0\0\0", "filled with zeros, as by a broken download or a power cut"),
-)
 
 
 class FileUnreadable(ArtQuantError):
@@ -58,13 +49,14 @@ def read_whole(path: Path | str, most: int = WHOLE) -> bytes:
         FileUnreadable: As :func:`opened`, or it has more than so many bytes.
     """
     with opened(path) as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:
+        # With a number, so much is claimed at once, however small the file is.
+        data = b"" if (is_large := os.fstat(stream.fileno()).st_size > most) else stream.read()
+    if is_large or len(data) > most:
         raise FileUnreadable(f"{path}: has more than {most >> 10} KiB; check that it is the right file")
     return data
 
 
 def looks_like(start: bytes) -> str:
     """What a file is, by how it begins, where it is one of those that are taken for text; else nothing."""
-    start = start.lstrip()
-    return next((what for signature, what in _SIGNATURES if start.startswith(signature)), "")
+    kind = kind_of_file(start)
+    return kind.name if kind else ""

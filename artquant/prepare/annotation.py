@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from artquant.errors import ArtQuantError
@@ -18,7 +19,14 @@ class PrepareError(ArtQuantError):
     """Annotations that cannot be used; the message names file and record."""
 
 
-@dataclass(frozen=True)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all: there are many annotations
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """One picture with its human scores. What the source does not say is absent, never imputed."""
 
@@ -28,10 +36,11 @@ class Annotation:
     split: Split | None = None  # None: the files do not say
     std: float | None = None  # standard deviation of the ratings, same unit
     votes: tuple[float, ...] | None = None  # raters that gave each vote value
-    attributes: Mapping[str, float] = field(default_factory=dict)  # same unit as the score
-    categories: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=_nothing)  # same unit as the score
+    categories: Mapping[str, str] = field(default_factory=_nothing)
     comment: str | None = None
-    kept: Mapping[str, Any] = field(default_factory=dict)  # further keys of a JSON record, which go along
+    kept: Mapping[str, Any] = field(default_factory=_nothing)  # further keys of a JSON record, which go along
+    rater: str | None = None  # who gave the score, where every rater has a record
 
 
 @dataclass(frozen=True)
@@ -52,22 +61,6 @@ class Imported:
     sources: list[Source]
     notes: list[str] = field(default_factory=list)  # what the user ought to know, one sentence each
     vote_values: tuple[float, ...] | None = None  # value of each entry of `Annotation.votes`
-
-
-def check_image_name(name: str, source: str) -> None:
-    """Refuse a name that is empty, absolute, or leads out of the folder of the pictures.
-
-    Raises:
-        PrepareError: As said, with the source.
-    """
-    if not name.strip():
-        raise PrepareError(f"{source}: the image name is empty; fill it in")
-    path = posixpath.normpath(name.replace("\\", "/"))
-    outside = path.split("/")[0] in ("..", ".") or path.startswith("/") or path[1:2] == ":"
-    if outside or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name):
-        raise PrepareError(
-            f"{source}: image name {name[:200]!r} is no file inside the folder of the pictures; give a relative name"
-        )
 
 
 def without_repeats(annotations: Iterable[Annotation]) -> tuple[list[Annotation], list[str]]:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from artquant.prepare.annotation import Annotation, Imported, PrepareError, Split, check_unique
-from artquant.prepare.columns import Columns, annotations_of
+from artquant.prepare.columns import Columns
 from artquant.prepare.published_splits import found_in, require_none_beside, require_split_columns
+from artquant.prepare.rows import annotations_of
+from artquant.prepare.table_form import TableForm
 from artquant.prepare.tables import Table, read_table
 from artquant.texts.attributes import APDD_ATTRIBUTES
 
@@ -35,7 +37,7 @@ _ROUNDING = 0.001 + 1e-9  # the splits have three decimals, the master file two 
 def read_apdd(
     files: Sequence[tuple[Path, Split | None]],
     columns: Columns,
-    encoding: str | None = None,
+    form: TableForm | None = None,
     ignore_split: bool = False,
 ) -> Imported:
     """Read APDDv2's files.
@@ -44,7 +46,7 @@ def read_apdd(
         files: With their splits. A folder holds split files and the master file under their published names, itself or
             in a folder (as the repository does), or one CSV. Master file and first version alone say no split.
         columns: Of the split files.
-        encoding: As in `read_table`.
+        form: As in `read_table`.
         ignore_split: Of a folder, the master file alone is read, else the split files as if they said no split.
 
     Raises:
@@ -54,7 +56,7 @@ def read_apdd(
     masters: list[Table] = []
     splits: list[tuple[Table, Split | None]] = []
     for path, split in _found(files, ignore_split):
-        table = read_table(path, encoding)
+        table = read_table(path, form)
         if not ignore_split:
             require_split_columns(table, columns, split)
         if MASTER_SCORE in table.columns:

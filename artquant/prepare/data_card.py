@@ -45,7 +45,7 @@ def make_card(
     levels = fit.levels
     names = list(dict.fromkeys([*attributes, *(name for found in annotations for name in found.attributes)]))
     scores = [annotation.score for annotation in imported.annotations]
-    said = list(zip(annotations, words, strict=True))
+    said = Counter((found.split, word) for found, word in zip(annotations, words, strict=True))
     return {
         "name": name,
         "artquant": __version__,
@@ -70,7 +70,13 @@ def make_card(
         **_asked(labelling),
         "seed": labelling.seed,
         "splits": {
-            split: _split_card([pair for pair in said if pair[0].split == split], levels, names) for split in SPLITS
+            split: _split_card(
+                [found for found in annotations if found.split == split],
+                {word: said[split, word] for word in levels.words},
+                levels,
+                names,
+            )
+            for split in SPLITS
         },
     }
 
@@ -84,9 +90,8 @@ def _asked(labelling: Labelling) -> dict[str, Any]:
 
 
 def _split_card(
-    said: Sequence[tuple[Annotation, str]], levels: RatingScale, attributes: Sequence[str]
+    annotations: Sequence[Annotation], words: Mapping[str, int], levels: RatingScale, attributes: Sequence[str]
 ) -> dict[str, Any]:
-    annotations, words = [annotation for annotation, _ in said], Counter(word for _, word in said)
     scores = np.array([annotation.score for annotation in annotations])
     edges = np.linspace(levels.low, levels.high, _BINS + 1)
     present = Counter(name for annotation in annotations for name in annotation.attributes)
@@ -101,7 +106,7 @@ def _split_card(
                 "counts": np.histogram(scores, edges)[0].tolist(),
             },
         },
-        "words": {word: words[word] for word in levels.words},
+        "words": dict(words),
         "attributes": {
             attribute: {"present": present[attribute], "missing": len(annotations) - present[attribute]}
             for attribute in attributes

@@ -9,10 +9,15 @@ from pathlib import Path
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.prepare import apdd
-from artquant.prepare.annotation import Annotation, Imported, Source, Split
-from artquant.prepare.columns import Columns, annotations_of
+from artquant.prepare.annotation import Annotation, Imported, Split
+from artquant.prepare.columns import Columns
+from artquant.prepare.delimited import AVA_COUNTS
+from artquant.prepare.one_scale import on_one_scale
 from artquant.prepare.published_splits import require_split_columns, require_split_files
-from artquant.prepare.tables import AVA_COUNTS, Table, read_table
+from artquant.prepare.ratings import of_ratings
+from artquant.prepare.rows import annotations_of, number_of_votes
+from artquant.prepare.table_form import TableForm
+from artquant.prepare.tables import read_table
 from artquant.prepare.units import require_units
 
 Files = Sequence[tuple[Path, Split | None]]  # None: the split is not said by which file it is
@@ -29,7 +34,7 @@ class Importer:
     method: str = "gaussian"  # of the distributions
     between_blanks: bool = False  # text without commas is AVA's form
     split_files: Mapping[str, Split] = field(default_factory=dict)  # names under which splits are published
-    reader: Callable[[Files, Columns, str | None, bool], Imported] | None = None  # None: tables, one after the other
+    reader: Callable[[Files, Columns, TableForm | None, bool], Imported] | None = None  # None: tables, one by one
 
     def read(
         self,
@@ -37,7 +42,7 @@ class Importer:
         columns: Columns,
         score_range: tuple[float, float],
         vote_values: Sequence[float] | None = None,
-        encoding: str | None = None,
+        form: TableForm | None = None,
         ignore_split: bool = False,
     ) -> Imported:
         """Read the files.
@@ -47,7 +52,7 @@ class Importer:
             columns: This importer's, with what the user changed.
             score_range: Of the data set; what vote values are spaced over.
             vote_values: One for each vote column; None: evenly spaced over the range, rising.
-            encoding: Of the files; None: UTF-8, else Latin-1.
+            form: Of the files, as in `read_table`.
             ignore_split: The splits that the files themselves say are not used, knowingly.
 
         Raises:
@@ -58,26 +63,28 @@ class Importer:
             require_split_files(files, self.split_files)
         if self.reader is not None:
             _refuse_values(vote_values)
-            return self.reader(files, columns, encoding, ignore_split)
+            if columns.per_rater:
+                raise ArtQuantError("these files have no rows of single raters; leave out --per-rater, --rater-column")
+            return on_one_scale(self.reader(files, columns, form, ignore_split), columns, score_range)
+        tables = [(read_table(path, form, self.between_blanks), split) for path, split in files]
+        sources, notes = [table.source for table, _ in tables], [note for table, _ in tables for note in table.notes]
+        for table, split in [] if ignore_split else tables:
+            require_split_columns(table, columns, split)
+        values = None
         annotations: list[Annotation] = []
-        sources: list[Source] = []
-        notes: list[str] = []
-        values: tuple[float, ...] | None = None
-        for path, split in files:
-            table = read_table(path, encoding, self.between_blanks)
-            counts = columns.votes or _nested_counts(table, columns)
-            values = _vote_values(counts, score_range, vote_values)
-            if not ignore_split:
-                require_split_columns(table, columns, split)
-            found = annotations_of(table, columns, split, values)
+        if columns.per_rater:
+            ratings = (rating for table, split in tables for rating in annotations_of(table, columns, split))
+            annotations, values, told = of_ratings(ratings, score_range, vote_values)
+            return on_one_scale(Imported(annotations, sources, [*notes, *told], values), columns, score_range)
+        for table, split in tables:
+            values = values or _vote_values(number_of_votes(table, columns), score_range, vote_values)
+            found = list(annotations_of(table, columns, split, values))
             require_units(table, columns, found, score_range)
             annotations.extend(found)
-            sources.append(table.source)
-            notes.extend(table.notes)
-        has_votes = any(annotation.votes for annotation in annotations)
-        if not has_votes:
+        if not any(annotation.votes for annotation in annotations):
             _refuse_values(vote_values)
-        return Imported(annotations, sources, notes, values if has_votes else None)
+            values = None
+        return on_one_scale(Imported(annotations, sources, notes, values), columns, score_range)
 
 
 def _refuse_values(values: Sequence[float] | None) -> None:
@@ -85,22 +92,17 @@ def _refuse_values(values: Sequence[float] | None) -> None:
         raise ArtQuantError("values of votes (--vote-values), but there are no votes; leave them out or name the votes")
 
 
-def _nested_counts(table: Table, columns: Columns) -> tuple[str, ...]:
-    """A name for each entry of the votes that JSON records hold, by the first that has some."""
-    listed = (row.get("votes") for row in table.rows) if table.is_json and columns.records else iter(())
-    first = next((votes for votes in listed if isinstance(votes, list)), [])
-    return tuple(map(str, range(1, len(first) + 1)))
-
-
 def _vote_values(
-    counts: tuple[str, ...], score_range: tuple[float, float], values: Sequence[float] | None
+    count: int, score_range: tuple[float, float], values: Sequence[float] | None
 ) -> tuple[float, ...] | None:
-    """The value of each count of votes: evenly over the range, rising, unless they are named."""
+    """The value of each of so many counts of votes: evenly over the range, rising, unless they are named."""
     if values is not None:
-        if counts and len(values) != len(counts):
-            raise ArtQuantError(f"{len(values)} vote values for {len(counts)} counts of votes; list one for each")
+        if count and len(values) != count:
+            raise ArtQuantError(f"{len(values)} vote values for {count} counts of votes; list one for each")
         return tuple(values)
-    return None if len(counts) < 2 else RatingScale.even(*score_range, words=counts).values[::-1]
+    if count < 2:
+        return None
+    return RatingScale.even(*score_range, words=tuple(map(str, range(count)))).values[::-1]
 
 
 # Score records as training files hold them; whatever they lack is optional but the score.
@@ -109,7 +111,7 @@ _RECORD = Columns(
     std="std",
     comment="comment",
     split="split",
-    optional=frozenset({"std", "comment", "split"}),
+    optional=frozenset({"gt_score", "std", "comment", "split"}),
     records=True,
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError
@@ -16,6 +18,7 @@ from artquant.prepare.annotation import Annotation, PrepareError, Split, check_u
 from artquant.prepare.chosen import chosen_prompt, chosen_readout
 from artquant.prepare.columns import Columns
 from artquant.prepare.data_card import make_card
+from artquant.prepare.image_names import check_suffixes
 from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.records import (
     Labelling,
@@ -28,6 +31,8 @@ from artquant.prepare.records import (
 from artquant.prepare.scale import Fit, choose_fit
 from artquant.prepare.score_places import place_records, target_notes
 from artquant.prepare.split import assign_splits
+from artquant.prepare.split_lists import Lists, split_by_lists
+from artquant.prepare.table_form import TableForm
 from artquant.prepare.units import range_notes
 from artquant.prepare.write import FILES, write_folder
 
@@ -55,7 +60,8 @@ class Settings:
     prompt: str | None = None  # its name; None: the readout's usual one
     readout: str | None = None  # its kind; None: the default
     tokens: int | None = None  # of a readout that has a number of them; None: its default
-    encoding: str | None = None
+    form: TableForm = field(default_factory=TableForm)
+    split_lists: Lists = ()  # files of names
     images: Path | None = None  # look whether every picture is there
     skip_missing: bool = False  # leave out pictures that are not there, instead of refusing
     overwrite: bool = False
@@ -94,24 +100,26 @@ def prepare(
     )
     fit = choose_fit(settings.range, importer.range, importer.levels, settings.levels, settings.words, settings.fit)
     labelling = _labelling(settings, importer.method, fit)
-    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.encoding, settings.ignore_split)
+    imported = importer.read(files, columns, fit.native, settings.vote_values, settings.form, settings.ignore_split)
     logger.info("%d pictures in %d files", len(imported.annotations), len(imported.sources))
     annotations = [fit.apply(annotation) for annotation in imported.annotations]
     annotations, notes = without_repeats(annotations)
     check_unique(annotations)
+    annotations, listed = split_by_lists(annotations, settings.split_lists, columns.image, columns.split_values)
     annotations, missing = _with_pictures(annotations, settings)
-    notes += missing
+    notes += listed + missing
     annotations = assign_splits(annotations, settings.test_fraction, settings.seed)
     if imported.vote_values is not None:
         labelling = replace(labelling, vote_values=tuple(map(fit.value, imported.vote_values)))
     training = [annotation for annotation in annotations if annotation.split == "train"]
-    records = _training_records(training, labelling) | {
+    probs = None if labelling.places is not None else labelling.score_probs(training)
+    records = {
+        **_training_records(training, labelling, probs),
         "validation.json": image_records([found for found in annotations if found.split == "validation"]),
         "test.json": image_records([found for found in annotations if found.split == "test"]),
     }
     notes += target_notes(training, labelling)
-    shares = [record["level_probs"] for record in records["score.json"] if "level_probs" in record]
-    words = picture_words(annotations, labelling, shares)
+    words = picture_words(annotations, labelling, probs)
     notes += range_notes([found.score for found in imported.annotations], fit.native, words)
     card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes, words)
     return write_folder(out, records, card, settings.overwrite)
@@ -147,11 +155,13 @@ def _labelling(settings: Settings, usual_method: str, fit: Fit) -> Labelling:
     )
 
 
-def _training_records(annotations: Sequence[Annotation], labelling: Labelling) -> dict[str, list[dict[str, Any]]]:
+def _training_records(
+    annotations: Sequence[Annotation], labelling: Labelling, probs: np.ndarray | None
+) -> Mapping[str, Iterable[dict[str, Any]]]:
     if labelling.places is not None:
         return place_records(annotations, labelling, labelling.places)
     return {
-        "score.json": score_records(annotations, labelling),
+        "score.json": score_records(annotations, labelling, probs),
         "attributes.json": attribute_records(annotations, labelling),
         "comments.json": comment_records(annotations, labelling),
     }
@@ -160,6 +170,7 @@ def _training_records(annotations: Sequence[Annotation], labelling: Labelling) -
 def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[list[Annotation], list[str]]:
     """The annotations whose pictures are there, and a note about those left out."""
     if settings.images is None:
+        check_suffixes(annotations)
         return annotations, []
     folder = Path(settings.images)
     if not folder.is_dir():
@@ -172,7 +183,7 @@ def _with_pictures(annotations: list[Annotation], settings: Settings) -> tuple[l
     names = {annotation.image for annotation in there}
     first = next(annotation for annotation in annotations if annotation.image not in names)
     path = folder / first.image
-    text = f"no picture {str(path)!r}{look.hint(path)}; missing for {missing} of {len(annotations)} records"
+    text = f"no picture {str(path)!r}{look.hint(path, folder)}; missing for {missing} of {len(annotations)} records"
     if not settings.skip_missing or not there:
         raise PrepareError(f"{first.source}: {text}; check the folder, or leave them out with --skip-missing")
     return there, [f"{first.source}: {text}, which are left out"]

@@ -70,25 +70,26 @@ def require_split_columns(table: Table, columns: Columns, split: Split | None) -
     for name in table.columns:
         if name == columns.split:
             if split is not None:
-                _require_agreement(table, name, split, f"leave the split of the file out, {_GO_ON}")
+                _require_agreement(table, columns, name, split, f"leave the split of the file out, {_GO_ON}")
         elif name not in columns.names and _says_splits(table, name):
             advice = f"use it with --split-column {name}, {_GO_ON}"
             if split is None:
                 raise PrepareError(f"{table.path}: column {name!r} says splits and is not used; {advice}")
-            _require_agreement(table, name, split, advice)
+            _require_agreement(table, columns, name, split, advice)
 
 
-def _require_agreement(table: Table, column: str, split: Split, advice: str) -> None:
+def _require_agreement(table: Table, columns: Columns, column: str, split: Split, advice: str) -> None:
+    meanings = {**SPLIT_NAMES, **{value.lower(): name for value, name in columns.split_values.items()}}
     others = [
         (number, row[column])
         for number, row in enumerate(table.rows, start=1)
-        if row.get(column) is not None and SPLIT_NAMES.get(_text(row[column])) != split
+        if row.get(column) is not None and meanings.get(_text(row[column])) != split
     ]
     if others:
         number, value = others[0]
         raise PrepareError(
             f"{table.where(number)}: is given for the split {split!r}, but column {column!r} says {str(value)[:100]!r} "
-            f"({len(others)} of {len(table.rows)} records say another); {advice}"
+            f"({len(others)} of {table.source.records} records say another); {advice}"
         )
 
 

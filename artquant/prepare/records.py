@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from artquant.texts.questions import drawn_question
 if TYPE_CHECKING:
     from artquant.readouts import Readout  # needs torch; given where it is wanted
 
+_One = TypeVar("_One")
 _CHUNK = 1024  # scores labelled together between two looks of the progress bar
 
 
@@ -82,31 +83,41 @@ class Labelling:
         """Of attributes only a mean is known: gaussian stands in for methods that need more."""
         return "gaussian" if self.method in ("votes", "known-std") else self.method
 
-    def score_probs(self, annotations: Sequence[Annotation]) -> list[list[float]]:
-        """The distribution of each annotation's score.
+    def score_probs(self, annotations: Sequence[Annotation]) -> np.ndarray:
+        """The distributions of annotations' scores, [M, K].
 
         Raises:
             ArtQuantError: An annotation lacks what the method needs; names its record.
         """
-        if not annotations:
-            return []  # a list of held-out pictures alone
+        return self._in_chunks(annotations, self._score_probs, "scores")
+
+    def _score_probs(self, annotations: Sequence[Annotation]) -> np.ndarray:
         if self.method == "votes":
             counts = [self._needed(annotation, annotation.votes, "votes") for annotation in annotations]
             if self.vote_values is None:
                 raise ArtQuantError("the values of the votes are not known; list them with --vote-values")
-            return soft_labels(None, self.values, "votes", votes=counts, vote_values=self.vote_values).tolist()
+            return soft_labels(None, self.values, "votes", votes=counts, vote_values=self.vote_values)
         scores = [annotation.score for annotation in annotations]
         if self.method != "known-std":
-            return self._probs(scores, self.method, "scores")
+            return self._probs(scores, self.method)
         std = [self._needed(annotation, annotation.std, "standard deviation") for annotation in annotations]
-        return soft_labels(scores, self.values, "known-std", std=std).tolist()
+        return soft_labels(scores, self.values, "known-std", std=std)
 
-    def attribute_probs(self, scores: Sequence[float]) -> list[list[float]]:
-        """The distribution of each attribute score."""
-        return self._probs(scores, self.attribute_method, "attributes")
+    def attribute_probs(self, scores: Sequence[float]) -> np.ndarray:
+        """The distributions of attribute scores, [M, K]."""
+        return self._in_chunks(scores, lambda chunk: self._probs(chunk, self.attribute_method), "attributes")
 
-    def words(self, scores: Sequence[float], probs: Sequence[Sequence[float]]) -> list[str]:
-        """The rating word that the answer about each score says; probs: its distributions over the rating words."""
+    def _in_chunks(self, given: Sequence[_One], made: Callable[[Sequence[_One]], np.ndarray], what: str) -> np.ndarray:
+        found = np.empty((len(given), len(self.values)))
+        with progress_bar(f"distributions of {what}", "it", self.progress, len(given), delay=1) as bar:
+            for start in range(0, len(given), _CHUNK):
+                chunk = given[start : start + _CHUNK]
+                found[start : start + len(chunk)] = made(chunk)
+                bar.update(len(chunk))
+        return found
+
+    def words(self, scores: Sequence[float], probs: np.ndarray) -> list[str]:
+        """The rating word that the answer about each of M scores says; probs: their shares of the words, [M, K]."""
         if self.word == "published" or not scores:
             return [self.levels.word(score) for score in scores]
         return self.levels.likeliest(probs)
@@ -118,15 +129,9 @@ class Labelling:
             )
         return value
 
-    def _probs(self, scores: Sequence[float], method: str, what: str) -> list[list[float]]:
+    def _probs(self, scores: Sequence[float], method: str) -> np.ndarray:
         sigma = self.used_sigma if method == self.method else usual_sigma(self.levels.values)
-        made, values = list[list[float]](), self.values
-        with progress_bar(f"distributions of {what}", "it", self.progress, len(scores), delay=1) as bar:
-            for start in range(0, len(scores), _CHUNK):
-                chunk = np.array(scores[start : start + _CHUNK])
-                made.extend(soft_labels(chunk, values, method, sigma=sigma).tolist())
-                bar.update(len(chunk))
-        return made
+        return soft_labels(np.array(scores), self.values, method, sigma=sigma)
 
     def prompt(self) -> Prompt:
         """What words the answers; training words them again with its own prompt."""
@@ -142,44 +147,54 @@ class Labelling:
         return drawn_question(wordings, "score", image, self.seed, self.subject)
 
 
-def score_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
-    """Training records of the scores. Of records that were one already, other fields and the question are kept."""
-    prompt, shares, records = labelling.prompt(), labelling.score_probs(annotations), list[dict[str, Any]]()
-    words = labelling.words([annotation.score for annotation in annotations], shares)
-    for annotation, probs, word in zip(annotations, shares, words, strict=True):
+def score_records(
+    annotations: Sequence[Annotation], labelling: Labelling, probs: np.ndarray | None = None
+) -> Iterator[dict[str, Any]]:
+    """Training records of the scores, one by one. Of records that were one already, fields and the question stay.
+
+    Args:
+        annotations: M of them.
+        labelling: How they are labelled.
+        probs: Their distributions [M, K]; None: to be made.
+    """
+    prompt, probs = labelling.prompt(), labelling.score_probs(annotations) if probs is None else probs
+    words = labelling.words([annotation.score for annotation in annotations], probs)
+    for annotation, shares, word in zip(annotations, probs, words, strict=True):
         answer = prompt.rating_answer(word)
         turns = conversation(human_turn(annotation) or _new_turn(annotation, labelling), answer)
-        rest = {"level_probs": probs, "task_type": "score", "conversations": turns}
+        rest = {"level_probs": shares.tolist(), "task_type": "score", "conversations": turns}
         record = head(annotation) | votes(annotation) | known(annotation) | rest
         record.pop("target", None)  # of a kept record: of other values, and no record has both
-        records.append(record)
-    return records
+        yield record
 
 
-def picture_words(
-    annotations: Sequence[Annotation], labelling: Labelling, shares: Sequence[Sequence[float]]
-) -> list[str]:
-    """The rating word of each picture; shares: of the training pictures, in order. Without, it is a Gaussian's word."""
-    training = [found.split == "train" and bool(shares) for found in annotations]
-    rest = [found.score for found, known in zip(annotations, training, strict=True) if not known]
-    made, gaussian = iter(shares), iter(soft_labels(rest, labelling.levels.values).tolist())
-    probs = [next(made) if known else next(gaussian) for known in training]
-    return labelling.words([found.score for found in annotations], probs)
+def picture_words(annotations: Sequence[Annotation], labelling: Labelling, probs: np.ndarray | None) -> list[str]:
+    """The rating word of each picture; probs: of the training pictures, in order. Without, it is a Gaussian's word."""
+    words, known = list[str](), iter(()) if probs is None else iter(probs)
+    for start in range(0, len(annotations), _CHUNK):
+        chunk = annotations[start : start + _CHUNK]
+        scores = [found.score for found in chunk]
+        shares = soft_labels(scores, labelling.levels.values)
+        for row, found in enumerate(chunk):
+            if probs is not None and found.split == "train":
+                shares[row] = next(known)
+        words += labelling.words(scores, shares)
+    return words
 
 
-def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -> Iterator[dict[str, Any]]:
     """Training records of the attributes that are there; the question is the picture's own of the whole."""
     prompt = labelling.prompt()
     pairs = [(found, name, score) for found in annotations for name, score in found.attributes.items()]
     scores = [score for _, _, score in pairs]
     probs = labelling.attribute_probs(scores)
     words = labelling.words(scores, probs)
-    return [
+    return (
         {
             "id": f"{annotation.image}->{name}->{score:.10g}",
             "image": annotation.image,
             "gt_score": score,
-            "level_probs": shares,
+            "level_probs": shares.tolist(),
             "attribute": name,
             "task_type": "score",
             "conversations": conversation(
@@ -188,29 +203,27 @@ def attribute_records(annotations: Sequence[Annotation], labelling: Labelling) -
             ),
         }
         for (annotation, name, score), shares, word in zip(pairs, probs, words, strict=True)
-    ]
+    )
 
 
-def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> list[dict[str, Any]]:
+def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> Iterator[dict[str, Any]]:
     """Description records of the comments that are there.
 
     Raises:
         PrepareError: A comment holds the image token.
     """
-    made = []
     for annotation in annotations:
         if annotation.comment is None:
             continue
         try:
-            made.append(comment_record(annotation.image, annotation.comment, labelling.seed, labelling.subject))
+            yield comment_record(annotation.image, annotation.comment, labelling.seed, labelling.subject)
         except ArtQuantError as error:
             raise PrepareError(f"{annotation.source}: {error}") from None
-    return made
 
 
-def image_records(annotations: Sequence[Annotation]) -> list[dict[str, Any]]:
+def image_records(annotations: Iterable[Annotation]) -> Iterator[dict[str, Any]]:
     """Records of pictures to be scored and evaluated."""
-    return [head(annotation) | known(annotation) for annotation in annotations]
+    return (head(annotation) | known(annotation) for annotation in annotations)
 
 
 def head(annotation: Annotation) -> dict[str, Any]:

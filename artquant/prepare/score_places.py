@@ -35,7 +35,7 @@ def place_records(
         ArtQuantError: An annotation lacks what the method needs, or a text, conversation or target cannot be used;
             names its record.
     """
-    made = labelling.score_probs(annotations)
+    made = labelling.score_probs(annotations).tolist()
     targets = [own_target(found, labelling) or probs for found, probs in zip(annotations, made, strict=True)]
     pairs = list(zip(annotations, targets, strict=True))
     return {
@@ -117,7 +117,7 @@ def _attribute_records(
     """One of each picture with attributes: all its scores in one answer, the whole first."""
     pairs, prompt = [(found, target) for found, target in pairs if found.attributes], labelling.prompt()
     scores = [score for found, _ in pairs for score in found.attributes.values()]
-    shares = iter(labelling.attribute_probs(scores))
+    shares = iter(labelling.attribute_probs(scores).tolist())
     made = []
     for annotation, target in pairs:
         names, word = list(annotation.attributes), readout.word(annotation.score)

@@ -103,7 +103,7 @@ def _vote_columns(table: Table, std: str) -> list[str]:
         first = names[0].removesuffix("1")
         if len(names) < 3 or names != [f"{first}{count}" for count in range(1, len(names) + 1)]:
             continue
-        if all(_is_deviation(row, names, std) for row in table.rows[:_ROWS]):
+        if all(_is_deviation(row, names, std) for row in itertools.islice(table.rows, _ROWS)):
             return names
     return []
 

@@ -56,7 +56,7 @@ def assert_labels_meet_scores(records):
 
 
 def test_demo_data_from_the_repository_root(execute, tmp_path):
-    shown, figures = execute(tmp_path)
+    shown, figures = execute(tmp_path, ARTQUANT_SCORES="drawn")
     assert "demo data, drawn for this notebook\n48 scores" in shown and figures == 6
     records = RecordFile(tmp_path / "runs/preprocess/score.json", tmp_path, score_range=(1, 10))
     assert len(records) == 48 and len({record.question for record in records}) == 10
@@ -64,7 +64,7 @@ def test_demo_data_from_the_repository_root(execute, tmp_path):
 
 
 def test_apdd_from_its_own_folder(execute, tmp_path):
-    source, folder = tmp_path / "dataset/APDD/meta/train.csv", tmp_path / "preprocess"
+    source, folder = tmp_path / "dataset/APDD/annotations/train.csv", tmp_path / "preprocess"
     source.parent.mkdir(parents=True)
     source.write_bytes(CSV.encode("latin-1"))
     folder.mkdir()
@@ -78,8 +78,17 @@ def test_apdd_from_its_own_folder(execute, tmp_path):
 
 
 def test_score_file_that_is_not_there(execute, tmp_path):
+    """Drawn scores stand in for nothing, whether a file was named or looked for."""
     with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent\.csv: no such file"):
         execute(tmp_path, ARTQUANT_SCORES=tmp_path / "absent.csv")
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"train\.csv nor .*score\.json: no such file"):
+        execute(tmp_path)
+
+
+def test_score_file_without_scores(execute, tmp_path):
+    (tmp_path / "scores.csv").write_text("name,value\na.jpg,5\n")
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"scores\.csv: no column 'image'"):
+        execute(tmp_path, ARTQUANT_SCORES="scores.csv")
 
 
 def test_committed_without_outputs(notebook):

@@ -14,6 +14,7 @@ from artquant.prepare.annotation import Annotation
 from artquant.prepare.prepare import Settings, prepare
 from artquant.prepare.scale import Fit, choose_fit
 from artquant.prepare.split import assign_splits
+from artquant.prepare.table_form import TableForm
 
 BAID = "image,score\na.jpg,7.5\nb.jpg,3\nsub/c.jpg,10\n"
 
@@ -66,8 +67,8 @@ class TestScale:
             ({"range": (1.0, 5.0), "sigma": 0.0}, "sigma must be"),
             ({"range": (1.0, 5.0), "sigma": 1.0, "method": "one-hot"}, "takes no sigma"),
             ({"range": (1.0, 5.0), "method": "exact"}, "method 'exact' is unknown"),
-            ({"range": (1.0, 5.0), "encoding": "klingon"}, "encoding 'klingon' is unknown"),
-            ({"range": (1.0, 5.0), "encoding": "ascii"}, "not ascii text"),
+            ({"range": (1.0, 5.0), "form": TableForm("klingon")}, "encoding 'klingon' is unknown"),
+            ({"range": (1.0, 5.0), "form": TableForm("ascii")}, "not ascii text"),
         ],
     )
     def test_settings_that_do_not_fit(self, prepared, settings, message):

@@ -14,6 +14,7 @@ from artquant.labels.soft_labels import soft_labels
 from artquant.prepare.columns import Columns
 from artquant.prepare.importers import IMPORTERS
 from artquant.prepare.prepare import Settings, prepare
+from artquant.prepare.table_form import TableForm
 
 APDD_HEADER = (
     "filename,Artistic Categories,{score},Theme and logic,Creativity,Layout and composition,Space and perspective,"
@@ -110,7 +111,7 @@ class TestApdd:
         assert prepared_file("comments")[0]["conversations"][1]["value"] == "Clear, calm\xa1\xa2 cool"
         assert [source["encoding"] for source in card["sources"]] == ["utf-8", "utf-8", "latin-1"]
         assert any("first on line 3" in note for note in card["notes"])
-        apdd(tmp_path, encoding="gb18030")
+        apdd(tmp_path, form=TableForm("gb18030"))
         assert prepared_file("comments")[0]["conversations"][1]["value"] == "Clear, calm、 cool"
 
     def test_split_file_without_a_split(self, tmp_path):
@@ -138,7 +139,7 @@ class TestOtherImporters:
         text = json.dumps([{"image": "é.jpg", "score": 5}], ensure_ascii=False) if is_json else "image,score\né.jpg,5\n"
         file = tmp_path / "scores"
         file.write_bytes(text.encode(encoding))
-        prepare("baid", [(file, None)], tmp_path / "out", Settings(encoding=encoding), "")
+        prepare("baid", [(file, None)], tmp_path / "out", Settings(form=TableForm(encoding)), "")
         assert json.loads((tmp_path / "out" / "score.json").read_text(encoding="utf-8"))[0]["image"] == "é.jpg"
 
     def test_json_is_utf_8(self, tmp_path):
@@ -284,9 +285,9 @@ BAD = [
     ("", "is empty"),
     ("\n\n", "is empty"),
     ("image,Score\na.jpg,5\n", "no column 'score'; there are 'image', 'Score'; did you mean 'Score'"),
-    ("image;score\na.jpg;5\n", "separated by commas"),
-    ("image,score,score\na.jpg,5,5\n", "two columns are called 'score'"),
-    ("PK\x03\x04\0\0", "no text"),
+    ("image;score\na.jpg;5\n", "between semicolons: add --delimiter semicolon"),
+    ("image,score,score\na.jpg,5,5\n", "2 columns are called 'score'; name .* its place: score#2, score#3"),
+    ("PK\x03\x04\0\0", "is a ZIP archive .* damaged"),
     ("[]", "holds no records"),
     ('[{"image": "\\ud800.jpg", "score": 5}]', "no file inside"),
     ("[1]", "record 1: is no object"),

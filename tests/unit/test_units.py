@@ -110,7 +110,7 @@ def test_the_word_is_the_likeliest_or_by_the_published_rule():
     annotations = [Annotation(f"{score}.jpg", score, "", "train") for score in (1.2, 4.2, 7.6, 8.9)]
     said = {}
     for rule in ("likeliest", "published"):
-        records = score_records(annotations, Labelling(APDD_SCALE, word=rule))
+        records = list(score_records(annotations, Labelling(APDD_SCALE, word=rule)))
         said[rule] = [record["conversations"][1]["value"].split()[-1] for record in records]
         best = [APDD_SCALE.words[int(np.argmax(record["level_probs"]))] + "." for record in records]
         assert (said[rule] == best) == (rule == "likeliest")

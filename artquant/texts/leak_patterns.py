@@ -57,7 +57,8 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
 
 _DIGITS = r"(?<![\w.,/#])\d{1,3}(?:[.,]\d{1,2})?½?(?!\w|[.,]\d)"
 _TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
-_TWO_TO_TEN = rf"(?:two|three|four|five|six|seven|eight|nine|ten|{_TENS}(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?)"
+_TWO_TO_NINE = r"(?:two|three|four|five|six|seven|eight|nine)"
+_TWO_TO_TEN = rf"(?:{_TWO_TO_NINE}|ten|{_TENS}(?:[- ](?:one|{_TWO_TO_NINE}))?)"
 _HALF = r"[- ]and[- ]a[- ]half"
 _NUMBER = rf"(?:{_DIGITS}|\b{_TWO_TO_TEN}(?:{_HALF}| point \w+)?\b)"
 _DASH_OR_TO = r"\s*(?:-|\u2013|to)\s*"
@@ -65,7 +66,7 @@ _RANGE = rf"{_NUMBER}(?:{_DASH_OR_TO}{_NUMBER})?"
 
 # Words
 
-_THIS = rf"(?:(?:it|this|that|the|a|an|one|whole|entire|overall|present|given|{PICTURE}) )"
+_THIS = rf"(?:(?:it|you|such|this|that|the|a|an|one|whole|entire|overall|present|given|{PICTURE}) )"
 _GIVES = (
     r"(?:giv(?:e|es|ing|en)|gave|award(?:s|ed)?|assign(?:s|ed)?|deserv(?:es?|ed)|earn(?:s|ed)?|merits?|receiv(?:es?|ed)|"
     r"gets?)"
@@ -87,16 +88,20 @@ def _rating() -> str:
     number = rf"(?:{_DIGITS}|\b(?:one|{_TWO_TO_TEN})(?:{_HALF})?\b)(?: points?| stars?| marks?)?"
     most = r"(?:a (?:possible|maximum(?: of)?) )?(?:5|10|100|five|ten|a hundred|one hundred)\b"
     out_of = rf"{number} out of {most}(?:(?= points?\b| stars?\b| marks?\b)|{_ENDS})"
-    no_measure = "".join(f"(?<!{name} )" for name in ("gray", "grey", "tonal", "tone", "zone", "value", "color", "colour"))
-    scale = rf"\b{no_measure}scale (?:of|from) (?:0|1|zero|one){_DASH_OR_TO}(?:5|10|100|five|ten|a hundred|one hundred)\b"
+    no_measure = "".join(
+        f"(?<!{name} )" for name in ("gray", "grey", "tonal", "tone", "zone", "value", "color", "colour")
+    )
+    scale = (
+        rf"\b{no_measure}scale (?:of|from) (?:0|1|zero|one){_DASH_OR_TO}(?:5|10|100|five|ten|a hundred|one hundred)\b"
+    )
     return f"{slash}|{out_of}|{scale}"
 
 
 def _score() -> str:
     """ "score of 6.5", "gives it an 8", "Color: 7.5"."""
     word = (
-        r"(?:(?<!musical )\bscor(?:es?|ed|ing)|\bratings?|\brated|\bgraded|\bmarks? of|\bgt_score|"
-        r"\brate(?= (?:it|this|that|the)))"
+        r"(?:(?<!musical )\bscor(?:es?|ed|ing)|(?<!iso )(?<!asa )(?<!age )\bratings?|\brated|\bgraded|"
+        r"\bmarks? of|\bgt_score|\brate(?= (?:it|this|that|the)))"
     )
     link = (
         rf"(?:{MARKUP}[:=]|\s+(?:of|is|was|at|as|a|an|it|this|that|the|about|around|approximately|roughly|nearly|"
@@ -113,8 +118,11 @@ def _score() -> str:
         r"details(?: and texture)?|(?:the )?overall|total|quality|aesthetics?|beauty|technique|"
         r"emotion|perception|cognition)"
     )
-    height = r"(?:(?:very|relatively|fairly|quite|rather|really|the) )?(?:high(?:er|est)?|low(?:er|est)?|top|full|perfect|maximum)"
-    graded = rf"\b{_GIVES} (?:{_THIS}){{0,3}}{height} (?:score|rating|mark|grade)s?\b"
+    height = (
+        r"(?:(?:very|relatively|fairly|quite|rather|really|the) )?"
+        r"(?:high(?:er|est)?|low(?:er|est)?|top|full|perfect|maximum)"
+    )
+    graded = rf"\b{_GIVES} (?:{_THIS}){{0,4}}{height} (?:score|rating|mark|grade)s?\b"
     listed = rf"{attribute}{MARKUP}[:=]{MARKUP}{_DIGITS}{MARKUP}(?=$|[.,;!?)\]}}|\n])"
     return f"{named}|{given}|{graded}|{listed}"
 

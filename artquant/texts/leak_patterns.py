@@ -6,7 +6,7 @@ Each kind comes with clues: a text without any of them is not searched, which ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
+from artquant.check.votes import check_votes
 from artquant.config.requirements import LARGEST
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
@@ -50,6 +51,7 @@ class ScoreChecks:
         """What is wrong with a record and with what it says beside earlier ones."""
         record = entry.record
         yield from self._std(entry)
+        yield from check_votes(entry, self.scale)
         if record.gt_score is not None:
             self._count(entry.place.file, record.gt_score)
             attribute = record.attribute if isinstance(record, TrainingRecord) else None
@@ -116,6 +118,9 @@ class ScoreChecks:
     def _conflict(self, entry: Entry, score: float, attribute: str | None) -> Iterator[Finding]:
         key = (entry.source.split, entry.picture, attribute)
         known, place = self._scores.setdefault(key, (score, entry.place))
+        if place.file == entry.place.file and place.id != entry.place.id:
+            message = f"the picture of record {place.record} under another id ({place.id!r} there); keep one of them"
+            yield entry.finding("picture-twice", message)
         if abs(known - score) > ATTRIBUTE_TOLERANCE * self.width:
             what = "" if attribute is None else f" for {attribute}"
             message = f"score {score:g}{what}, but {known:g} for the same picture in {place}; keep the right one"

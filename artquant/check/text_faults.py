@@ -18,13 +18,16 @@ _WHAT = {
     "placeholder": "a placeholder",
     "file-name": "a file's name",
     "dots": "dots where words should be",
-    "cut": "a text that breaks off",
+    "cut": "a sentence that breaks off",
 }
-# What may be the data's own way, if more than so large a share of the texts have it (and more than a few).
-_HABITS = {"language": 0.5, "dots": 0.004, "markup": 0.5}
-_FEW = 5  # texts
-_ENDED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\"'\u201d\u2019)\]*:;,\-]\s*$")
-_LAST_WORD = re.compile(r"([^\W\d_]+)\s*$")
+_HABITS = ("language", "markup", "dots")  # that may be the data's own way
+_MOST = 0.5  # of the texts, from which on it is
+_SOME_DOTS = re.compile(r"(?<!\.)\.{2,3}(?!\.)")
+_DOTTED = 0.02  # of the texts with two or three dots, from which on four are the writers' way too
+_BROKEN_OFF = re.compile(r"(?:([^\W\d_]+)|[\d,;:(\-])\s*$")
+_ENDINGS = frozenset(
+    "es ed er ers or ors ing ings ly al ally ity ness ment ments ful ive able ion ions ation ism ist y".split()
+)
 _WORDS = re.compile(r"[^\W\d_]+")
 _ALMOST_ALL = 0.95  # of the texts end in a mark: those that do not break off
 
@@ -34,6 +37,7 @@ class TextFaults:
 
     def __init__(self) -> None:
         self._texts = 0
+        self._dotted = 0
         self._waiting: dict[str, list[Finding]] = {kind: [] for kind in _HABITS}
         self._unended: list[tuple[str, Finding]] = []  # last word
         self._known: dict[str, int] = {}  # words, how often
@@ -41,28 +45,37 @@ class TextFaults:
     def add(self, entry: Entry, text: str) -> Iterator[Finding]:
         """What is wrong with a text by itself."""
         self._texts += 1
+        self._dotted += _SOME_DOTS.search(text) is not None
         for word in _WORDS.findall(text.lower()):
             self._known[word] = self._known.get(word, 0) + 1
-        for fault in find_text_faults(text):
+        faults = list(find_text_faults(text))
+        for fault in faults:
             finding = _finding(entry, fault.kind, fault.text)
             if fault.kind in self._waiting:
                 self._waiting[fault.kind].append(finding)
             else:
                 yield finding
-        last = _LAST_WORD.search(text)
-        if last is not None and not _ENDED.search(text):
-            self._unended.append((last[1].lower(), _finding(entry, "cut", text[-40:])))
+        last = _BROKEN_OFF.search(text)
+        if last is not None and not faults:
+            self._unended.append(((last[1] or "").lower(), _finding(entry, "cut", text[-40:])))
 
     def finish(self) -> Iterator[Finding]:
         """What shows when everything has been read."""
         for kind, findings in self._waiting.items():
-            if len(findings) <= max(_FEW if kind == "dots" else 1, _HABITS[kind] * self._texts):
+            own = (
+                self._dotted > _DOTTED * self._texts if kind == "dots" else len(findings) > max(1, _MOST * self._texts)
+            )
+            if not own:
                 yield from findings
         all_end = len(self._unended) <= (1 - _ALMOST_ALL) * self._texts
-        begun = {word[:length] for word in self._known for length in range(2, len(word) - 1)}
         for word, finding in self._unended:
-            if all_end or (self._known[word] == 1 and len(word) > 1 and word in begun):
+            if all_end or (self._known.get(word) == 1 and self._is_begun(word)):
                 yield finding
+
+    def _is_begun(self, word: str) -> bool:
+        """Whether a longer word of the other texts begins so, and not by an ending alone ("review", "reviewed")."""
+        longer = (other[len(word) :] for other in self._known if len(other) > len(word) and other.startswith(word))
+        return len(word) > 1 and any(rest not in _ENDINGS and len(rest) > 1 for rest in longer)
 
 
 def _finding(entry: Entry, kind: str, text: str) -> Finding:

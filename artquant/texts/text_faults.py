@@ -65,7 +65,8 @@ _FILE_NAME = re.compile(
     r"(?<![\w:/])(?:/[\w.-]+){3,}|\b[A-Z]:\\\w|\b(?:IMG|DSC[NF]?|PXL)_?\d{3,}",
     re.IGNORECASE,
 )
-_DOTS = re.compile(r"\.{4,}|…{2,}|(?:\. ){3,}\.")
+# Not "well.... I like it".
+_DOTS = re.compile(r"(?:^|(?<=\s))(?:\.{4,}|\u2026{2,}|(?:\. ){3,}\.)(?=\s+[a-z]|\W*$)|\.{4,}\W*$")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _LATIN_END = "\u024f"
 _LITTLE = {  # little words of other languages that are none in English

@@ -40,6 +40,7 @@ class ScoreChecks:
         self.readout = readout
         self.width = scale.high - scale.low
         self._scores: dict[tuple[str, str, str | None], tuple[float, Place]] = {}
+        self._rated: dict[tuple[str, str, str | None], Place] = {}  # file, picture, attribute: where first
         self._attributes: dict[str, tuple[dict[str, float], Place]] = {}
         # Attribute records of pictures whose attributes are not known yet: picture, attribute, score, place.
         self._waiting: list[tuple[str, str, float, Place]] = []
@@ -56,6 +57,8 @@ class ScoreChecks:
             self._count(entry.place.file, record.gt_score)
             attribute = record.attribute if isinstance(record, TrainingRecord) else None
             yield from self._conflict(entry, record.gt_score, attribute)
+            if not isinstance(record, TrainingRecord) or record.task == "score":
+                yield from self._twice(entry, attribute)
         if isinstance(record, TrainingRecord):
             if record.task == "score":
                 for score in record.scores:
@@ -115,12 +118,15 @@ class ScoreChecks:
             )
             yield entry.finding("std", message)
 
+    def _twice(self, entry: Entry, attribute: str | None) -> Iterator[Finding]:
+        first = self._rated.setdefault((entry.place.file, entry.picture, attribute), entry.place)
+        if first.id != entry.place.id:
+            message = f"the picture of record {first.record} under another id ({first.id!r} there); keep one of them"
+            yield entry.finding("picture-twice", message)
+
     def _conflict(self, entry: Entry, score: float, attribute: str | None) -> Iterator[Finding]:
         key = (entry.source.split, entry.picture, attribute)
         known, place = self._scores.setdefault(key, (score, entry.place))
-        if place.file == entry.place.file and place.id != entry.place.id:
-            message = f"the picture of record {place.record} under another id ({place.id!r} there); keep one of them"
-            yield entry.finding("picture-twice", message)
         if abs(known - score) > ATTRIBUTE_TOLERANCE * self.width:
             what = "" if attribute is None else f" for {attribute}"
             message = f"score {score:g}{what}, but {known:g} for the same picture in {place}; keep the right one"

@@ -25,9 +25,7 @@ _MOST = 0.5  # of the texts, from which on it is
 _SOME_DOTS = re.compile(r"(?<!\.)\.{2,3}(?!\.)")
 _DOTTED = 0.02  # of the texts with two or three dots, from which on four are the writers' way too
 _BROKEN_OFF = re.compile(r"(?:([^\W\d_]+)|[\d,;:(\-])\s*$")
-_ENDINGS = frozenset(
-    ["es", "ed", "er", "ers", "or", "ors", "ing", "ings", "ly", "al", "ally", "ity", "ness", "ment", "ments", "ful", "ive", "able", "ion", "ions", "ation", "ism", "ist", "y"]
-)
+_ENDINGS = frozenset({"es", "ed", "er", "ers", "or", "ors", "ing", "ings", "ly", "al", "ally", "ity", "ness", "ment"})
 _WORDS = re.compile(r"[^\W\d_]+")
 _ALMOST_ALL = 0.95  # of the texts end in a mark: those that do not break off
 

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 from planted import Planted, encoded
 
 
@@ -102,6 +102,56 @@ def near_copies_within(set: Planted) -> None:
         alter(image).save(set.expect_picture("near-copy", second))
 
 
+def copies_in_another_form(set: Planted) -> None:
+    """Mirrored, turned, grey, framed (also twice), cropped at all sides or one, and some of it together."""
+    alterations: tuple[Callable[[Image.Image], Image.Image], ...] = (
+        ImageOps.mirror,
+        lambda image: image.rotate(90, expand=True),
+        lambda image: image.convert("L"),
+        lambda image: ImageOps.expand(ImageOps.expand(image, 20, "white"), 9, "black"),
+        lambda image: cropped(image, 0.05, 0.05, 0.05, 0.05),
+        lambda image: cropped(image, 0.05, 0, 0, 0),
+        lambda image: ImageOps.flip(cropped(image, 0.025, 0.025, 0.025, 0.025)),
+    )
+    for alter in alterations:
+        first, second = set.take(), set.take()
+        image = Image.open(set.picture(set.files["score"][first]["image"])).convert("RGB")
+        alter(image).save(set.expect_picture("near-copy", second))
+
+
+def cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
+    """Without these shares of the sides."""
+    width, height = image.size
+    return image.crop((int(left * width), int(top * height), int((1 - right) * width), int((1 - bottom) * height)))
+
+
+def mirrored_copy_in_test(set: Planted) -> None:
+    training, test = set.files["score"][set.take()], set.take_test()
+    image = Image.open(set.picture(training["image"])).convert("RGB")
+    ImageOps.mirror(image).save(set.picture(test["image"]))
+    set.expect("leak-near-copy", "test", set.taken_test - 1, test["image"])
+
+
+def of_one_colour(set: Planted) -> None:
+    """Black; and with colours that nobody sees."""
+    Image.new("RGB", (300, 200)).save(set.expect_picture("picture-blank", set.take()))
+    path = set.expect_picture("picture-blank", set.take())
+    image = Image.open(path).convert("RGBA")
+    image.putalpha(0)
+    image.save(path)
+
+
+def zeros_inside_jpegs(set: Planted) -> None:
+    """Of one file with usual tables, one with its own, and one in several scans."""
+    for name, options in (("a.jpg", {}), ("b.jpg", {"optimize": True}), ("c.jpg", {"progressive": True})):
+        index = set.take()
+        path = set.rename(index, name)
+        data = encoded(Image.open(path).convert("RGB"), "JPEG", quality=90, **options)
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes(100) + data[middle + 100 :])
+        set.expect_picture("picture-damaged", index)
+
+
 def copy_in_test(set: Planted) -> None:
     training, test = set.files["score"][set.take()], set.take_test()
     set.picture(test["image"]).write_bytes(set.picture(training["image"]).read_bytes())
@@ -123,6 +173,7 @@ def same_picture_in_test(set: Planted) -> None:
 
 PICTURES = (
     *(missing, empty, a_folder, link_to_itself, a_text, cut_short, jpeg_cut_short, tiny, huge, a_stripe),
-    *(an_animation, wrong_suffix, few_pixels, copy_within, near_copies_within),
+    *(an_animation, wrong_suffix, few_pixels, copy_within, near_copies_within, copies_in_another_form),
+    *(mirrored_copy_in_test, of_one_colour, zeros_inside_jpegs),
     *(copy_in_test, near_copy_in_test, same_picture_in_test),
 )

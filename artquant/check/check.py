@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ import numpy as np
 from artquant.check.duplicates import groups_of_copies
 from artquant.check.findings import Finding, in_order
 from artquant.check.picture_uses import Uses
-from artquant.check.pictures import THUMBNAIL_SIDE, Remark, inspect_pictures
+from artquant.check.pictures import Remark, inspect_pictures
 from artquant.check.reading import Reader
 from artquant.check.scores import ScoreChecks
 from artquant.check.sources import Inputs
 from artquant.check.texts import DescriptionChecks
+from artquant.check.thumbnails import SIDE
 from artquant.data.images import PictureHeader
 from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError
@@ -179,11 +179,11 @@ def _token_checks(inputs: Inputs, not_checked: list[str]) -> TokenChecks | None:
 def _check_pictures(
     inputs: Inputs, options: Options, uses: Uses, findings: list[Finding], summary: PictureSummary
 ) -> None:
-    pictures = list(uses.of)
+    pictures, without = uses.in_folders()
+    findings += without
     coarse = _coarse_side(inputs) if options.coarse_side is None else options.coarse_side
     names = PictureNames()
-    usable, thumbnails = array("l"), bytearray()
-    digests: list[bytes] = []
+    usable: list[tuple[int, bytes, bytes]] = []
     with progress_bar("pictures", " pictures", options.progress, len(pictures), leave=False) as bar:
         paths = [Path(picture) for picture in pictures]
         for index, facts in inspect_pictures(paths, options.workers):
@@ -198,16 +198,14 @@ def _check_pictures(
                 size = f"{facts.header.width} x {facts.header.height} pixels"
                 message = f"{size}, the longer side under {coarse}; use a larger copy if there is one"
                 findings.append(uses.about(picture, "picture-coarse", message))
-            usable.append(index)
-            digests.append(facts.digest)
-            thumbnails += facts.thumbnail
+            usable.append((index, facts.digest, facts.thumbnails))
     if options.duplicates:
-        # In the order of the records, whatever order the processes finished in.
-        order = sorted(range(len(usable)), key=usable.__getitem__)
-        shown = np.frombuffer(thumbnails, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)[order]
-        sorted_digests = [digests[place] for place in order]
-        groups = groups_of_copies(sorted_digests, shown)
-        findings += uses.copies([pictures[usable[place]] for place in order], sorted_digests, groups)
+        usable.sort()  # in the order of the records, whatever order the processes finished in
+        digests = [digest for _, digest, _ in usable]
+        shown = np.frombuffer(b"".join(own for *_, own in usable), dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
+        owners = np.repeat(np.arange(len(usable)), [len(own) // (3 * SIDE**2) for *_, own in usable])
+        groups = groups_of_copies(digests, shown, owners)
+        findings += uses.copies([pictures[index] for index, *_ in usable], digests, groups)
 
 
 def _problem(uses: Uses, picture: str, problem: Remark, names: PictureNames) -> Finding:

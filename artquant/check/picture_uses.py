@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from artquant.check.findings import Finding
 from artquant.check.sources import HELD_OUT, Place
@@ -37,6 +39,34 @@ class Uses:
         use = self.of[picture]
         more = f" (named by {use.records} records)" if use.records > 1 else ""
         return Finding(kind, f"{message}{more}", *use.first, picture=picture)
+
+    def in_folders(self) -> tuple[list[str], list[Finding]]:
+        """The pictures to be opened, and one finding for each folder that is missing or has none of its pictures."""
+        groups: dict[Path, list[str]] = {}
+        for picture in self.of:
+            groups.setdefault(_folder(Path(picture).parent), []).append(picture)
+        there, findings = [], []
+        for folder, pictures in groups.items():
+            missing = not folder.is_dir()
+            if missing or (len(pictures) >= _MANY and not any(map(os.path.lexists, pictures))):
+                findings.append(self._without(folder, pictures, missing))
+            else:
+                there += pictures
+        order = {picture: place for place, picture in enumerate(self.of)}
+        return sorted(there, key=order.__getitem__), findings
+
+    def _without(self, folder: Path, pictures: Sequence[str], missing: bool) -> Finding:
+        place, name = self.of[pictures[0]].first, Path(pictures[0])
+        what = "no such folder" if missing else f"none of its {len(pictures):,} pictures is in this folder"
+        count = (
+            f" ({len(pictures):,} pictures, {pictures[0]!r} the first)" if missing else f" ({name.name!r} the first)"
+        )
+        near = Path(place.file).parent
+        candidates = (near, near / "images", near.parent / "images", near.parent)
+        found = next((one for one in candidates if one != folder and (one / name.name).is_file()), None)
+        where = "name the right one with --images, or as `images` in the configuration"
+        hint = "" if found is None else f"; {name.name!r} is in {str(found)!r}: --images {found}"
+        return Finding("picture-folder", f"{what}{count}; {where}{hint}", place.file, picture=str(folder))
 
     def in_both(self) -> Iterator[Finding]:
         """Pictures that are trained on and held out."""
@@ -80,7 +110,7 @@ class Uses:
         same = [other for other in training if digests[other] == digests[index]]
         other = (same or training)[0]
         place = self.of[pictures[other]].by_split["training"]
-        like = "is the same file as" if same else "looks the same as"
+        like = "is the same file as" if same else "shows the same as"
         message = (
             f"this {split} picture {like} {pictures[other]!r}, which is trained on ({place}); take one of them out"
         )
@@ -93,10 +123,18 @@ class Uses:
         for number, index in enumerate(indices[1:], start=1):
             same = [other for other in indices[:number] if digests[other] == digests[index]]
             other = (same or indices)[0]
-            like = "the same file as" if same else "looks the same as"
+            like = "the same file as" if same else "shows the same as"
             message = f"{like} {pictures[other]!r} ({self.of[pictures[other]].by_split[split]}); keep one of them"
             where = self.of[pictures[index]].by_split[split]
             yield Finding("copy" if same else "near-copy", message, *where, picture=pictures[index])
 
 
+def _folder(folder: Path) -> Path:
+    """The folder; where it is missing, the highest one above it that is."""
+    while not folder.is_dir() and not folder.parent.is_dir() and folder.parent != folder:
+        folder = folder.parent
+    return folder
+
+
+_MANY = 10  # pictures from which on a folder that has none of them is the wrong one
 _SPLITS = ("training", *HELD_OUT)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 from PIL import Image
 
+from artquant.check.jpeg_zeros import zeros_in_jpeg
+from artquant.check.thumbnails import thumbnails_of
 from artquant.data.endings import UNCOMPRESSED, zero_share
 from artquant.data.images import (
     MAXIMUM_ASPECT_RATIO,
@@ -31,8 +32,8 @@ from artquant.data.images import (
 from artquant.errors import ArtQuantError
 from artquant.files.child_processes import process_pool
 
-THUMBNAIL_SIDE = 16  # pixels
 _DRAFT_SIDE = 64  # a JPEG is decoded at a fraction of its size, at least this large: damage shows all the same
+_EVEN = 12  # of 255, in which the values of a picture of one colour differ at most
 _CHUNK = 16  # pictures handed to a process at a time
 _CRASHES = 3  # ends of a process in a row after which the machine is to blame, not the pictures
 _SAME_FORMAT = {"MPO": "JPEG"}  # Pillow's name for JPEG files with further pictures
@@ -52,7 +53,7 @@ class PictureFacts:
     remarks: tuple[Remark, ...]
     header: PictureHeader
     digest: bytes  # SHA-256 of the file
-    thumbnail: bytes  # THUMBNAIL_SIDE x THUMBNAIL_SIDE RGB, the picture squeezed into a square
+    thumbnails: bytes  # as thumbnails_of gives them
 
 
 Look: TypeAlias = "PictureFacts | Remark"  # a remark alone: why the picture cannot be used
@@ -66,14 +67,17 @@ def inspect_picture(path: Path) -> Look:
         header = read_header(path)
         image = load_image(path, draft_to=_DRAFT_SIDE)
         digest = _digest(path)
+        zeros = zeros_in_jpeg(path.read_bytes()) if header.format in ("JPEG", "MPO") else None
     except ImageError as error:
         message = str(error).removeprefix(f"cannot read picture {' '.join(str(path).split())}: ")
         return Remark(_problem_kind(path, header), message)
     except OSError as error:  # it changes while it is looked at
         return Remark("picture-unreadable", f"{error.strerror}; check the file")
-    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    thumbnail = image.resize(side, Image.Resampling.BOX).tobytes()
-    return PictureFacts(tuple(_remarks(path, header)), header, digest, thumbnail)
+    if zeros is not None:
+        message = f"{zeros[1]:,} bytes of its data, from byte {zeros[0]:,} on, are zeros; fetch or export it again"
+        return Remark("picture-damaged", message)
+    remarks = (*_remarks(path, header), *_blank(image))
+    return PictureFacts(remarks, header, digest, thumbnails_of(image))
 
 
 def _digest(path: Path) -> bytes:
@@ -121,6 +125,16 @@ def _remarks(path: Path, header: PictureHeader) -> Iterator[Remark]:
     found = _SAME_FORMAT.get(header.format, header.format)
     if said is not None and _SAME_FORMAT.get(said, said) != found:
         yield Remark("picture-suffix", f"named {path.suffix}, but it is {found}; rename it (it is read all the same)")
+
+
+def _blank(image: Image.Image) -> Iterator[Remark]:
+    """A picture of one colour; what is transparent is laid on white."""
+    lowest, highest = zip(*image.getextrema(), strict=True)
+    if max(high - low for low, high in zip(lowest, highest, strict=True)) <= _EVEN:
+        colour = (
+            "black" if max(highest) <= _EVEN else "white, or transparent" if min(lowest) >= 255 - _EVEN else highest
+        )
+        yield Remark("picture-blank", f"all of it is of one colour ({colour}); look at it, fetch or export it again")
 
 
 def inspect_pictures(
@@ -200,8 +214,3 @@ def _one_by_one(paths: Sequence[Path], indices: Sequence[int], inspect: Inspect)
             yield index, facts
     finally:
         pool.shutdown()
-
-
-def grey_thumbnails(thumbnails: np.ndarray) -> np.ndarray:
-    """RGB [N, S, S, 3] -> luminance [N, S, S], float32."""
-    return thumbnails.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from artquant.check.picture_uses import Uses
 from artquant.check.sources import Entry, Place, Source
 from artquant.data.images import ImageError
 from artquant.data.picture_names import PictureNames
-from artquant.data.prepared import require_as_prepared
+from artquant.data.prepared import require_as_prepared, require_levels
 from artquant.data.records import (
     ImageRecord,
     Parsed,
@@ -24,8 +27,11 @@ from artquant.data.records import (
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import JsonError
 from artquant.files.json_stream import iterate_json
-from artquant.files.opened import FileUnreadable
+from artquant.files.opened import FileUnreadable, opened
 from artquant.labels.rating_scale import RatingScale
+
+_LINE = 4096  # bytes of the first line that are looked at
+_MANY = 20  # records from which on a fault of all of them is said once
 
 
 class Reader:
@@ -55,13 +61,22 @@ class Reader:
         if self.source.path.is_dir() and not self.source.conversations:
             yield from self._pictures_of_a_folder()
             return
+        for require in (require_as_prepared, partial(require_levels, scale=self.scale)):
+            try:
+                require(self.source.path)
+            except ArtQuantError as error:
+                self._report("not-as-prepared", str(error).removeprefix(self.name).lstrip(": "))
+        before = len(self.findings)
+        yield from self._records()
+        self._say_once(before)
+
+    def _records(self) -> Iterator[Entry]:
         try:
-            require_as_prepared(self.source.path)
-        except ArtQuantError as error:
-            self._report("not-as-prepared", str(error).removeprefix(self.name).lstrip(": "))
-        try:
-            for _, _, item in iterate_json(self.source.path, faulty_lines=True):
+            for _, _, item in iterate_json(self.source.path, faulty=True):
                 self.count += 1
+                if self.count == 1 and not isinstance(item, dict) and (said := self._no_records()):
+                    self._report("file", said)
+                    return
                 if isinstance(item, JsonError):
                     self._report("json", str(item).removeprefix(f"{self.name} "), self.count, None)
                     continue
@@ -74,6 +89,27 @@ class Reader:
             return
         if self.count == 0:
             self._report("empty", "holds no records; check that this is the right file")
+
+    def _no_records(self) -> str | None:
+        """What a file of lines is whose first line is no object, such as a CSV; None for a list."""
+        with opened(self.source.path) as stream:
+            line = stream.readline(_LINE).removeprefix(BOM_UTF8).decode("utf-8", "replace").strip()
+        if line[:1] in ("", "[", "{"):
+            return None
+        table = any(mark in line for mark in ",;\t|")
+        what = f"no JSON records: its first line is {line[:60]!r}"
+        make = f"make records of a table with `artquant prepare generic {self.name} --out FOLDER`"
+        return f"{what}; {make if table else 'name a JSON list or JSON lines of records'}"
+
+    def _say_once(self, before: int) -> None:
+        """A fault that all records have, in the same words, is the file's: one finding in place of thousands."""
+        new = self.findings[before:]
+        counts = Counter((found.kind, found.message) for found in new if found.record is not None)
+        of_all = {fault for fault, count in counts.items() if count == self.count >= _MANY}
+        if of_all:
+            self.findings[before:] = [found for found in new if (found.kind, found.message) not in of_all]
+            for kind, message in of_all:
+                self._report(kind, f"{message} (so in all {self.count:,} records)")
 
     def _pictures_of_a_folder(self) -> Iterator[Entry]:
         try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
+from artquant.check.votes import check_votes
 from artquant.config.requirements import LARGEST
 from artquant.data.fields import number_of
 from artquant.data.records import TrainingRecord
@@ -43,6 +44,7 @@ class ScoreChecks:
         self.readout = readout
         self.width = scale.high - scale.low
         self._scores: dict[tuple[str, str, str | None], tuple[float, Place]] = {}
+        self._rated: dict[tuple[str, str, str | None], Place] = {}  # file, picture, attribute: where first
         self._attributes: dict[str, tuple[dict[str, float], Place]] = {}
         # Attribute records of pictures whose attributes are not known yet: picture, attribute, score, place.
         self._waiting: list[tuple[str, str, float, Place]] = []
@@ -54,10 +56,13 @@ class ScoreChecks:
         """What is wrong with a record and with what it says beside earlier ones."""
         record = entry.record
         yield from self._std(entry)
+        yield from check_votes(entry, self.scale)
         if record.gt_score is not None:
             self._count(entry.place.file, record.gt_score)
             attribute = record.attribute if isinstance(record, TrainingRecord) else None
             yield from self._conflict(entry, record.gt_score, attribute)
+            if not isinstance(record, TrainingRecord) or record.task == "score":
+                yield from self._twice(entry, attribute)
         if isinstance(record, TrainingRecord):
             if record.task == "score":
                 for score in record.scores:
@@ -116,6 +121,12 @@ class ScoreChecks:
                 f'"std" {std:g} is more than scores of {low:g} to {high:g}{of} can spread ({bound:.3g}); correct it'
             )
             yield entry.finding("std", message)
+
+    def _twice(self, entry: Entry, attribute: str | None) -> Iterator[Finding]:
+        first = self._rated.setdefault((entry.place.file, entry.picture, attribute), entry.place)
+        if first.id != entry.place.id:
+            message = f"the picture of record {first.record} under another id ({first.id!r} there); keep one of them"
+            yield entry.finding("picture-twice", message)
 
     def _conflict(self, entry: Entry, score: float, attribute: str | None) -> Iterator[Finding]:
         key = (entry.source.split, entry.picture, attribute)

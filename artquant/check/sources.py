@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from artquant.check.findings import Finding
 from artquant.config.schema import RunConfig
+from artquant.data.prepared import DATA_CARD, card_of
 from artquant.data.records import ImageRecord, TrainingRecord
+from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import APDD_SCALE, RatingScale
 from artquant.models.family import CheckpointError
 from artquant.models.hub import is_fetched, locate
@@ -30,6 +33,13 @@ class Source:
     max_lengths: tuple[tuple[str, int], ...] = ()  # stages that train on it, with their limits in tokens
     score_range: tuple[float, float] | None = None  # of its scores, where it is not the scale's
     attributes: bool = False  # whether its records' attributes are learned beside their scores
+
+    @cached_property
+    def vote_values(self) -> tuple[float, ...]:
+        """Of each entry of "votes", as the card beside the file says; none where there is no card."""
+        made = card_of(self.path).get("distributions")
+        values = made.get("vote_values") if isinstance(made, dict) else None
+        return tuple(values) if isinstance(values, list) else ()
 
 
 @dataclass(frozen=True)
@@ -112,13 +122,45 @@ def inputs_from_config(name: str, config: RunConfig) -> Inputs:
 
 
 def inputs_from_files(
-    training: Sequence[Path], test: Sequence[Path], images: Path | None, scale: RatingScale = APDD_SCALE
+    training: Sequence[Path], test: Sequence[Path], images: Path | None, scale: RatingScale | None = None
 ) -> Inputs:
-    """Training records and lists of held-out pictures, without a configuration."""
+    """Training records and lists of held-out pictures, without a configuration.
+
+    Levels, prompt and readout are those of the card beside the files, where `artquant prepare` made them.
+
+    Args:
+        training, test: The files.
+        images: What picture names are relative to; None: each file's own folder.
+        scale: None: the card's, or APDDv2's where there is no card.
+
+    Raises:
+        ArtQuantError: The cards of two files say different things.
+    """
     sources = [Source(path, images, "training", True) for path in dict.fromkeys(training)]
     sources += [Source(path, images, "test", False) for path in dict.fromkeys(test)]
     name = ", ".join(str(source.path) for source in sources) if len(sources) < 3 else f"{len(sources)} files"
-    return Inputs(name, tuple(sources), scale, get_prompt("artquant"))
+    cards = {source.path: card for source in sources if (card := card_of(source.path))}
+    said = {path: _as_prepared(path, card) for path, card in cards.items()}
+    first = next(iter(said.items()), None)
+    for path, settings in said.items():
+        if first is not None and settings != first[1]:
+            raise ArtQuantError(
+                f"{path}: was prepared for other levels, prompt or readout than {first[0]}; check it alone"
+            )
+    made, prompt, readout = (APDD_SCALE, get_prompt("artquant"), {}) if first is None else first[1]
+    return Inputs(name, tuple(sources), scale or made, prompt, readout=readout)
+
+
+def _as_prepared(path: Path, card: Mapping[str, Any]) -> tuple[RatingScale, Prompt, dict[str, Any]]:
+    """Scale, prompt and readout as a card says."""
+    try:
+        scale = RatingScale(tuple(card["scale"]["words"]), tuple(card["scale"]["values"]))
+        prompt = get_prompt(card.get("prompt", RunConfig.prompt), card["subject"])
+        return scale, prompt, dict(card.get("readout", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtQuantError(
+            f"{path.parent / DATA_CARD}: {error!r} is not as artquant prepare writes it; prepare again"
+        ) from None
 
 
 def _missing_files(config: RunConfig) -> list[Finding]:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry, Place
+from artquant.check.text_faults import TextFaults
 from artquant.data.records import TrainingRecord
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.leaks import find_leaks
@@ -21,6 +22,7 @@ class DescriptionChecks:
 
     def __init__(self, scale: RatingScale) -> None:
         self.scale = scale
+        self._faults: dict[str, TextFaults] = {}  # by file, which may have its own ways
         self._pictures: dict[bytes, set[str]] = {}  # by text
         self._first: dict[bytes, Place] = {}
         self._texts: dict[_Group, dict[str, tuple[int, bytes, Place]]] = {}  # by picture: length, digest, place
@@ -40,6 +42,7 @@ class DescriptionChecks:
         if leaks:
             more = f" and {len(leaks) - 1} more" if len(leaks) > 1 else ""
             yield entry.finding("score-leak", f"the text says {leaks[0].text!r}{more}; take it out of the description")
+        yield from self._faults.setdefault(entry.place.file, TextFaults()).add(entry, record.answer)
         digest = _digest(record.answer)
         self._first.setdefault(digest, entry.place)
         self._pictures.setdefault(digest, set()).add(entry.picture)
@@ -72,6 +75,8 @@ class DescriptionChecks:
 
     def finish(self) -> Iterator[Finding]:
         """What shows when everything has been read."""
+        for faults in self._faults.values():
+            yield from faults.finish()
         for digest, pictures in self._pictures.items():
             if len(pictures) >= REPEATED:
                 message = f"{len(pictures)} pictures have this same description; describe each picture by itself"

@@ -13,7 +13,7 @@ from artquant.cli.arguments import named_scale, refuse_given
 from artquant.cli.runs import load_run
 from artquant.cli.terminal import say, say_json
 from artquant.errors import ArtQuantError
-from artquant.labels.rating_scale import APDD_SCALE, RATING_WORDS
+from artquant.labels.rating_scale import RATING_WORDS
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,5 +59,5 @@ def _inputs(arguments: argparse.Namespace) -> Inputs:
             if vars(arguments)[name] is not None:
                 raise ArtQuantError(f"--{name} goes with --records and --test; the configuration says it by itself")
         return inputs_from_config(str(arguments.config), load_run(arguments.config, arguments.overrides))
-    scale = APDD_SCALE if arguments.weights is None else named_scale(RATING_WORDS, arguments.weights)
+    scale = None if arguments.weights is None else named_scale(RATING_WORDS, arguments.weights)
     return inputs_from_files(arguments.records, arguments.test, arguments.images, scale)

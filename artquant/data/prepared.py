@@ -61,6 +61,13 @@ def require_levels(file: Path | str, scale: RatingScale) -> None:
         )
 
 
+def card_of(file: Path | str) -> dict[str, Any]:
+    """The data card of ours that lists this record file; empty where there is none."""
+    file = Path(file)
+    card = _card(file)
+    return card if file.name in card["files"] else {}
+
+
 def _card(file: Path) -> dict[str, Any]:
     """A card of ours beside a record file; one that lists no files where there is none."""
     card = file.parent / DATA_CARD

@@ -108,9 +108,9 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
         raise JsonError(f"{path} line {line} column {error.colno}: {reason}") from None
     except _Constant as error:
         line = first_line + _line_of_constant(text)
-        raise JsonError(f"{path} line {line}: {error} is not a number; use null or leave the key out") from None
+        raise JsonError(f"{path} line {line}: {error}") from None
     except _DuplicateKey as error:
-        raise JsonError(f"{path} line {_lines(text, first_line)}: key {error} twice in an object; keep one") from None
+        raise JsonError(f"{path} line {_lines(text, first_line)}: {error}") from None
     except (ValueError, RecursionError) as error:
         where = f"{path} line {_lines(text, first_line)}"
         raise JsonError(f"{where}: not usable JSON ({one_line(error)}); correct it") from None
@@ -233,20 +233,22 @@ class _DuplicateKey(Exception):
 
 
 def _refuse_constant(name: str) -> None:
-    raise _Constant(name)
+    raise _Constant(f"{name} is not a number; use null or leave the key out")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise _DuplicateKey(next(repr(key) for key in keys if keys.count(key) > 1))
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _DuplicateKey(f"key {twice!r} twice in an object; keep one")
     return found
 
 
 # As strict as `parse_json`, one value at a time; what it raises is in JSON_FAULTS.
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-JSON_FAULTS = (ValueError, RecursionError, _Constant, _DuplicateKey)
+VALUE_FAULTS = (_Constant, _DuplicateKey)  # of a value that ends where it should
+JSON_FAULTS = (ValueError, RecursionError, *VALUE_FAULTS)
 
 
 def _line_of_constant(text: str) -> int:

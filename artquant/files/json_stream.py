@@ -13,6 +13,7 @@ from artquant.files.json_files import (
     DECODER,
     JSON_FAULTS,
     RECORD,
+    VALUE_FAULTS,
     JsonError,
     decoded,
     lines_of,
@@ -25,14 +26,16 @@ from artquant.files.opened import WHOLE, opened
 _BLOCK = 1 << 20  # bytes read at a time, at least
 _SPACE = re.compile(r"[ \t\n\r]*")
 _AFTER_VALUE = frozenset(" \t\n\r,]}")
+_ANY = json.JSONDecoder()  # to find where a value ends that holds NaN or a key twice
 
 
-def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple[int, int, Any]]:
+def iterate_json(path: Path | str, faulty: bool = False) -> Iterator[tuple[int, int, Any]]:
     """The values of a JSON list or of JSON lines one by one, so that a file of any size needs little memory.
 
     Args:
         path: The file; a list if its first character is "[".
-        faulty_lines: Of JSON lines, give the error as the value of a line that is not JSON, and go on.
+        faulty: Give the error as the value, and go on: of a line that is not JSON, and of an entry of a list that holds
+            NaN or a key twice.
 
     Yields:
         First byte and end of each value in the file, and the value. Blank lines are passed over.
@@ -41,7 +44,7 @@ def iterate_json(path: Path | str, faulty_lines: bool = False) -> Iterator[tuple
         JsonError: As :func:`read_json`, after the values before the fault; or the file holds something else.
     """
     with opened(path) as stream:
-        yield from json_values(stream, Path(path), faulty_lines)
+        yield from json_values(stream, Path(path), faulty)
 
 
 def iterate_records(path: Path | str) -> Iterator[tuple[str, Any]]:
@@ -57,11 +60,11 @@ def iterate_records(path: Path | str) -> Iterator[tuple[str, Any]]:
         raise JsonError(f"{path}: holds no records; name a file with a JSON list or JSON lines of them")
 
 
-def json_values(stream: BinaryIO, path: Path, faulty_lines: bool = False) -> Iterator[tuple[int, int, Any]]:
+def json_values(stream: BinaryIO, path: Path, faulty: bool = False) -> Iterator[tuple[int, int, Any]]:
     """As :func:`iterate_json`, of a stream that can seek; `path` is for messages."""
     stream.seek(3 if stream.read(3) == codecs.BOM_UTF8 else 0)
     is_list = _first_character(stream) == b"["
-    return _list_values(stream, path) if is_list else _line_values(stream, path, faulty_lines)
+    return _list_values(stream, path, faulty) if is_list else _line_values(stream, path, faulty)
 
 
 def _first_character(stream: BinaryIO) -> bytes:
@@ -74,7 +77,7 @@ def _first_character(stream: BinaryIO) -> bytes:
     return found
 
 
-def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[tuple[int, int, Any]]:
+def _line_values(stream: BinaryIO, path: Path, faulty: bool) -> Iterator[tuple[int, int, Any]]:
     end, good = stream.tell(), False
     for number, line in enumerate(lines_of(stream, path), start=1):
         start, end = end, end + len(line)
@@ -92,7 +95,7 @@ def _line_values(stream: BinaryIO, path: Path, faulty_lines: bool) -> Iterator[t
                         f"{path} line {number}: cut off after {text[-20:]!r}, as by a run that was killed; run again "
                         "what wrote it, or delete this line"
                     )
-                if not faulty_lines:
+                if not faulty:
                     raise error from None
                 value = error
             yield start, end, value
@@ -107,7 +110,7 @@ def _other_form(stream: BinaryIO, path: Path) -> str:
     return form_of_text(data.decode("utf-8", "replace"), path)
 
 
-def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
+def _list_values(stream: BinaryIO, path: Path, faulty: bool) -> Iterator[tuple[int, int, Any]]:
     """Values of a list, a block of the file at a time. Whatever is wrong is said as when it is read whole."""
     try:
         window = _Window(stream)
@@ -116,6 +119,10 @@ def _list_values(stream: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]
         while more:
             start = window.byte
             value, end = window.value()
+            if isinstance(value, VALUE_FAULTS):
+                if not faulty:
+                    raise value
+                value = JsonError(f"{path} {value}")
             yield start, end, value
             more = window.take(",")
             if not more and not window.take("]"):
@@ -158,10 +165,16 @@ class _Window:
         return found
 
     def value(self) -> tuple[Any, int]:
-        """Pass over the JSON value that comes next, read on if it is cut off; with the byte where it ends."""
+        """Pass over the JSON value that comes next, read on if it is cut off; with the byte where it ends.
+
+        The value is one of VALUE_FAULTS where it holds NaN or a key twice.
+        """
         while True:
             try:
-                value, place = DECODER.raw_decode(self._text, self._place)
+                try:
+                    value, place = DECODER.raw_decode(self._text, self._place)
+                except VALUE_FAULTS as error:
+                    value, place = error, _ANY.raw_decode(self._text, self._place)[1]
                 refuse_deep(value, self._text, self._place, place)
             except json.JSONDecodeError:
                 if len(self._text) - self._place > RECORD or not self._more():

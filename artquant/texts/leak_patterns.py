@@ -6,11 +6,12 @@ Each kind comes with clues: a text without any of them is not searched, which ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from artquant.errors import ArtQuantError
+from artquant.texts.leak_verdicts import MARKUP, PICTURE, STOP, verdict
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
         ("points", points, _awarded("(?:points|marks|pts)")),
         ("stars", ("star", "★", "⭐"), _stars()),
         ("percent", ("%", "percent"), _percent()),
-        ("verdict", rated, _verdict(words)),
+        ("verdict", rated, verdict(words)),
     )
     return tuple(LeakPattern(kind, clues, re.compile(source, re.IGNORECASE)) for kind, clues, source in patterns)
 
@@ -55,60 +56,58 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
 # Numbers
 
 _DIGITS = r"(?<![\w.,/#])\d{1,3}(?:[.,]\d{1,2})?½?(?!\w|[.,]\d)"
-_TWO_TO_TEN = r"(?:two|three|four|five|six|seven|eight|nine|ten)"
-_NUMBER = rf"(?:{_DIGITS}|\b{_TWO_TO_TEN}(?: and a half| point \w+)?\b)"
+_TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+_TWO_TO_NINE = r"(?:two|three|four|five|six|seven|eight|nine)"
+_TWO_TO_TEN = rf"(?:{_TWO_TO_NINE}|ten|{_TENS}(?:[- ](?:one|{_TWO_TO_NINE}))?)"
+_HALF = r"[- ]and[- ]a[- ]half"
+_NUMBER = rf"(?:{_DIGITS}|\b{_TWO_TO_TEN}(?:{_HALF}| point \w+)?\b)"
 _DASH_OR_TO = r"\s*(?:-|\u2013|to)\s*"
 _RANGE = rf"{_NUMBER}(?:{_DASH_OR_TO}{_NUMBER})?"
 
 # Words
 
-_PICTURE = (
-    r"(?:paintings?|pictures?|images?|art ?works?|works?(?: of art)?|pieces?(?: of art)?|drawings?|illustrations?|"
-    r"photos?|photographs?|sketch|watercolou?r|creation)"
-)
-_THIS = rf"(?:(?:it|this|that|the|a|an|one|whole|entire|overall|present|given|{_PICTURE}) )"
-_HOW = (
-    r"(?:(?:a|an|as|only|just|quite|very|rather|fairly|pretty|really|not|so|too|also|of|still|merely|relatively|"
-    r"extremely) )"
-)
-_IS = r"(?:is|was|are|seems|appears|remains|looks|feels|becomes|can be (?:called|considered|rated(?: as)?))"
-_MARKUP = r"[*_\"'`\s]*"
+_THIS = rf"(?:(?:it|you|such|this|that|the|a|an|one|whole|entire|overall|present|given|{PICTURE}) )"
 _GIVES = (
     r"(?:giv(?:e|es|ing|en)|gave|award(?:s|ed)?|assign(?:s|ed)?|deserv(?:es?|ed)|earn(?:s|ed)?|merits?|receiv(?:es?|ed)|"
     r"gets?)"
 )
-_STOP = r"$|[.,;:!?)\]}\"'*|\n]"
 
 # What follows a number that rates; a number that counts is followed by what it counts.
-_ENDS = rf"(?=\s*(?:{_STOP}|(?:out of|overall|for|because|due|and|but|as|since|on|in|given|based|thanks)\b))"
-_ENDS_PHRASE = rf"(?=\s*(?:{_STOP}|(?:overall|for|because|out of|due to)\b))"
-# What follows a word that rates; else it may go on ("a good painting technique").
-_ENDS_VERDICT = rf"(?=\s*(?:{_STOP}|(?:overall|and|but|in general|as a whole|with|that|which|because|though|by)\b))"
+_ENDS = rf"(?=\s*(?:{STOP}|(?:out of|overall|for|because|due|and|but|as|since|on|in|given|based|thanks|was|is)\b))"
+_ENDS_PHRASE = rf"(?=\s*(?:{STOP}|(?:overall|for|because|out of|due to)\b))"
 
 
 def _rating() -> str:
     """ "7/10", but no date, fraction of something, or number of a print."""
     names = ("edition", "print", r"no\.", "number", "numbered", "page", "plate", "sheet", "scale", "impression")
     no_print = "".join(f"(?<!{name} )" for name in names)
-    slash = rf"{no_print}{_RANGE}\s*/\s*(?:5|10|100)\b(?!\s*(?:of\b|[/\d]|s\b|sec|mm|cm|th\b)|[.,]\d)"
-    number = rf"(?:{_DIGITS}|\b(?:one|{_TWO_TO_TEN})(?: and a half)?\b)(?: points?| stars?| marks?)?"
+    no_part = r"(?!\s*(?:of\b|[/\d]|s\b|sec|mm|cm|th\b|times\b)|[.,]\d)"
+    # One over something is a shutter's time, unless somebody gives it.
+    one = rf"(?:{_GIVES}|scor(?:es?|ed)|rat(?:es?|ed|ing))\b[^.!?\n]{{0,15}} 1\s*/\s*(?:5|10|100)\b{no_part}"
+    slash = rf"{no_print}(?!1\s*/){_RANGE}\s*/\s*(?:5|10|100)\b{no_part}|\b{one}"
+    number = rf"(?:{_DIGITS}|\b(?:one|{_TWO_TO_TEN})(?:{_HALF})?\b)(?: points?| stars?| marks?)?"
     most = r"(?:a (?:possible|maximum(?: of)?) )?(?:5|10|100|five|ten|a hundred|one hundred)\b"
     out_of = rf"{number} out of {most}(?:(?= points?\b| stars?\b| marks?\b)|{_ENDS})"
-    scale = rf"\bscale (?:of|from) (?:0|1|zero|one){_DASH_OR_TO}(?:5|10|100|five|ten|a hundred|one hundred)\b"
+    no_measure = "".join(
+        f"(?<!{name} )" for name in ("gray", "grey", "tonal", "tone", "zone", "value", "color", "colour")
+    )
+    scale = (
+        rf"\b{no_measure}scale (?:of|from) (?:0|1|zero|one){_DASH_OR_TO}(?:5|10|100|five|ten|a hundred|one hundred)\b"
+    )
     return f"{slash}|{out_of}|{scale}"
 
 
 def _score() -> str:
     """ "score of 6.5", "gives it an 8", "Color: 7.5"."""
     word = (
-        r"(?:(?<!musical )\bscor(?:es?|ed|ing)|\bratings?|\brated|\bgraded|\bmarks? of|\bgt_score|"
-        r"\brate(?= (?:it|this|that|the)))"
+        r"(?:(?<!musical )\bscor(?:es?|ed|ing)|(?<!iso )(?<!asa )(?<!age )\bratings?|\brated|\bgraded|"
+        r"\bmarks? of|\bgt_score|\brate(?= (?:it|this|that|the)))"
     )
     link = (
-        rf"(?:{_MARKUP}[:=]|\s+(?:of|is|was|at|as|a|an|it|this|that|the|about|around|approximately|roughly|nearly|"
-        rf"between|above|below|over|under|would|be|only|just|solid|strong|{_PICTURE}))"
+        rf"(?:{MARKUP}[:=]|\s+(?:of|is|was|at|as|a|an|it|this|that|the|about|around|approximately|roughly|nearly|"
+        rf"between|above|below|over|under|would|be|here|only|just|solid|strong|{PICTURE}))"
     )
-    named = rf"{word}{_MARKUP}{link}{{0,6}}{_MARKUP}{_RANGE}{_MARKUP}{_ENDS}"
+    named = rf"{word}{MARKUP}{link}{{0,6}}{MARKUP}{_RANGE}{MARKUP}{_ENDS}"
     filler = (
         r"(?:(?:about|around|roughly|only|just|solid|strong|full|high|low|total|final|aesthetic|score|rating|mark|of) )"
     )
@@ -119,8 +118,13 @@ def _score() -> str:
         r"details(?: and texture)?|(?:the )?overall|total|quality|aesthetics?|beauty|technique|"
         r"emotion|perception|cognition)"
     )
-    listed = rf"{attribute}{_MARKUP}[:=]{_MARKUP}{_DIGITS}{_MARKUP}(?=$|[.,;!?)\]}}|\n])"
-    return f"{named}|{given}|{listed}"
+    height = (
+        r"(?:(?:very|relatively|fairly|quite|rather|really|the) )?"
+        r"(?:high(?:er|est)?|low(?:er|est)?|top|full|perfect|maximum)"
+    )
+    graded = rf"\b{_GIVES} (?:{_THIS}){{0,4}}{height} (?:score|rating|mark|grade)s?\b"
+    listed = rf"{attribute}{MARKUP}[:=]{MARKUP}{_DIGITS}{MARKUP}(?=$|[.,;!?)\]}}|\n])"
+    return f"{named}|{given}|{graded}|{listed}"
 
 
 def _awarded(what: str) -> str:
@@ -129,12 +133,13 @@ def _awarded(what: str) -> str:
     no_place = r"(?! of (?:light|interest|view)| (?:in the|above|on the|over))"
     given = rf"{verb}[^.!?\n]{{0,40}}?{_RANGE}[ -]{what}\b{no_place}"
     decimal = rf"(?<![\w.,])\d{{1,2}}[.,]\d{{1,2}}[ -]{what}\b"
+    half = rf"(?:\b(?:one|{_TWO_TO_TEN})(?:{_HALF}| point \w+)|(?<![\w.,])\d{{1,2}}½)[ -]{what}\b"
     alone = rf"(?:^|(?<=[.!?:;\n]))\s*{_RANGE} {what}\s*(?=$|[.!\n])"
-    return f"{given}|{decimal}|{alone}"
+    return f"{given}|{decimal}|{half}|{alone}"
 
 
 def _stars() -> str:
-    grade = rf"{_NUMBER}[ -]star (?:rating|review|quality|{_PICTURE})\b"
+    grade = rf"{_NUMBER}[ -]star (?:rating|review|quality|{PICTURE})\b"
     return rf"{_awarded('stars?')}|{grade}|[★⭐][★⭐☆]+|[★⭐☆]+[★⭐]"
 
 
@@ -145,39 +150,3 @@ def _percent() -> str:
     )
     link = rf"(?:\s*[:=]\s*|\s+(?:{_THIS}|(?:of|is|at|a|an|about|around) ){{0,5}})"
     return rf"{word}{link}\d{{1,3}}(?:\.\d+)?\s?(?:%|percent\b)(?!\s*(?:of|more|less|grey|gray|black|white))"
-
-
-def _verdict(words: Sequence[str]) -> str:
-    """A rating word on the picture as a whole; "the quality of the light is good" is not."""
-    word = rf"\b(?:{'|'.join(re.escape(word) for word in sorted(words, key=len, reverse=True))})\b"
-    means = rf"(?:{_MARKUP}[:=\u2013-]{_MARKUP}| {_IS} ){_HOW}{{0,3}}{_MARKUP}{word}"
-    of_picture = rf"(?: of (?:the|this) (?:whole |entire |overall )?{_PICTURE})?"
-    whole = (
-        r"(?:overall|general|total|aesthetic|artistic|visual|final|its|the|this|image|picture|painting|art|artwork|"
-        r"technical)"
-    )
-    quality = rf"(?:\b{whole} |(?:^|(?<=[.!?;:\n*]))\s*)quality{of_picture}{means}"
-    judgement = r"(?:ratings?|evaluation|assessment|verdict|grade|judge?ment|impression|presentation)"
-    evaluation = rf"\b(?:(?:overall|aesthetic|final|general|total|quality|artistic) )*{judgement}{of_picture}{means}"
-    overall = rf"\boverall{means}{_ENDS_VERDICT}|\boverall,? it {_IS} {_HOW}{{0,3}}{word}{_ENDS_VERDICT}"
-    material = r"paper|canvas|materials?|pigments?|paints?"
-    of_part = rf"of(?! (?:the|this) (?:overall |whole )?{_PICTURE})"
-    kind = r"(?:overall|aesthetic|artistic|image|visual|technical)"
-    of_quality = rf"{word}[ -](?:{kind} ){{0,2}}quality\b(?! (?:{material}|{of_part}))"
-    rated = (
-        rf"\b(?:rated|graded|judged|rating of|rated? {_THIS}{{1,3}})\s*(?:as |to be |of )?{_HOW}{{0,2}}{_MARKUP}{word}"
-        rf"{_ENDS_VERDICT}"
-    )
-    turned = r"\b(?:is|was|makes?|making|remains|became|becomes) (?:it |this |for )?"
-    alone = r"(?:^|(?<=[.!?;\n]))\s*(?:overall,? )?"
-    stress = (
-        r"(?:really |quite |truly |just |overall |not )?an? (?:(?:very|really|truly|rather|quite|generally|overall) )?"
-    )
-    picture = rf"(?:{turned}|{alone}){stress}{word} {_PICTURE}{_ENDS_VERDICT}"
-    # The picture must be what the sentence is about: not "the colours of the picture are good".
-    no_part = "".join(f"(?<!{name} )" for name in ("of", "in", "on", "to", "from", "for", "with", "within", "across"))
-    subject = rf"{no_part}\b(?:this|the)(?: whole| entire)? {_PICTURE} {_IS} {_HOW}{{0,3}}{word}"
-    ends_subject = r"(?=\s*(?:$|[.;!?\n]|overall\b|as a whole\b|in general\b))"
-    whole_subject = rf"{no_part}\b(?:(?:this|the) )?overall {_PICTURE} {_IS} {_HOW}{{0,3}}{word}{_ENDS_VERDICT}"
-    whole_subject = rf"(?<!of the )(?<!in the )(?<!of this )(?<!in this ){whole_subject}"
-    return "|".join((quality, evaluation, overall, of_quality, rated, picture, subject + ends_subject, whole_subject))

@@ -72,6 +72,31 @@ def test_without_a_configuration(lab, capsys):
     assert "is outside 1 to 5" in capsys.readouterr().out
 
 
+def test_levels_are_those_of_the_card(lab, tmp_path, capsys):
+    """Of files that `artquant prepare` made no setting is said again; other levels are a finding."""
+    table = tmp_path / "scores.csv"
+    table.write_text("file,rating\n" + "".join(f"{n}.png,{n % 5 + 1}\n" for n in range(10)), encoding="utf-8")
+    made = (
+        "--image-column",
+        "file",
+        "--score-column",
+        "rating",
+        "--range",
+        "1,5",
+        "--subject",
+        "image",
+        "--out",
+        tmp_path,
+    )
+    assert lab.artquant("--quiet", "prepare", "generic", table, *made) == 0
+    options = ("--quiet", "check", "--records", tmp_path / "score.json", "--no-pictures")
+    capsys.readouterr()
+    assert lab.artquant(*options) == 0
+    assert "No errors, no warnings" in capsys.readouterr().out
+    assert lab.artquant(*options, "--weights", "10,7.5,5,3.5,1") == 1
+    assert "was prepared for other levels" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -156,7 +156,7 @@ def test_an_object_is_a_single_line(tmp_path):
 def test_lines_that_are_not_right_as_values(tmp_path):
     file = tmp_path / "lines.jsonl"
     file.write_text('{"a": 1}\n{"b": }\n\n{"c": NaN}\n{"d": 4}')
-    values = [value for _, _, value in iterate_json(file, faulty_lines=True)]
+    values = [value for _, _, value in iterate_json(file, faulty=True)]
     assert values[0] == {"a": 1} and values[3] == {"d": 4} and len(values) == 4
     assert "line 2 column 7: not JSON" in str(values[1]) and "line 4: NaN is not a number" in str(values[2])
     with pytest.raises(JsonError, match="line 2 column 7"):

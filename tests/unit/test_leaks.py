@@ -9,19 +9,28 @@ from artquant.texts.leaks import KINDS, Leak, find_leaks
 
 LEAKS = {
     "rating": """I rate this 7/10. | 8 out of 10 | a solid 6-7/10 | 85/100
-        Composition: 8/10 | On a scale of 1 to 10, this is a seven.""",
+        Composition: 8/10 | On a scale of 1 to 10, this is a seven. | seventy-five out of a hundred
+        I only gave this 1/10.""",
     "score": """This deserves a score of 6.5 for its color. | It is rated 7 overall. | Rating: 5 | **Score:** 7.5
         "score": 7.5, | The aesthetic score is 6.5. | I'd give it an 8.
-        I would give it eight out of ten. | Color: 7.5 | Score = 80""",
+        I would give it eight out of ten. | Color: 7.5 | Score = 80 | I am giving you 7 because it is sharp.
+        It deserves a relatively high rating. | The rating here is 3. | The reason I rated 9 was the face.""",
     "points": "It earns 7.5 points. | 7 points. | 6.5 points | I give this picture eight points.",
     "stars": """Four stars. | I give this painting four stars. | ★★★☆☆
-        gives it 3 out of 5 stars | A 4.5-star work. | a five-star painting""",
+        gives it 3 out of 5 stars | A 4.5-star work. | a five-star painting | to me eight and a half stars here
+        8½ stars""",
     "percent": "I rate it 85% | Overall: 85% | Quality: 70 percent",
     "verdict": """Overall quality: good. | Overall Quality: **Good** | The work shows excellent quality.
         The quality is poor. | The quality of this painting is not good. | This is a good painting overall.
         A bad picture. | The painting is excellent. | Rated fair by most viewers. | Overall rating: poor
         I would rate this painting as good. | of poor quality | my verdict: bad | Overall, it feels good.
-        The overall picture is good, but flat. | making it an excellent work""",
+        The overall picture is good, but flat. | making it an excellent work | The overall effect is good.
+        The layers are thin, and the overall visual effect of the picture is still good | It's a good picture, but flat
+        and it is considered a good work | The lines are firm, a good painting | All aspects of the work are good
+        Well drawn, good in all aspects. | It can be called a rare and excellent work | the overall feeling is very poor
+        A very good shot. | This is a good portrait of your sister. | I believe it to be an excellent image.
+        The image is not good, and the boat is lost. | Overall, good. | with a good overall sense
+        and excellent painting works | Thanks Ann, this is a very good image Ann.""",
 }
 CRITICISM = """Good use of color and a bad crop. | Two figures stand before 3 trees. | An 18th century room in 8K.
     The horizon follows the rule of thirds at 1/3 of the height. | The 10 apples and poor lighting conditions depicted.
@@ -35,6 +44,11 @@ CRITICISM = """Good use of color and a bad crop. | Two figures stand before 3 tr
     good painting technique and a good sense of order | This work is in good condition. | open 24/7
     The colors of the picture are good. | The artistic conception of the picture is very good.
     A five-star flag hangs above the gate. | The light has an ethereal quality, and the overall effect is calm.
+    Shutter speed is 1/100 or so. | the gray scale from 1-10 | a poor quality lens | It tells of a lens of poor quality.
+    The camera has poor quality. | an ISO rating of 100 | The focus overall looks good. | Overall the lighting is good.
+    The overall composition is good, and the overall atmosphere of the picture is good. | Keep up the good work!
+    It could be a good image. | A tripod helps to get a good shot. | Good job! | a good choice of subject for this image
+    This work is excellent in its brush strokes. | The overall tone is good.
     The composition is excellent. | on a large scale | good quality paper | an excellent quality of line"""
 
 

@@ -26,8 +26,9 @@ def split_files_beside(path: Path, names: Iterable[str]) -> list[Path]:
 
 
 def found_in(folder: Path, name: str) -> list[Path]:
-    """The files of a name in a folder and in the folders in it."""
-    return [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()]
+    """The files of a name in a folder, in the folders in it and in those in them."""
+    inner = (*sorted(folder.glob(f"*/{name}")), *sorted(folder.glob(f"*/*/{name}")))
+    return [path for path in (folder / name, *inner) if path.is_file()]
 
 
 def require_split_files(files: Sequence[tuple[Path, Split | None]], published: Mapping[str, Split]) -> None:

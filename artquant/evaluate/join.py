@@ -115,12 +115,7 @@ def join_files(
             name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range or predicted_range))
             for name, one in predicted.items()
         }
-    by_picture = False
-    for part in () if predicted.keys() & true.keys() else (posixpath.normpath, _last_part, _stem):
-        named, rated = _by_picture(predicted, part), _by_picture(true, part)
-        if by_picture := bool(named.keys() & rated.keys()):
-            predicted, true = named, rated
-            break
+    predicted, true, by_picture = _met(predicted, true)
     missing = tuple(name for name in true if name not in predicted)
     extra = tuple(name for name in predicted if name not in true)
     if not allow_missing:
@@ -132,6 +127,37 @@ def join_files(
             predictions, f"ids that are not in {truth}", extra, "give their truth file or allow extra (--allow-extra)"
         )
     pairs = [(predicted[name], true[name]) for name in true if name in predicted]
+    _refuse_other_pictures(pairs, by_picture)
+    attributes = _joined_attributes(predictions, pairs, allow_missing)
+    return Joined(
+        ids=tuple(rated.id for _, rated in pairs),
+        predicted=np.array([one.prediction.score for one, _ in pairs], dtype=np.float64),
+        truth=np.array([rated.gt_score for _, rated in pairs], dtype=np.float64),
+        predicted_std=_column([one.prediction.std for one, _ in pairs]),
+        truth_std=_column([rated.std for _, rated in pairs]),
+        missing=missing,
+        extra=extra,
+        attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
+        attribute_places={name: places for name, (_, _, places) in attributes.items()},
+        by_picture=by_picture,
+    )
+
+
+def _met(
+    predicted: dict[str, PredictedPicture], true: dict[str, RatedPicture]
+) -> tuple[dict[str, PredictedPicture], dict[str, RatedPicture], bool]:
+    """Both by id; where no id meets another, by what of the pictures' names meets, which the last says."""
+    if predicted.keys() & true.keys():
+        return predicted, true, False
+    for part in (posixpath.normpath, _last_part, _stem):
+        named, rated = _by_picture(predicted, part), _by_picture(true, part)
+        if named.keys() & rated.keys():
+            return named, rated, True
+    return predicted, true, False
+
+
+def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]], by_picture: bool) -> None:
+    """Refuse a pair whose lines say two scores of raters, or two pictures."""
     for one, other in pairs:
         if one.gt_score is not None and not math.isclose(one.gt_score, other.gt_score, abs_tol=_SCORE_TOLERANCE):
             raise ArtQuantError(
@@ -148,19 +174,6 @@ def join_files(
                 f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "
                 "are of other pictures; take them out of both files, and pictures are paired by name"
             )
-    attributes = _joined_attributes(predictions, pairs, allow_missing)
-    return Joined(
-        ids=tuple(rated.id for _, rated in pairs),
-        predicted=np.array([one.prediction.score for one, _ in pairs], dtype=np.float64),
-        truth=np.array([rated.gt_score for _, rated in pairs], dtype=np.float64),
-        predicted_std=_column([one.prediction.std for one, _ in pairs]),
-        truth_std=_column([rated.std for _, rated in pairs]),
-        missing=missing,
-        extra=extra,
-        attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
-        attribute_places={name: places for name, (_, _, places) in attributes.items()},
-        by_picture=by_picture,
-    )
 
 
 def _last_part(name: str) -> str:

@@ -51,7 +51,7 @@ CRITICISM = """Good use of color and a bad crop. | Two figures stand before 3 tr
     The overall composition is good, and the overall atmosphere of the picture is good. | Keep up the good work!
     It could be a good image. | A tripod helps to get a good shot. | Good job! | a good choice of subject for this image
     This work is excellent in its brush strokes. | The overall tone is good.
-    The letter B+ is painted on the wall. | The color grading is warm. | It gives a B movie feeling. | Tick marks the spot.
+    The letter B+ is painted on the wall. | The color grading is warm. | It gives a B movie feeling.
     The composition is excellent. | on a large scale | good quality paper | an excellent quality of line"""
 
 

@@ -52,7 +52,9 @@ class TestUnits:
         said, card = run("koniq", "k.csv", "--range", "1,100", "--ignore-std")
         assert pictures(card) == [2, 0, 1] and "std" not in json.loads(Path("out/test.json").read_text())[0]
 
-    @pytest.mark.parametrize(("deviation", "why"), [("60", "above half the range"), ("0.5", "most deviations under 1.25%")])
+    @pytest.mark.parametrize(
+        ("deviation", "why"), [("60", "above half the range"), ("0.5", "most deviations under 1.25%")]
+    )
     def test_deviations_without_votes(self, run, deviation, why):
         text = f"image,gt_score,std\na.jpg,20,{deviation}\nb.jpg,90,{deviation}\n"
         said, card = run("generic", "a.csv", "--range", "0,100", "--std-column", "std", a_csv=text)

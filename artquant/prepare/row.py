@@ -22,6 +22,7 @@ from artquant.prepare.units import require_votes_deviation, rounded, vote_moment
 # Keys of training records that are read by name; whatever else such a record holds goes along.
 _READ_OR_MADE = frozenset({"image", "gt_score", "std", "attributes", "categories", "votes", "level_probs", "split"})
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_SUMMARIES = frozenset(("total", "sum", "mean", "average", "avg", "median", "std", "count", "min", "max"))
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 
@@ -80,7 +81,11 @@ class Row:
             for column, part in parts.items():
                 name = name.replace(f"{{{column}}}", part)
         name = image_name(name, self.where, columns.clean_names)
-        return name if name.lower().endswith(columns.suffix.lower()) else name + columns.suffix
+        if name.lower().endswith(columns.suffix.lower()):
+            return name
+        if name.strip().lower() in _SUMMARIES:
+            raise PrepareError(f"{self.where}: {name!r} sums up the rows above and is no picture; take the row out")
+        return name + columns.suffix
 
     def _name(self, column: str) -> str:
         name = self.values.get(column)

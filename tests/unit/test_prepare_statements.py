@@ -220,3 +220,7 @@ class TestWhatIsNoted:
     )
     def test_advice_that_helps(self, run, text, said):
         assert said in run("baid", "c.csv", c_csv=text)[0]
+
+    def test_a_row_that_sums_up_is_no_picture(self, run):
+        said = run("baid", "c.csv", "--image-suffix", ".jpg", c_csv="image,score\n7,2\n8,8\nAverage,5\n")[0]
+        assert "record 3: 'Average' sums up the rows above" in said

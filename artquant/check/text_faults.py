@@ -10,7 +10,7 @@ from artquant.check.sources import Entry
 from artquant.texts.text_faults import find_text_faults
 
 _WHAT = {
-    "refusal": "a model's refusal",
+    "refusal": "a model's refusal or address",
     "language": "another language than the others",
     "loop": "words over and over",
     "markup": "JSON, Markdown, HTML or marks of a tool",
@@ -27,6 +27,7 @@ _DOTTED = 0.02  # of the texts with two or three dots, from which on four are th
 _BROKEN_OFF = re.compile(r"(?:([^\W\d_]+)|[\d,;:(\-])\s*$")
 _ENDINGS = frozenset({"es", "ed", "er", "ers", "or", "ors", "ing", "ings", "ly", "al", "ally", "ity", "ness", "ment"})
 _WORDS = re.compile(r"[^\W\d_]+")
+_FEWEST = 5  # words of a text that may break off: shorter ones are remarks
 _ALMOST_ALL = 0.95  # of the texts end in a mark: those that do not break off
 
 
@@ -54,7 +55,7 @@ class TextFaults:
             else:
                 yield finding
         last = _BROKEN_OFF.search(text)
-        if last is not None and not faults:
+        if last is not None and not faults and len(_WORDS.findall(text)) >= _FEWEST:
             self._unended.append(((last[1] or "").lower(), _finding(entry, "cut", text[-40:])))
 
     def finish(self) -> Iterator[Finding]:

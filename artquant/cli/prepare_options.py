@@ -49,7 +49,11 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     add("--vote-values", type=comma_numbers, metavar="V,V,...", help="their values (default: evenly over the range)")
     add("--image-suffix", type=text, metavar="TEXT", help="added to image names (ava: .jpg)")
     add("--image-name", type=text, metavar="PATTERN", help="names of several columns, such as {folder}/{file}.png")
-    add("--clean-names", action="store_true", help="image names: no blanks around, / for \\, of a URL its last part")
+    add(
+        "--clean-names",
+        action="store_true",
+        help="image names: no blanks around, / for \\, of a URL or absolute path its last part",
+    )
     add = command.add_argument_group("what the values mean").add_argument
     add("--lower-is-better", action="store_true", help="as of DMOS: scores are turned over within the range")
     add(

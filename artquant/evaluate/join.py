@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 from artquant.data.fields import Fields, RecordError
 from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
 from artquant.data.prepared import require_as_prepared
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import read_json
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
@@ -95,7 +95,8 @@ def join_files(
 ) -> Joined:
     """Pair the predictions of a file with the true scores of another by id, or by picture where no id meets another.
 
-    The latter (ids such as "x.jpg->5.21" beside names of pictures) needs that each picture is there once.
+    The latter (ids such as "x.jpg->5.21" beside names of pictures) needs that each picture is there once. Names that do
+    not meet either are compared by their last parts, with and without ending; folders that both say must be the same.
 
     Args:
         scale, score_range: As in `artquant.data.predictions.read_predictions`.
@@ -105,7 +106,7 @@ def join_files(
 
     Raises:
         ArtQuantError: A file cannot be used; missing or extra ids (the first ten are named); a prediction whose own
-            gt_score is not the truth's.
+            gt_score or picture is not the truth's.
     """
     predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
     if predicted_range is not None:
@@ -114,23 +115,19 @@ def join_files(
             name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range or predicted_range))
             for name, one in predicted.items()
         }
-    of_pictures = None if predicted.keys() & true.keys() else (_by_picture(predicted), _by_picture(true))
-    by_picture = of_pictures is not None and bool(of_pictures[0].keys() & of_pictures[1].keys())
-    if of_pictures is not None and by_picture:
-        predicted, true = of_pictures
+    predicted, true, by_picture = _met(predicted, true)
     missing = tuple(name for name in true if name not in predicted)
     extra = tuple(name for name in predicted if name not in true)
     if not allow_missing:
-        _refuse(predictions, f"no prediction for ids of {truth}", missing, "finish the run or allow missing")
+        theirs = f" (the predictions' are like {extra[0]!r})" if extra else ""
+        advice = "finish the run or allow missing (--allow-missing)"
+        _refuse(predictions, f"no prediction for ids of {truth}{theirs}", missing, advice)
     if not allow_extra:
-        _refuse(predictions, f"ids that are not in {truth}", extra, "give their truth file or allow extra")
+        _refuse(
+            predictions, f"ids that are not in {truth}", extra, "give their truth file or allow extra (--allow-extra)"
+        )
     pairs = [(predicted[name], true[name]) for name in true if name in predicted]
-    for one, other in pairs:
-        if one.gt_score is not None and not math.isclose(one.gt_score, other.gt_score, abs_tol=_SCORE_TOLERANCE):
-            raise ArtQuantError(
-                f"{one.source} (id {one.id!r}): gt_score {one.gt_score:g}, but {other.gt_score:g} in {other.source}: "
-                "give the truth file that was predicted"
-            )
+    _refuse_other_pictures(pairs, by_picture)
     attributes = _joined_attributes(predictions, pairs, allow_missing)
     return Joined(
         ids=tuple(rated.id for _, rated in pairs),
@@ -146,9 +143,59 @@ def join_files(
     )
 
 
-def _by_picture(pictures: Mapping[str, _Picture]) -> dict[str, _Picture]:
-    """By the pictures' names, of lines that say none their ids; empty if one is there twice."""
-    named = {posixpath.normpath(found.image or found.id): found for found in pictures.values()}
+def _met(
+    predicted: dict[str, PredictedPicture], true: dict[str, RatedPicture]
+) -> tuple[dict[str, PredictedPicture], dict[str, RatedPicture], bool]:
+    """Both by id; where no id meets another, by what of the pictures' names meets, which the last says."""
+    if predicted.keys() & true.keys():
+        return predicted, true, False
+    for part in (posixpath.normpath, _last_part, _stem):
+        named, rated = _by_picture(predicted, part), _by_picture(true, part)
+        if named.keys() & rated.keys():
+            return named, rated, True
+    return predicted, true, False
+
+
+def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]], by_picture: bool) -> None:
+    """Refuse a pair whose lines say two scores of raters, or two pictures."""
+    for one, other in pairs:
+        if one.gt_score is not None and not math.isclose(one.gt_score, other.gt_score, abs_tol=_SCORE_TOLERANCE):
+            raise ArtQuantError(
+                f"{one.source} (id {one.id!r}): gt_score {one.gt_score:g}, but {other.gt_score:g} in {other.source}: "
+                "give the truth file that was predicted"
+            )
+        if by_picture and not _is_end(one.image or one.id, other.image or other.id):
+            raise ArtQuantError(
+                f"{one.source}: {one.image or one.id!r} and {other.image or other.id!r} in {other.source} are in "
+                "different folders; give both files the same names"
+            )
+        if not by_picture and one.image and other.image and _stem(one.image) != _stem(visible(other.image)):
+            raise ArtQuantError(
+                f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "
+                "are of other pictures; take them out of both files, and pictures are paired by name"
+            )
+
+
+def _last_part(name: str) -> str:
+    return posixpath.basename(name.replace("\\", "/"))
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(_last_part(name))[0]
+
+
+def _is_end(name: str, other: str) -> bool:
+    """Whether one of two paths, but for endings, is the end of the other."""
+    parts, others = (
+        [*posixpath.normpath(path.replace("\\", "/")).split("/")[:-1], _stem(path)] for path in (name, other)
+    )
+    count = min(len(parts), len(others))
+    return parts[-count:] == others[-count:]
+
+
+def _by_picture(pictures: Mapping[str, _Picture], part: Callable[[str], str]) -> dict[str, _Picture]:
+    """By a part of the pictures' names, of lines that say none their ids; empty if one is there twice."""
+    named = {part(found.image or found.id): found for found in pictures.values()}
     return named if len(named) == len(pictures) else {}
 
 

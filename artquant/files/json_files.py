@@ -102,6 +102,10 @@ def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
             "" if text[: error.pos].strip() else looks_like(text[error.pos : error.pos + 64].encode("utf-8", "replace"))
         )
         reason = f"not JSON but {what}; name another file" if what else ""
+        if text[: error.pos].rstrip().endswith(",") and text[error.pos : error.pos + 1] in ("]", "}"):
+            reason = "not JSON: a comma before the bracket that ends a list or object; take it out"
+        if error.msg == "Extra data" and text[error.pos : error.pos + 1] == "[":
+            reason = f"a second list after the first; make one of them: jq -s add {path} > NEW.json"
         if text[error.pos : error.pos + 1] == "'":
             reason = "Python's notation with single quotes, not JSON; save it with json.dump"
         reason = reason or f"not JSON ({error.msg}); correct the file or make it again"

@@ -41,6 +41,24 @@ def form_of_text(text: str, path: Path | str) -> str:
     )
 
 
+def form_of_columns(value: dict[str, Any], path: Path | str) -> str:
+    """What an object is that holds a list of values for each column, or an object of them by row; empty: another."""
+    columns = list(value.values())
+    rows = [
+        held.keys() if isinstance(held, dict) else range(len(held))
+        for held in columns
+        if isinstance(held, (dict, list))
+    ]
+    if not len(rows) == len(columns) > 1 or len(rows[0]) < 2 or any(one != rows[0] for one in rows):
+        return ""
+    if isinstance(columns[0], dict) and list(rows[0]) != [str(number) for number in range(len(rows[0]))]:
+        return ""
+    return (
+        f"one JSON object of columns ({_keys(value)}), not a list of records; make one of it: "
+        f"python -c \"import pandas; pandas.read_json('{path}').to_json('NEW.json', orient='records')\""
+    )
+
+
 def form_of_object(value: dict[str, Any], path: Path | str) -> str:
     """What an object is that holds the records; empty: it may be a record itself."""
     lists = [key for key, held in value.items() if isinstance(held, list) and held and isinstance(held[0], dict)]

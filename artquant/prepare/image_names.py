@@ -12,6 +12,7 @@ from artquant.data.images import SUFFIXES
 from artquant.prepare.annotation import Annotation, PrepareError
 
 _URL = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://")
+_ABSOLUTE = re.compile(r"\s*([a-zA-Z]:)?[/\\]")
 _CLEAN = "--clean-names"
 
 
@@ -21,7 +22,7 @@ def image_name(name: str, source: str, clean: bool = False) -> str:
     Args:
         name: As the file has it.
         source: For messages.
-        clean: Take off blanks around it, turn backslashes, and of a URL take the last part.
+        clean: Take off blanks around it, turn backslashes, and of a URL or an absolute path take the last part.
 
     Raises:
         PrepareError: It is empty, absolute, or leads out of the folder; or it is one that `clean` would change.
@@ -31,8 +32,14 @@ def image_name(name: str, source: str, clean: bool = False) -> str:
     if clean:
         name = posixpath.basename(unquote(urlsplit(name).path)) if _URL.match(name) else name
         name = name.strip().replace("\\", "/")
+        name = posixpath.basename(name) if _ABSOLUTE.match(name) else name
     path = posixpath.normpath(name.replace("\\", "/"))
-    outside = path.split("/")[0] in ("..", ".") or path.startswith("/") or path[1:2] == ":"
+    if _ABSOLUTE.match(name):
+        raise PrepareError(
+            f"{source}: image name {name[:200]!r} is an absolute path, no file inside the folder of the pictures; "
+            f"{_CLEAN} takes its last part"
+        )
+    outside = path.split("/")[0] in ("..", ".") or path[1:2] == ":"
     if outside or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name):
         raise PrepareError(
             f"{source}: image name {name[:200]!r} is no file inside the folder of the pictures; give a relative name"

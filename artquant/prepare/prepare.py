@@ -33,7 +33,7 @@ from artquant.prepare.score_places import place_records, target_notes
 from artquant.prepare.split import assign_splits
 from artquant.prepare.split_lists import Lists, split_by_lists
 from artquant.prepare.table_form import TableForm
-from artquant.prepare.units import range_notes
+from artquant.prepare.units import range_notes, unit_notes
 from artquant.prepare.write import FILES, write_folder
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def prepare(
     }
     notes += target_notes(training, labelling)
     words = picture_words(annotations, labelling, probs)
+    notes += unit_notes(columns, imported.annotations, fit.native)
     notes += range_notes([found.score for found in imported.annotations], fit.native, words)
     card = make_card(name, annotations, imported, fit, labelling, command, columns.attributes, notes, words)
     return write_folder(out, records, card, settings.overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from artquant.prepare.columns import SPLIT_NAMES, Columns
 from artquant.prepare.tables import Table
 
 _GO_ON = "or go on without it (--ignore-split)"
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition")  # usual names, whatever the values are (codes, say)
-_MOST_CODES = 5  # different values of such a column
+_PART = r"(train(ing)?|trainval|val(id(ation)?)?|test(ing)?|dev(elopment)?|eval(uation)?|held[\W_]?out|holdout)"
+# Usual names, whatever the values are (codes, say): "set", "data_split", "fold_id"; "is_test", "istrain", "test_flag".
+_SPLIT_COLUMN = re.compile(r"(.*[\W_])?(split|subset|partition|phase|folds?)([\W_].*)?|set|datasplit")
+_FLAG_COLUMN = re.compile(rf"(is|in|for)?[\W_]*{_PART}[\W_]*(set|flag|split)?")
+_FLAGS = frozenset(("0", "1", "true", "false", "yes", "no", "y", "n", "t", "f", "x", "0.0", "1.0"))
+_SPLIT_VALUE = re.compile(rf"{_PART}[\W_]*(set|split|data|\d+)?")  # "train", "test_set", "test1"
+_MOST_CODES = 10  # different values of such a column
 
 
 def split_files_beside(path: Path, names: Iterable[str]) -> list[Path]:
@@ -20,8 +26,9 @@ def split_files_beside(path: Path, names: Iterable[str]) -> list[Path]:
 
 
 def found_in(folder: Path, name: str) -> list[Path]:
-    """The files of a name in a folder and in the folders in it."""
-    return [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()]
+    """The files of a name in a folder, in the folders in it and in those in them."""
+    inner = (*sorted(folder.glob(f"*/{name}")), *sorted(folder.glob(f"*/*/{name}")))
+    return [path for path in (folder / name, *inner) if path.is_file()]
 
 
 def require_split_files(files: Sequence[tuple[Path, Split | None]], published: Mapping[str, Split]) -> None:
@@ -95,11 +102,14 @@ def _require_agreement(table: Table, columns: Columns, column: str, split: Split
 
 def _says_splits(table: Table, column: str) -> bool:
     values = (text for row in table.rows if row.get(column) is not None and (text := _text(row[column])))
-    if column.strip().lower() in _SPLIT_COLUMNS:
+    name = column.strip().lower()
+    if _SPLIT_COLUMN.fullmatch(name):
         different = set(values)
-        return 1 < len(different) <= _MOST_CODES or (bool(different) and different <= SPLIT_NAMES.keys())
+        return 1 < len(different) <= _MOST_CODES or (bool(different) and all(map(_SPLIT_VALUE.fullmatch, different)))
+    if _FLAG_COLUMN.fullmatch(name):
+        return all(value in _FLAGS for value in values)
     first = next(values, None)
-    return first in SPLIT_NAMES and all(value in SPLIT_NAMES for value in values)
+    return first is not None and bool(_SPLIT_VALUE.fullmatch(first)) and all(map(_SPLIT_VALUE.fullmatch, values))
 
 
 def _text(value: object) -> str:

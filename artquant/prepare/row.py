@@ -22,6 +22,8 @@ from artquant.prepare.units import require_votes_deviation, rounded, vote_moment
 # Keys of training records that are read by name; whatever else such a record holds goes along.
 _READ_OR_MADE = frozenset({"image", "gt_score", "std", "attributes", "categories", "votes", "level_probs", "split"})
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_SUMMARIES = frozenset(("total", "sum", "mean", "average", "avg", "median", "std", "count", "min", "max"))
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ class Row:
             name = columns.image_pattern
             for column, part in parts.items():
                 name = name.replace(f"{{{column}}}", part)
-        return image_name(name, self.where, columns.clean_names) + columns.suffix
+        name = image_name(name, self.where, columns.clean_names)
+        if name.lower().endswith(columns.suffix.lower()):
+            return name
+        if name.strip().lower() in _SUMMARIES:
+            raise PrepareError(f"{self.where}: {name!r} sums up the rows above and is no picture; take the row out")
+        return name + columns.suffix
 
     def _name(self, column: str) -> str:
         name = self.values.get(column)
@@ -101,11 +108,12 @@ class Row:
         value = self.values[column]
         whole = isinstance(value, float) and value.is_integer()
         name = "" if value is None else str(int(value) if whole else value).strip()
-        split = self.columns.split_values.get(name) or SPLIT_NAMES.get(name.lower())
+        given = self.columns.split_values
+        split = given.get(name) or given.get(name.lower()) or SPLIT_NAMES.get(name.lower())
         if split is None:
             raise PrepareError(
                 f"{self.where}: {column!r} is {name[:100]!r}; use one of {', '.join(SPLITS)}, or say what it means: "
-                f"--split-values {name[:20] or '0'}=train,..."
+                f"--split-values {name[:20] or '0'}=SPLIT,..."
             )
         return split
 
@@ -145,8 +153,10 @@ class Row:
         if len(columns.votes) == 1:
             listed = listed_values(self.values.get(columns.votes[0]))
             if listed is None:
+                held = str(self.values.get(columns.votes[0]))[:100]
                 raise PrepareError(
-                    f"{self.where}: {columns.votes[0]!r} is no list of counts; name every column of votes, lowest first"
+                    f"{self.where}: {columns.votes[0]!r} is {held!r}, no list of counts such as [0, 3, 5]; correct it, "
+                    "or name every column of votes, lowest first"
                 )
         elif not columns.votes and self.nested:
             listed = self.values.get("votes")
@@ -227,6 +237,8 @@ def _not_a_number(value: Any) -> str:
     if value is None or value == "":
         return "empty; correct it"
     shown = f"{str(value)[:100]!r}, not a number"
+    if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()):
+        return f"{shown} but for its commas: take them out if they mark thousands, add --decimal-comma if decimals"
     if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
         return f"{shown} but for its comma: add --decimal-comma"
     if listed_values(value):

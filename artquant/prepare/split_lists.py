@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from artquant.files.file_kinds import START, kind_of_file
 from artquant.files.json_files import JsonError, read_json
-from artquant.files.opened import looks_like, read_whole
+from artquant.files.json_stream import iterate_json
+from artquant.files.opened import read_whole
 from artquant.prepare.annotation import Annotation, PrepareError, Split
 from artquant.prepare.columns import SPLIT_NAMES
 from artquant.prepare.image_names import has_suffix
+from artquant.prepare.table_form import fields
 
 Lists = Sequence[tuple[Path, "Split | None"]]  # None: one JSON object of lists, by the names of splits
 _MOST = 1 << 28  # bytes of a list
+_TITLES = ("image", "image_id", "image_name", "img", "file_name", "filename", "file", "name", "id")  # in first lines
 
 
 def split_by_lists(
@@ -29,7 +33,8 @@ def split_by_lists(
 
     Args:
         annotations: Of unique pictures, without splits.
-        lists: Files of names: a JSON list of them, or of records; otherwise a name at the start of each line.
+        lists: Files of names: a JSON list of them, or of records, or JSON lines; otherwise a name in each line. One
+            file of several splits: a JSON object of lists, or of each name's split.
         image: The key of the name in records; where it is not there, "image".
         split_values: What keys of a JSON object of lists mean, beside those of SPLIT_NAMES.
 
@@ -48,7 +53,7 @@ def split_by_lists(
     for path, split, names in _all_names(lists, image, split_values or {}):
         unknown = []
         for name in names:
-            found = places.get(_key(name), places.get(_key(posixpath.basename(name)), []))
+            found = places.get(_key(name), places.get(posixpath.basename(_key(name)), []))
             if len(found) > 1:
                 raise PrepareError(f"{path}: {name!r} is the name of {len(found)} pictures; give paths")
             if not found:
@@ -95,30 +100,67 @@ def _places(annotations: Iterable[Annotation]) -> dict[str, list[int]]:
 def _all_names(lists: Lists, image: str, split_values: Mapping[str, Split]) -> Iterable[tuple[Path, Split, list[str]]]:
     for path, split in lists:
         content = read_whole(path, _MOST)
-        if what := looks_like(content[:4096]):
-            raise PrepareError(f"{path}: is {what}; name a list of names")
+        if kind := kind_of_file(content[:START]):
+            raise PrepareError(f"{path}: is {kind.name}; {kind.advice.replace('FILE', str(path))}")
         is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
-        held: Any = read_json(path) if is_json else _lines(path, content)
         if split is not None:
+            held = [value for _, _, value in iterate_json(path)] if is_json else _lines(path, content, image)
             yield path, split, _names(path, held, image)
             continue
-        if not isinstance(held, dict):
+        found = read_json(path) if is_json else None
+        if not isinstance(found, dict):
             raise PrepareError(f"{path}: is no JSON object of lists; name its split: --test-names FILE")
-        for key, names in held.items():
+        for key, names in _lists_of(found).items():
             named = split_values.get(key) or SPLIT_NAMES.get(key.lower())
             if named is None:
                 raise PrepareError(f"{path}: {key[:100]!r} is no split; say what it is: --split-values {key[:50]}=test")
             yield path, named, _names(path, names, image)
 
 
-def _lines(path: Path, content: bytes) -> list[str]:
-    """What stands before the first comma, tab or, where it has no ending of a picture's, blank of each line."""
+def _lists_of(held: dict[str, Any]) -> dict[str, Any]:
+    """Lists by split; an object that says the split of each name is turned over."""
+    if not all(isinstance(value, (str, int)) for value in held.values()):
+        return held
+    lists: dict[str, Any] = {}
+    for name, split in held.items():
+        lists.setdefault(str(split), []).append(name)
+    return lists
+
+
+def _lines(path: Path, content: bytes, image: str) -> list[str]:
+    """The names in lines of text: of several columns the one that the header calls so, or that holds pictures' names.
+
+    Raises:
+        PrepareError: It is not UTF-8, or the first column is a running number and nothing says which holds the names.
+    """
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise JsonError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
-    names = (line.partition(",")[0].partition("\t")[0].strip().strip('"') for line in lines if line.strip())
-    return [name if has_suffix(name) else name.split()[0] for name in names if name]
+    mark = next((mark for mark in ",;\t" if lines and mark in lines[0]), None)
+    if mark is None:
+        rows = [[line.strip()] if has_suffix(line.strip()) else line.split() for line in lines]
+    else:
+        rows = [[cell.strip() for cell in fields(line, mark)] for line in lines]
+    header = [cell.lower() for cell in rows[0]] if rows else []
+    titles = (image.lower(), *_TITLES)
+    place = next((header.index(title) for title in titles if title in header), None)
+    if place is not None:
+        return [row[place] for row in rows[1:] if place < len(row)]
+    if (
+        all(len(row) > 1 for row in rows)
+        and _is_running([row[0] for row in rows])
+        and not any(map(has_suffix, rows[0]))
+    ):
+        raise PrepareError(
+            f"{path}: of its columns the first is a running number and none is said to hold the names; leave only "
+            f"these, or name the column {image!r} in a first line"
+        )
+    return [next(filter(has_suffix, row), row[0]) for row in rows]
+
+
+def _is_running(cells: Sequence[str]) -> bool:
+    return any(list(cells) == [str(number) for number in range(first, first + len(cells))] for first in (0, 1))
 
 
 def _names(path: Path, held: Any, image: str) -> list[str]:

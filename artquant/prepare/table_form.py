@@ -20,7 +20,12 @@ _TEXTS = (  # of lines that are no table, with what they are and what to do
     (re.compile(r"\|.*\|\s*$"), "a table in Markdown; save it as CSV"),
     (re.compile(r"#+ "), "a text in Markdown, or a table under remarks; take out what is no table"),
     (re.compile(r"\[[\w .-]+\]\s*$"), "settings (INI or TOML); save the table as CSV or JSON"),
-    (re.compile(r"(import|from) [\w.]+|def |\w+ = [\[{]"), "program code; save the table in it as CSV or JSON"),
+    (re.compile(r"sep=.?$"), "a table under the line 'sep=' of Excel; take that line out: tail -n +2 FILE > NEW.csv"),
+    (re.compile(r"//|/\*"), "JSON or program code with remarks (//, /* */); take them out"),
+    (
+        re.compile(r"(import|from) [\w.]+|def |((var|let|const) )?\w+ ?= [\[{]"),
+        "program code; save the table in it as CSV or JSON",
+    ),
     (re.compile(r"\\(begin|documentclass)|%"), "LaTeX; save the table as CSV"),
 )
 
@@ -54,6 +59,9 @@ def hint_of_form(lines: list[str], form: TableForm) -> str:
         return f"it seems to be {text}"
     told = [] if _columns(lines, used) > 1 else [name for mark, name in _NAMES.items() if _columns(lines, mark) > 1]
     if used == "," and _columns(lines, ";") > 1:
+        empty = all(not fields(line, ";")[-1].strip() for line in lines)
+        if empty and _columns(lines, ";") == 2:
+            return "each line ends in a semicolon: take these off (sed 's/;*\\r*$//' FILE > NEW.csv)"
         told = ["semicolon"]
     if told:
         return f"the columns seem to lie between {_plural(told[0])}: add --delimiter {told[0]}"

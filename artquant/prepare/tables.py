@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from artquant.errors import visible
 from artquant.files.file_kinds import BARE_UTF_16, BINARY, PARQUET, START, UTF_16, ZIP, binary_kind
-from artquant.files.json_forms import form_of_object
+from artquant.files.json_forms import form_of_columns, form_of_object
 from artquant.files.json_stream import json_values
 from artquant.files.opened import read_whole
 from artquant.prepare.annotation import PrepareError, Source
@@ -165,9 +165,12 @@ def _json(path: Path, data: bytes, encoding: str) -> tuple[tuple[str, ...], Rows
             yield item
 
     columns: dict[str, None] = {}
-    count, hint = 0, ""
+    count, hint, of_columns = 0, "", ""
     for item in rows():
         hint = "" if count else form_of_object(item, path)
+        of_columns = "" if count else form_of_columns(item, path)
         count += 1
         columns.update(dict.fromkeys(item))
+    if of_columns:
+        raise PrepareError(f"{path}: holds {of_columns}")
     return tuple(columns), rows, hint and f"it is {hint}", count

@@ -48,6 +48,7 @@ def leak_patterns(words: tuple[str, ...]) -> tuple[LeakPattern, ...]:
         ("points", points, _awarded("(?:points|marks|pts)")),
         ("stars", ("star", "★", "⭐"), _stars()),
         ("percent", ("%", "percent"), _percent()),
+        ("grade", ("grade", "marks", "+", "-", *gifts, "solid", "perfect", "clear", "easy"), _grade()),
         ("verdict", rated, verdict(words)),
     )
     return tuple(LeakPattern(kind, clues, re.compile(source, re.IGNORECASE)) for kind, clues, source in patterns)
@@ -149,4 +150,17 @@ def _percent() -> str:
         r"overall)\b"
     )
     link = rf"(?:\s*[:=]\s*|\s+(?:{_THIS}|(?:of|is|at|a|an|about|around) ){{0,5}})"
-    return rf"{word}{link}\d{{1,3}}(?:\.\d+)?\s?(?:%|percent\b)(?!\s*(?:of|more|less|grey|gray|black|white))"
+    number = rf"(?:\d{{1,3}}(?:\.\d+)?|{_TWO_TO_TEN})"
+    return rf"{word}{link}{number}\s?(?:%|percent\b)(?!\s*(?:of|more|less|grey|gray|black|white))"
+
+
+def _grade() -> str:
+    """ "Grade: B+", "gives it an A", "an A- painting", "full marks", "a solid 8 for me"."""
+    letter = r"(?-i:[A-F])(?:[+\u2212-](?!\w)|\b)"
+    end = rf"(?=\s*(?:{STOP}|(?:for|because|overall|in|from|on)\b))"
+    named = rf"\bgraded?{MARKUP}(?:[:=]|\s+(?:of|is|as|at|an?|would|be|it)){{0,4}}{MARKUP}{letter}{end}"
+    given = rf"\b{_GIVES} (?:{_THIS}){{0,4}}{letter}{end}"
+    noun = rf"\ban? (?-i:[A-F])[+\u2212-] (?:{PICTURE}|work|effort|grade)\b"
+    marks = r"\b(?:full|top) marks (?:for|to)\b"
+    solid = rf"\ba (?:solid|perfect|clear|easy) (?:{_DIGITS}|ten)(?=\s*(?:{STOP}|(?:for me|overall|out of)\b))"
+    return f"{named}|{given}|{noun}|{marks}|{solid}"

@@ -9,6 +9,7 @@ numbers that count or measure ("three trees", "a third of the canvas"), are ordi
     points    "7.5 points"
     stars     "four stars", "a five-star picture"
     percent   "I rate it 85%"
+    grade     "Grade: B+", "full marks for this one"
     verdict   a rating word on the whole: "the quality is poor", "Overall: good", "rated excellent", "a bad painting"
 
 The patterns are English (leak_patterns.py).
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from artquant.labels.rating_scale import RATING_WORDS
 from artquant.texts.leak_patterns import leak_patterns
 
-KINDS = ("rating", "score", "points", "stars", "percent", "verdict")
+KINDS = ("rating", "score", "points", "stars", "percent", "grade", "verdict")
 
 
 @dataclass(frozen=True)

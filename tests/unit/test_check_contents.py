@@ -60,6 +60,15 @@ def check(config: Path, options: Options) -> Report:
         ("placeholder", "N/A"),
         ("dots", "A boat lies on the lake ...."),
         ("file-name", "The picture painting_0042.jpeg shows a boat."),
+        ("refusal", "I won't be able to help with that."),
+        ("refusal", "Sure! Here is a description of the image: a boat."),
+        ("refusal", "I'm unable to view images directly, but a boat may lie there."),
+        ("language", "Bu resim sakin bir koyu g\u00f6steriyor, uzakta tekne var ve renkler \u00e7ok yumu\u015fak."),
+        ("language", "Lukisan ini menggambarkan teluk yang tenang dengan beberapa perahu dan warna lembut."),
+        ("markup", "ASSISTANT: A boat lies there."),
+        ("encoding", "The painter\u201a\u00c4\u00f4s boat."),
+        ("placeholder", "Lorem ipsum dolor sit amet."),
+        ("placeholder", "Same as above."),
     ],
 )
 def test_a_text_that_is_no_description(fresh, kind, text):
@@ -68,6 +77,21 @@ def test_a_text_that_is_no_description(fresh, kind, text):
     record["conversations"][1]["value"] = text
     findings = check(fresh.write(), Options(pictures=False)).findings
     assert [(f.kind, f.record) for f in findings if f.kind.startswith("text-")] == [(f"text-{kind}", 6)]
+
+
+def test_texts_that_are_no_faults(fresh):
+    texts = (
+        "Calm sea, boats",
+        "It resembles 'Der Wanderer \u00fcber dem Nebelmeer' by Friedrich.",
+        "Rembrandt van Rijn's De Nachtwacht comes to mind.",
+        "The na\u00efve fa\u00e7ade of the ch\u00e2teau, the se\u00f1orita and the pi\u00f1ata.",
+        "Red, blue, red, blue, red, blue stripes cover the wall.",
+        "I cannot describe how moving this is, and the sitter served as a model.",
+    )
+    for record, text in zip(fresh.files[LEVELS[2]], texts, strict=False):
+        record["conversations"][1]["value"] = text
+    findings = check(fresh.write(), Options(pictures=False)).findings
+    assert not [(finding.kind, finding.record) for finding in findings if finding.kind.startswith("text-")]
 
 
 def test_texts_that_people_wrote_have_their_own_ways(fresh):

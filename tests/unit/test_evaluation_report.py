@@ -220,6 +220,33 @@ def test_disagreeing_truth_is_refused(tmp_path):
         join_files(predictions, truth)
 
 
+@pytest.mark.parametrize(
+    ("names", "rated", "said"),
+    [
+        (["pictures/a.png", "pictures/b.png"], ["a.png", "b.png"], ""),
+        (["C:\\x\\a.JPG", "C:\\x\\b.JPG"], ["x/a.png", "x/b.png"], ""),
+        (["one/a.png", "one/b.png"], ["two/a.png", "two/b.png"], "different folders"),
+        (["a", "b"], ["b.png", "c.png"], "no prediction"),
+    ],
+)
+def test_joined_by_the_last_parts_of_names(tmp_path, names, rated, said):
+    predictions = write_list(tmp_path / "p.json", [{"image": name, "score": 5} for name in names])
+    truth = [{"id": f"{name}->5", "image": name, "gt_score": 5} for name in rated]
+    files = predictions, write_list(tmp_path / "t.json", truth)
+    if said:
+        with pytest.raises(ArtQuantError, match=said):
+            join_files(*files)
+    else:
+        assert join_files(*files).by_picture
+
+
+def test_ids_of_other_pictures_are_refused(tmp_path):
+    predictions = [{"id": number, "image": name, "score": 5} for number, name in enumerate(("a.png", "b.png"))]
+    truth = [{"id": number, "image": name, "gt_score": 5} for number, name in enumerate(("b.png", "a.png"))]
+    with pytest.raises(ArtQuantError, match="of other pictures"):
+        join_files(write_list(tmp_path / "p.json", predictions), write_list(tmp_path / "t.json", truth))
+
+
 def test_report_writes_figures_and_picture(pair, tmp_path):
     out = tmp_path / "report"
     [evaluation] = run_evaluation([pair], out, logistic=True, bootstrap=50)

@@ -19,7 +19,9 @@ LEAKS = {
     "stars": """Four stars. | I give this painting four stars. | ★★★☆☆
         gives it 3 out of 5 stars | A 4.5-star work. | a five-star painting | to me eight and a half stars here
         8½ stars""",
-    "percent": "I rate it 85% | Overall: 85% | Quality: 70 percent",
+    "percent": "I rate it 85% | Overall: 85% | Quality: 70 percent | It scores eighty percent.",
+    "grade": """Overall grade: B+. | I give it an A. | This is an A- painting. | Full marks for the color.
+        A solid 8 for me.""",
     "verdict": """Overall quality: good. | Overall Quality: **Good** | The work shows excellent quality.
         The quality is poor. | The quality of this painting is not good. | This is a good painting overall.
         A bad picture. | The painting is excellent. | Rated fair by most viewers. | Overall rating: poor
@@ -49,6 +51,7 @@ CRITICISM = """Good use of color and a bad crop. | Two figures stand before 3 tr
     The overall composition is good, and the overall atmosphere of the picture is good. | Keep up the good work!
     It could be a good image. | A tripod helps to get a good shot. | Good job! | a good choice of subject for this image
     This work is excellent in its brush strokes. | The overall tone is good.
+    The letter B+ is painted on the wall. | The color grading is warm. | It gives a B movie feeling.
     The composition is excellent. | on a large scale | good quality paper | an excellent quality of line"""
 
 

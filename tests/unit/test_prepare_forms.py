@@ -284,7 +284,7 @@ def test_lists_that_do_not_fit(run, tmp_path, listed, options, message):
 
 def test_a_split_code_that_nobody_explained(run):
     status, said, _ = run(SPLIT, "--split-column", "part")
-    assert status == 2 and "'part' is '0'" in said and "--split-values 0=train" in said
+    assert status == 2 and "'part' is '0'" in said and "--split-values 0=SPLIT" in said
 
 
 def test_votes_without_a_score(run):

@@ -52,7 +52,9 @@ class TestUnits:
         said, card = run("koniq", "k.csv", "--range", "1,100", "--ignore-std")
         assert pictures(card) == [2, 0, 1] and "std" not in json.loads(Path("out/test.json").read_text())[0]
 
-    @pytest.mark.parametrize(("deviation", "why"), [("60", "above half the range"), ("0.5", "under a hundredth")])
+    @pytest.mark.parametrize(
+        ("deviation", "why"), [("60", "above half the range"), ("0.5", "most deviations under 1.25%")]
+    )
     def test_deviations_without_votes(self, run, deviation, why):
         text = f"image,gt_score,std\na.jpg,20,{deviation}\nb.jpg,90,{deviation}\n"
         said, card = run("generic", "a.csv", "--range", "0,100", "--std-column", "std", a_csv=text)
@@ -134,3 +136,91 @@ class TestSplits:
         votes = ["--vote-columns", "score2,score3,score4", "--vote-values", "1,5,10", "--method", method]
         _, card = run("ava", f"--{split}", "a.csv", *votes, a_csv=text)
         assert list(card["files"]) == [f"{split}.json"] and card["splits"][split]["scores"]["mean"] == 6.708333
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("is_test", "010"),
+            ("isTrain", ["True", "False", "True"]),
+            ("fold", "012"),
+            ("data_split", "201"),
+            ("mode", ["train", "dev", "train"]),
+            ("which", ["train_set", "test_set", ""]),
+            ("test", ["yes", "no", "no"]),
+        ],
+    )
+    def test_columns_that_say_splits_under_other_names(self, run, name, values):
+        text = f"image,score,{name}\n" + "".join(f"{row}.jpg,{row + 3},{value}\n" for row, value in enumerate(values))
+        said, card = run("baid", "c.csv", c_csv=text)
+        assert card is None and f"column '{name}' says splits and is not used" in said
+        assert pictures(run("baid", "c.csv", "--ignore-split")[1]) == [3, 0, 0]
+
+    @pytest.mark.parametrize("name", ["settings", "blindfold", "contest", "dataset"])
+    def test_columns_that_say_no_splits(self, run, name):
+        text = f"image,score,{name}\na.jpg,2,0\nb.jpg,8,1\n"
+        assert pictures(run("baid", "c.csv", c_csv=text)[1]) == [2, 0, 0]
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ",image\n0,2.jpg\n1,3.jpg\n",
+            "0,2.jpg\n1,3.jpg\n",
+            "number;name\n0;2\n1;3\n",
+            "x\\2.JPG\nx\\3.JPG\n",
+            '{"image": "2.jpg"}\n{"image": "3.jpg"}\n',
+        ],
+    )
+    def test_lists_whose_first_column_is_no_name(self, run, tmp_path, lines):
+        (tmp_path / "list.txt").write_text(lines)
+        text = "image,score\n" + "".join(f"{row}.jpg,{row + 2}\n" for row in range(4))
+        _, card = run("baid", "c.csv", "--test-names", "list.txt", c_csv=text)
+        assert pictures(card) == [2, 0, 2] and card["splits"]["test"]["scores"]["lowest"] == 4
+
+    def test_a_list_of_running_numbers_and_ids_is_not_guessed(self, run, tmp_path):
+        (tmp_path / "list.txt").write_text("0 2\n1 3\n")
+        said, card = run("baid", "c.csv", "--test-names", "list.txt", c_csv="image,score\n0.jpg,1\n1.jpg,9\n")
+        assert card is None and "the first is a running number" in said
+
+
+ROWS = "image,score,sd,c1,c2,c3,c4,c5\n" + "".join(f"{row}.jpg,{20 * row},1.4142136,1,1,1,1,1\n" for row in range(6))
+
+
+class TestWhatIsNoted:
+    def test_votes_whose_mean_is_not_the_score_beside_their_deviation(self, run):
+        said, card = run("baid", "c.csv", "--std-column", "sd", "--range", "0,100", c_csv=ROWS)
+        assert card is None and "--range 1,5 --vote-columns c1,c2,c3,c4,c5" in said
+
+    def test_deviations_of_means_and_dmos(self, run):
+        text = "image,DMOS,sd\na.jpg,10,2\nb.jpg,90,3\n"
+        options = ["--score-column", "DMOS", "--std-column", "sd", "--range", "0,100"]
+        said = run("baid", "c.csv", *options, c_csv=text)[0]
+        assert "standard errors" in said and "--lower-is-better" in said
+
+    @pytest.mark.parametrize(("ends", "noted"), [("0,10", True), ("1,10", True), ("1,5", False), ("0,5", False)])
+    def test_scores_in_one_half_of_the_range(self, run, ends, noted):
+        text = "image,score\n" + "".join(f"{row}.jpg,{1 + row / 3}\n" for row in range(13))
+        assert ("data set's own range" in run("baid", "c.csv", "--range", ends, c_csv=text)[0]) is noted
+
+    def test_names_of_other_machines_and_an_ending_that_is_there(self, run):
+        text = "image,score\nC:\\x\\a.jpg,2\n/data/b.jpg,8\n"
+        assert "absolute path" in run("baid", "c.csv", c_csv=text)[0]
+        run("baid", "c.csv", "--clean-names", "--image-suffix", ".jpg")
+        assert [record["image"] for record in json.loads(Path("out/score.json").read_text())] == ["a.jpg", "b.jpg"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ('image,score\na.jpg,"1,234"\n', "take them out if they mark thousands"),
+            ("image,score;\na.jpg,5;\n", "each line ends in a semicolon"),
+            ('[{"image": "a.jpg", "score": 5},]', "a comma before the bracket"),
+            ('[{"image": "a.jpg", "score": 5}][{"image": "b.jpg", "score": 5}]', "jq -s add"),
+            ('{"image": ["a.jpg", "b.jpg"], "score": [5, 6]}', "one JSON object of columns"),
+            ("sep=;\nimage;score\na.jpg;5\n", "tail -n +2"),
+        ],
+    )
+    def test_advice_that_helps(self, run, text, said):
+        assert said in run("baid", "c.csv", c_csv=text)[0]
+
+    def test_a_row_that_sums_up_is_no_picture(self, run):
+        said = run("baid", "c.csv", "--image-suffix", ".jpg", c_csv="image,score\n7,2\n8,8\nAverage,5\n")[0]
+        assert "record 3: 'Average' sums up the rows above" in said

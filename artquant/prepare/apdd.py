@@ -15,7 +15,7 @@ from pathlib import Path
 from artquant.prepare.annotation import Annotation, Imported, PrepareError, Split, check_unique
 from artquant.prepare.columns import Columns
 from artquant.prepare.published_splits import found_in, require_none_beside, require_split_columns
-from artquant.prepare.rows import annotations_of
+from artquant.prepare.rows import annotations_of, require_decimal_commas
 from artquant.prepare.table_form import TableForm
 from artquant.prepare.tables import Table, read_table
 from artquant.texts.attributes import APDD_ATTRIBUTES
@@ -71,6 +71,7 @@ def read_apdd(
     if len(masters) > 1:
         raise PrepareError(f"{masters[1].path}: a second master file after {masters[0].path}; give one")
     tables = [table for table, _ in splits] + masters
+    require_decimal_commas(tables, columns)
     sources, notes = [table.source for table in tables], [note for table in tables for note in table.notes]
     annotations = [found for table, split in splits for found in annotations_of(table, columns, split)]
     if masters and not splits and not ignore_split:

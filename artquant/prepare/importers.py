@@ -15,7 +15,7 @@ from artquant.prepare.delimited import AVA_COUNTS
 from artquant.prepare.one_scale import on_one_scale
 from artquant.prepare.published_splits import require_split_columns, require_split_files
 from artquant.prepare.ratings import of_ratings
-from artquant.prepare.rows import annotations_of, number_of_votes
+from artquant.prepare.rows import annotations_of, number_of_votes, require_decimal_commas
 from artquant.prepare.table_form import TableForm
 from artquant.prepare.tables import read_table
 from artquant.prepare.units import require_units
@@ -68,6 +68,7 @@ class Importer:
             return on_one_scale(self.reader(files, columns, form, ignore_split), columns, score_range)
         tables = [(read_table(path, form, self.between_blanks), split) for path, split in files]
         sources, notes = [table.source for table, _ in tables], [note for table, _ in tables for note in table.notes]
+        require_decimal_commas([table for table, _ in tables], columns)
         for table, split in [] if ignore_split else tables:
             require_split_columns(table, columns, split)
         values = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from artquant.prepare.annotation import Annotation, PrepareError, Split
@@ -32,6 +32,16 @@ def annotations_of(
     nested = table.is_typed and columns.records
     for number, row in enumerate(table.rows, start=1):
         yield Row(table.where(number), row, columns, nested).annotation(split, vote_values)
+
+
+def require_decimal_commas(tables: Sequence[Table], columns: Columns) -> None:
+    """Refuse `decimal_comma` where no number of the tables is written with one."""
+    if not columns.decimal_comma:
+        return
+    named = (columns.score, columns.std, *map(columns.attribute_column, columns.attributes), *columns.votes)
+    numbers = [name for name in named if name]
+    if not any("," in str(row.get(name)) for table in tables for row in table.rows for name in numbers):
+        raise PrepareError(f"{tables[0].path}: no number is written with a comma; leave out --decimal-comma")
 
 
 def number_of_votes(table: Table, columns: Columns) -> int:

@@ -78,7 +78,7 @@ def test_a_defect_alone_is_named_with_its_place_and_what_to_do(plant, fresh):
     plant(fresh)
     report = check(fresh.write(), Options(workers=0, coarse_side=56, duplicates="cop" in plant.__name__))
     assert sorted(found(report), key=str) == sorted(fresh.expected, key=str)
-    text = as_text(report)
+    text = as_text(report, examples=None)
     for finding in report.findings:
         assert "\n" not in finding.message and finding.message in text and finding.where in text
         assert any(mark in finding.message for mark in (";", ":"))
@@ -147,6 +147,7 @@ def test_damage_shows_wherever_a_jpeg_is_cut(clean, tmp_path):
 def test_tokens(fresh, tiny_base):
     fresh.files[LEVELS[2]][5]["conversations"][1]["value"] += " And so on and on." * 200
     fresh.expect("too-long", LEVELS[2], 5, fresh.files[LEVELS[2]][5]["image"])
+    fresh.expect("text-loop", LEVELS[2], 5, fresh.files[LEVELS[2]][5]["image"])
     report = check(fresh.write(), Options(pictures=False), [f"base={tiny_base}"])
     assert set(found(report)) == fresh.expected
     assert "max_length 400 of stage descriptions" in report.findings[0].message

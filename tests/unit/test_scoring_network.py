@@ -38,7 +38,7 @@ class TestForward:
         states = network.base_model(**inputs()).last_hidden_state.flatten(0, 1)
         logits = network(**inputs()).logits.flatten(0, 1)
         assert found.keys() == {"text_losses", "logits", "hidden"}
-        assert torch.equal(found["hidden"], states[SCORES])
+        torch.testing.assert_close(found["hidden"], states[SCORES], rtol=0, atol=1e-6)
         torch.testing.assert_close(found["logits"], logits[SCORES], rtol=0, atol=1e-6)
         losses = -logits[TEXTS].log_softmax(-1).gather(1, IDS[:, None])[:, 0]
         torch.testing.assert_close(found["text_losses"], losses, rtol=0, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ _MOST_CODES = 10  # different values of such a column
 
 def split_files_beside(path: Path, names: Iterable[str]) -> list[Path]:
     """The files of these names in a file's folder and the folders in it (APDDv2's repository: `csvfiles/`)."""
-    return [file for name in names for file in found_in(path.parent, name) if file.resolve() != path.resolve()]
+    own = os.path.realpath(path)  # of a link that leads round to itself, too
+    return [file for name in names for file in found_in(path.parent, name) if os.path.realpath(file) != own]
 
 
 def found_in(folder: Path, name: str) -> list[Path]:
@@ -55,8 +57,8 @@ def require_none_beside(path: Path, published: Mapping[str, Split], used: Sequen
     Raises:
         PrepareError: Names one of them.
     """
-    given = {file.resolve() for file in used}
-    unused = [file for file in split_files_beside(path, published) if file.resolve() not in given]
+    given = {os.path.realpath(file) for file in used}
+    unused = [file for file in split_files_beside(path, published) if os.path.realpath(file) not in given]
     if unused:
         first = {published[file.name]: file for file in reversed(unused)}
         options = " ".join(f"--{split} {file}" for split, file in reversed(first.items()))

@@ -13,7 +13,11 @@ import torch
 
 pytest.importorskip("deepspeed")
 DEEPSPEED = Path(__file__).resolve().parents[2] / "configs" / "deepspeed"
-COMBINATIONS = tuple(product((0, 1, 2, 3), ("adapters", "everything"), ("float32", "bfloat16")))
+# In bfloat16 every stage once: what trains there is told apart from the stage in float32.
+COMBINATIONS = (
+    *product((0, 1, 2, 3), ("adapters", "everything"), ("float32",)),
+    *((zero, ("adapters", "everything")[zero % 2], "bfloat16") for zero in range(4)),
+)
 
 # Runs every configuration of a plan: undisturbed, then stopped after step 2, then resumed. Prints what happened.
 RANK = """

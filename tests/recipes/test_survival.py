@@ -139,8 +139,8 @@ class TestBadSteps:
 
 class TestStopRequests:
     def test_sigterm_saves_and_the_same_command_goes_on(self, lab, tmp_path):
-        unbroken = lab.train(tmp_path / "unbroken", lab.scores(max_steps=400, workers=1))
-        config = lab.write(tmp_path / "stopped", lab.scores(max_steps=400, workers=1))
+        unbroken = lab.train(tmp_path / "unbroken", lab.scores(max_steps=150, workers=1))
+        config = lab.write(tmp_path / "stopped", lab.scores(max_steps=150, workers=1))
         run = tmp_path / "stopped" / "runs" / "run"
         process = lab.start(["-m", "artquant", "train", "--config", config])
         wait_for_step(process, run, 20)

@@ -224,3 +224,10 @@ class TestWhatIsNoted:
     def test_a_row_that_sums_up_is_no_picture(self, run):
         said = run("baid", "c.csv", "--image-suffix", ".jpg", c_csv="image,score\n7,2\n8,8\nAverage,5\n")[0]
         assert "record 3: 'Average' sums up the rows above" in said
+
+
+def test_a_link_that_leads_to_itself_is_one_line(run, tmp_path):
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    for importer in ("baid", "apdd", "generic"):
+        said, card = run(importer, "loop.csv", "--range", "1,10")
+        assert card is None and said.count("\n") == 1 and "loop.csv" in said

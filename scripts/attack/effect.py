@@ -21,7 +21,7 @@ NEUTRAL = frozenset(
     (
         *("quiet", "workers", "batch_size", "device", "attention"),
         *("untested", "anyway", "allow_other_base", "allow_missing", "allow_extra", "strict"),
-        *("skip_unreadable", "skip_missing", "overwrite", "clamp", "all"),
+        *("skip_unreadable", "skip_missing", "overwrite", "clamp", "all", "clean_names", "ignore_split", "ignore_std"),
     )
 )
 # Values that are the usual ones, given in words.

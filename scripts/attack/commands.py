@@ -190,7 +190,8 @@ def commands(draw: random.Random, ground: Ground, folder: Path) -> Case:
         may_be_nothing &= may_be_idle(option, value, basis[name])
         texts.append(flag if value is None else f"{flag}={value}")
         arguments.append(texts[-1])
-        never |= value is not None and (value in ("", " ") or (value in _NEVER and not _takes_text(option)))
+        empty = value in ("", " ") and option.dest != "separator"  # which may be
+        never |= empty or (value in _NEVER and not _takes_text(option))
 
     def right(outcome: Outcome) -> bool:
         """Nothing was taken that is none, and something has come of it."""

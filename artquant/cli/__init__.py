@@ -113,6 +113,7 @@ def _set_up_logging(arguments: argparse.Namespace) -> None:
     logging.getLogger("artquant").setLevel(logging.INFO if first and not arguments.quiet else logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it would download
     warnings.simplefilter("ignore", FutureWarning)  # what one library does that another will no longer take
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.utils\.data")  # more workers than cores
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when transformers is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if arguments.quiet:

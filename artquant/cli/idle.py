@@ -19,7 +19,7 @@ def _with(name: str) -> Given:
     return lambda arguments: is_given(arguments, name)
 
 
-# Of each command: options, when they do nothing, and what to do.
+# Of each command: options, when they do nothing, and what to do; in braces an option's value.
 _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
     "infer": (
         (("overrides",), _without("config"), "changes a configuration; name one with --config"),
@@ -27,7 +27,7 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         (
             ("images",),
             lambda arguments: arguments.records is not None and arguments.records.is_dir(),
-            "is for lists; --records is a folder of pictures",
+            "is for lists, and --records {records} is a folder of pictures; leave it out",
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
@@ -84,7 +84,7 @@ def refuse_idle(arguments: argparse.Namespace) -> None:
     for names, idle, why in _IDLE.get(arguments.command, ()):
         for name in names:
             if is_given(arguments, name) and idle(arguments):
-                raise ArtQuantError(f"{flag_of(name)} {why}")
+                raise ArtQuantError(f"{flag_of(name)} {why.format_map(vars(arguments))}")
 
 
 def flag_of(name: str) -> str:

@@ -168,7 +168,7 @@ def test_training_beside_training(lab, plain, tmp_path, capsys):
 
 
 def test_evaluations_replace_their_like_alone(lab, infer, tmp_path, capsys):
-    records = [{"id": f"{index:05d}.png", "image": "a", "gt_score": index} for index in range(3)]
+    records = [{"id": f"{index:05d}.png", "image": f"{index:05d}.png", "gt_score": index} for index in range(3)]
     (tmp_path / "truth.json").write_text(json.dumps(records))
     assert infer() == (0, "")
     pair = ("--predictions", tmp_path / "out.jsonl", "--truth", tmp_path / "truth.json", "--bootstrap", 0, "--no-plot")

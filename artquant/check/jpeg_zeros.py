@@ -8,6 +8,7 @@ that refine DC coefficients. Elsewhere a run is damage.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -63,8 +64,10 @@ def zeros_in_jpeg(data: bytes) -> tuple[int, int] | None:
     runs = [found.span() for found in _RUN.finditer(data)]
     if not runs:
         return None
+    ends = [end for _, end in runs]
     for scan in _scans(data):
-        for start, end in runs:
+        for place in range(bisect_right(ends, scan.start), bisect_left(runs, (scan.end, 0))):
+            start, end = runs[place]
             start, end = max(start, scan.start), min(end, scan.end)
             if scan.run is not None and end - start >= scan.run:
                 return start, end - start

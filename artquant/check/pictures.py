@@ -66,8 +66,7 @@ def inspect_picture(path: Path) -> Look:
     try:
         header = read_header(path)
         image = load_image(path, draft_to=_DRAFT_SIDE)
-        digest = _digest(path)
-        zeros = zeros_in_jpeg(path.read_bytes()) if header.format in ("JPEG", "MPO") else None
+        digest, zeros = _looked_through(path, header.format in ("JPEG", "MPO"))
     except ImageError as error:
         message = str(error).removeprefix(f"cannot read picture {' '.join(str(path).split())}: ")
         return Remark(_problem_kind(path, header), message)
@@ -80,12 +79,16 @@ def inspect_picture(path: Path) -> Look:
     return PictureFacts(remarks, header, digest, thumbnails_of(image))
 
 
-def _digest(path: Path) -> bytes:
+def _looked_through(path: Path, is_jpeg: bool) -> tuple[bytes, tuple[int, int] | None]:
+    """SHA-256 of a file, and zeros in its data; a JPEG larger than any of as many pixels is not held for that."""
+    if is_jpeg and path.stat().st_size <= 4 * MAXIMUM_PIXELS:
+        data = path.read_bytes()
+        return hashlib.sha256(data).digest(), zeros_in_jpeg(data)
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
-    return digest.digest()
+    return digest.digest(), None
 
 
 def _problem_kind(path: Path, header: PictureHeader | None) -> str:

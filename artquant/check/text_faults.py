@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from artquant.check.findings import Finding
 from artquant.check.sources import Entry
@@ -67,14 +69,20 @@ class TextFaults:
             if not own:
                 yield from findings
         all_end = len(self._unended) <= (1 - _ALMOST_ALL) * self._texts
+        known = sorted(self._known)
         for word, finding in self._unended:
-            if all_end or (self._known.get(word) == 1 and self._is_begun(word)):
+            if all_end or (self._known.get(word) == 1 and _is_begun(word, known)):
                 yield finding
 
-    def _is_begun(self, word: str) -> bool:
-        """Whether a longer word of the other texts begins so, and not by an ending alone ("review", "reviewed")."""
-        longer = (other[len(word) :] for other in self._known if len(other) > len(word) and other.startswith(word))
-        return len(word) > 1 and any(rest not in _ENDINGS and len(rest) > 1 for rest in longer)
+
+def _is_begun(word: str, known: Sequence[str]) -> bool:
+    """Whether a longer one of the known words begins so, and not by an ending alone ("review", "reviewed").
+
+    known: in order, so that those which begin so follow each other.
+    """
+    following = map(known.__getitem__, range(bisect_right(known, word), len(known)))
+    longer = (other[len(word) :] for other in takewhile(lambda other: other.startswith(word), following))
+    return len(word) > 1 and any(rest not in _ENDINGS and len(rest) > 1 for rest in longer)
 
 
 def _finding(entry: Entry, kind: str, text: str) -> Finding:

@@ -20,7 +20,7 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def add_choices(command: argparse.ArgumentParser) -> None:
-    """Add them."""
+    """The answers' rating word, and statements of the files that are left unused."""
     add = command.add_argument
     add(
         "--word",

@@ -158,7 +158,9 @@ def number_of(value: Any) -> float | None:
 
     One too large for a float is infinite.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or "_" in str(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and "_" in value:  # as Python's own notation has it
         return None
     try:
         return float(value)

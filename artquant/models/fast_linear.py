@@ -73,17 +73,18 @@ class DynamicInt8Linear(nn.Module):
         with warnings.catch_warnings():  # torch announces that quantised tensors will go, and has no other int8 product
             warnings.simplefilter("ignore")
             narrow = torch.quantize_per_channel(weight, scales, places, 0, torch.qint8)
-            self.exact = bool(torch.cpu.get_capabilities().get("avx512_vnni", False))
-            with _engine("onednn" if self.exact else torch.backends.quantized.engine):
+            known = torch.backends.quantized.supported_engines
+            whole = "onednn" in known and torch.cpu.get_capabilities().get("avx512_vnni", False)
+            self.reduce_range = not whole  # a bit less of the inputs: older processors add two products in 16 bits
+            with _engine("onednn" if whole else torch.backends.quantized.engine):
                 self.packed = torch.ops.quantized.linear_prepack(narrow, None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """[..., I] -> [..., O]."""
         wide = input.float()
         ranges = wide.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        # A bit less of the inputs on older processors, which add two products in 16 bits.
-        narrow = torch.ops.quantized.linear_dynamic(wide / ranges, self.packed, reduce_range=not self.exact)
-        output = narrow.mul_(ranges)
+        scaled = torch.ops.quantized.linear_dynamic(wide / ranges, self.packed, reduce_range=self.reduce_range)
+        output = scaled.mul_(ranges)
         return (output if self.bias is None else output.add_(self.bias)).to(input.dtype)
 
 

@@ -42,23 +42,29 @@ def unpacked(path: Path, data: bytes, most: int) -> bytes:
         raise PrepareError(
             f"{path}: compressed, and damaged or cut off ({one_line(error)}); download it again"
         ) from None
-    if held.tell() > most:
-        raise PrepareError(f"{path}: unpacks to more than {most >> 20} MiB; check that it is the right file")
+    _require_bounded(path, held.tell(), most)
     return held.getvalue()
 
 
-def refuse_archive(path: Path, data: bytes) -> None:
-    """Say what is in a ZIP archive that is no workbook; any other file is passed over.
+def _require_bounded(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise PrepareError(f"{path}: unpacks to more than {most >> 20} MiB; check that it is the right file")
+
+
+def refuse_archive(path: Path, data: bytes, most: int) -> None:
+    """Say what is in a ZIP archive that is no workbook; a workbook is passed over.
 
     Raises:
-        PrepareError: It is such an archive, or a damaged one.
+        PrepareError: It is such an archive, a damaged one, or a workbook that unpacks to more than so many bytes.
     """
     try:
-        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+        parts = {part.filename: part.file_size for part in zipfile.ZipFile(io.BytesIO(data)).infolist()}
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         what = f"a ZIP archive (or .xlsx), damaged or cut off ({one_line(error)}); download it again"
         raise PrepareError(f"{path}: is {what}") from None
+    names = list(parts)
     if "xl/workbook.xml" in names:
+        _require_bounded(path, sum(parts.values()), most)
         return
     document = next((name for name in names if name in ("xl/workbook.bin", "content.xml", "word/document.xml")), None)
     if document:
@@ -73,11 +79,11 @@ def refuse_archive(path: Path, data: bytes) -> None:
     raise PrepareError(f"{path}: is {what}")
 
 
-def parquet(path: Path, data: bytes) -> tuple[tuple[str, ...], Rows]:
+def parquet(path: Path, data: bytes, most: int) -> tuple[tuple[str, ...], Rows]:
     """Columns and records of a parquet table; a number that is none is missing.
 
     Raises:
-        PrepareError: pyarrow is not installed, or the file is damaged.
+        PrepareError: pyarrow is not installed, the file is damaged, or it unpacks to more than so many bytes.
     """
     try:
         import pyarrow
@@ -85,9 +91,12 @@ def parquet(path: Path, data: bytes) -> tuple[tuple[str, ...], Rows]:
     except ImportError:
         raise PrepareError(f"{path}: is a parquet table, which takes pyarrow to read: {_EXTRA}") from None
     try:
-        columns = tuple(reader.ParquetFile(pyarrow.BufferReader(data)).schema_arrow.names)
+        table = reader.ParquetFile(pyarrow.BufferReader(data))
+        columns = tuple(table.schema_arrow.names)
+        groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise PrepareError(f"{path}: is a damaged parquet table ({one_line(error)}); download it again") from None
+    _require_bounded(path, sum(group.total_byte_size for group in groups), most)
 
     def rows() -> Iterator[dict[str, Any]]:
         try:

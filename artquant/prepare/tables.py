@@ -71,9 +71,9 @@ def read_table(path: Path | str, form: TableForm | None = None, between_blanks: 
     hint, is_typed, used, count = "", False, "binary", None
     if data.startswith(PARQUET):
         is_typed = True
-        columns, read = parquet(path, data)
+        columns, read = parquet(path, data, _MOST)
     elif data.startswith(ZIP):
-        refuse_archive(path, data)
+        refuse_archive(path, data, _MOST)
         columns, read = workbook(path, data, form)
     else:
         used, first, notes = _encoding(path, data, form.encoding)

@@ -73,7 +73,7 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _FILE_NAME = re.compile(
-    r"[\w-]+\.(?:jpe?g|png|gif|webp|tiff?|bmp|svg|heic|json|jsonl|csv|txt|pdf|psd|cr2|nef|dng|py|md)\b|"
+    r"(?<![\w-])[\w-]+\.(?:jpe?g|png|gif|webp|tiff?|bmp|svg|heic|json|jsonl|csv|txt|pdf|psd|cr2|nef|dng|py|md)\b|"
     r"(?<![\w:/])(?:/[\w.-]+){3,}|\b[A-Z]:\\\w|\b(?:IMG|DSC[NF]?|PXL)_?\d{3,}",
     re.IGNORECASE,
 )

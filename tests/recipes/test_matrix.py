@@ -13,7 +13,7 @@ import torch
 
 pytest.importorskip("deepspeed")
 DEEPSPEED = Path(__file__).resolve().parents[2] / "configs" / "deepspeed"
-# In bfloat16 every stage once: what trains there is told apart from the stage in float32.
+# In float32 every pair of them, in bfloat16 every ZeRO stage once: stage and number format do not depend on each other.
 COMBINATIONS = (
     *product((0, 1, 2, 3), ("adapters", "everything"), ("float32",)),
     *((zero, ("adapters", "everything")[zero % 2], "bfloat16") for zero in range(4)),

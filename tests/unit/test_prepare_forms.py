@@ -167,6 +167,27 @@ def test_parquet(run, tmp_path):
     assert status == 2 and "damaged parquet table" in said
 
 
+@pytest.mark.parametrize("form", ["workbook", "parquet", "gzip"])
+def test_what_unpacks_to_too_much(run, tmp_path, monkeypatch, form):
+    file, rows = tmp_path / "packed", ["image,gt_score", *(f"{n}.jpg,5" for n in range(4000))]
+    if form == "workbook":
+        book = pytest.importorskip("openpyxl", reason="needs the extra: pip install 'artquant[tables]'").Workbook()
+        for row in rows:
+            book.active.append(row.split(","))
+        book.save(file)
+    elif form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow", reason="needs the extra: pip install 'artquant[tables]'")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"image": ["a" * 5000 + ".jpg"] * 50, "gt_score": range(50)}), file,
+                            use_dictionary=False)  # fmt: skip
+    else:
+        file.write_bytes(gzip.compress("\n".join(rows).encode()))
+    monkeypatch.setattr("artquant.prepare.tables._MOST", file.stat().st_size)
+    _, said, _ = run(file.read_bytes())
+    assert "unpacks to more than" in said and said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("module", "content"), [("pyarrow", b"PAR1\x15"), ("openpyxl", zipped(**{"xl__workbook.xml": ""}))]
 )

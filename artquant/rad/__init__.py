@@ -1,0 +1,1 @@
+"""Refined aesthetic descriptions: collected from chat models, judged against human scores (ArtQuant, section 3.1)."""

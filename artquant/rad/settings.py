@@ -54,7 +54,6 @@ class RoleSettings:
 
     endpoint: str  # of `endpoints`
     model: str
-    prompt: Path | None = None  # text file that replaces the built-in prompt of the role (artquant/rad/prompts)
     temperature: float = 0.0
     max_tokens: int = 1024  # of a reply
 
@@ -139,6 +138,7 @@ class RadConfig:
     roles: RolesSettings
     loop: LoopSettings = field(default_factory=LoopSettings)
     output: Path = Path("runs")
+    prompts: Path | None = None  # folder whose files replace those of their names in artquant/rad/prompts
     seed: int = 0  # of the pictures drawn and of the canaries
     budget: float | None = None  # money, in the prices' currency: no call is sent that could exceed it
     durable: bool = False  # every reply forced to the disk (a power cut loses nothing), at about 400 a second

@@ -46,13 +46,13 @@ class Prompts:
             if name not in PLACES:
                 raise ArtQuantError(f"{file}: no prompt has this name; there are {', '.join(PLACES)}")
             text = read_text(file, _LARGEST)
-            template = Template(text)
-            if not template.is_valid():
+            places = list(Template.pattern.finditer(text))
+            if any(place["invalid"] is not None for place in places):
                 raise ArtQuantError(f"{file}: a $ stands alone; write $$ for the sign itself")
-            named = set(template.get_identifiers())
+            named = {place["named"] or place["braced"] for place in places} - {None}
             if unknown := sorted(named - set(PLACES[name])):
-                places = ", ".join(f"${place}" for place in PLACES[name])
-                raise ArtQuantError(f"{file}: ${unknown[0]} is not filled in; use {places}")
+                known = ", ".join(f"${place}" for place in PLACES[name])
+                raise ArtQuantError(f"{file}: ${unknown[0]} is not filled in; use {known}")
             if missing := [place for place in PLACES[name] if place in _NEEDED and place not in named]:
                 raise ArtQuantError(f"{file}: ${missing[0]} is missing; add it, on a line of its own")
             self.texts[name] = text

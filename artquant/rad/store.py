@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from artquant.errors import ArtQuantError, one_line
 from artquant.rad.chat import Reply, Usage
@@ -66,8 +66,7 @@ class Call:
         return self.image, self.round, self.role, self.key
 
 
-@dataclass(frozen=True)
-class Totals:
+class Totals(NamedTuple):
     """Of all calls."""
 
     calls: int
@@ -242,10 +241,10 @@ class Store:
     def totals(self, by: str = "''") -> dict[str, Totals]:
         """Of all calls; or by "role", "endpoint", "model"."""
         rows = self._database.execute(
-            f"SELECT {by}, COUNT(*), TOTAL(attempts), SUM(state = 'answered'), SUM(state = 'sent'), TOTAL(input), "
-            f"TOTAL(output), TOTAL(cost) FROM call GROUP BY {by}"
+            f"SELECT {by}, COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(state = 'sent'), SUM(input), "
+            f"SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
         )
-        return {row[0]: Totals(*map(int, row[1:7]), row[7]) for row in rows}
+        return {name: Totals._make(values) for name, *values in rows}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from artquant.rad.chat import CallRefused, Chat, EndpointRefused, Picture, Reply
 from artquant.rad.client import OpenAIChat
 from artquant.rad.collection import Collection
 from artquant.rad.loop import Ask, Task, describe_picture, is_canary, try_judges
-from artquant.rad.money import Budget, BudgetSpent, cost_of, worst_case
+from artquant.rad.money import Budget, BudgetSpent, cost, worst_case
 from artquant.rad.outcome import Entry, Outcome
 from artquant.rad.pictures import read_picture
 from artquant.rad.settings import EndpointSettings
@@ -74,18 +74,23 @@ class Asking:
         name = request.role.endpoint
         endpoint = self._endpoints[name]
         try:
-            with self._budget.held(worst_case(request, endpoint)):
+            worst = cost(worst_case(request), endpoint)
+            await self._budget.room(worst)
+            paid = 0.0
+            self._budget.admit(worst)
+            try:
                 reply = await self._chats[name].complete(request, lambda: self._sending(call, request))
-                cost = cost_of(reply.usage, endpoint)
-                self._budget.spend(cost)
+                paid = cost(reply.usage, endpoint)
+                self._store.answered(call, reply, paid)
+                return reply
+            finally:
+                self._budget.settle(worst, paid)
         except CallRefused as error:
             self._store.refused(call, str(error))
             raise
         except (EndpointRefused, BudgetSpent) as error:
             self.ended, self.is_halted = self.ended or error, True
             raise Halted from None
-        self._store.answered(call, reply, cost)
-        return reply
 
     def _sending(self, call: Call, request: Request) -> None:
         if self.is_halted:  # while it waited for its turn

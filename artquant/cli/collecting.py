@@ -123,3 +123,28 @@ def export(arguments: argparse.Namespace) -> int:
             left = "left out" if doubt in arguments.leave_out else f"kept (--leave-out {doubt})"
             say(f"  {doubt}: {len(images):,} pictures, {left}: {names}")
     return 0
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """Requests to hand in as files, and their results."""
+    from artquant.rad.batch import read_batch, write_batch
+    from artquant.rad.collection import open_collection
+
+    with open_collection(config_of(arguments)) as collection:
+        if arguments.abandon:
+            say(f"{collection.store.again():,} requests in batch files will be made anew")
+        for file in arguments.results:
+            read = read_batch(collection, file)
+            say(
+                f"{file}: {read.answered:,} replies, {read.refused:,} refused, {read.failed:,} to be asked again, "
+                f"{read.strange:,} of no request that waits"
+            )
+        if arguments.out is not None:
+            done = write_batch(collection, arguments.out, progress=not arguments.quiet)
+            say(
+                f"{arguments.out}: {done.requests:,} requests in {done.files} files; {done.finished:,} pictures finished"
+            )
+            if done.is_cut:
+                raise ArtQuantError("budget: does not suffice for more requests; raise it, or read the results first")
+        _say_state(collection.store)
+    return 0

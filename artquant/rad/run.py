@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -37,14 +38,12 @@ class Halted(Exception):
     """The run ends: no further call is begun."""
 
 
-class Asking:
+class Asking(ABC):
     """Asks models on behalf of pictures; what is stored is not asked again."""
 
-    def __init__(self, collection: Collection, chats: Mapping[str, Chat], budget: Budget) -> None:
-        self._store, self._chats, self._budget = collection.store, chats, budget
-        self._endpoints = collection.config.endpoints
-        self.ended: ArtQuantError | None = None  # why the run ends
-        self.is_halted = False
+    def __init__(self, collection: Collection, budget: Budget) -> None:
+        self.store, self.budget = collection.store, budget
+        self.endpoints = collection.config.endpoints
 
     def about(self, image: str) -> Ask:
         """`Ask` for one picture."""
@@ -58,35 +57,49 @@ class Asking:
         calls, reason = [], ""
         for _ in range(1 + REPAIRS):
             calls.append(Call(image, round_, role, request.key))
-            reply = self._store.reply(calls[-1]) or await self._reply(calls[-1], request)
+            reply = self.store.reply(calls[-1]) or await self.reply(calls[-1], request)
             try:
                 return parse_reply(reply.text, request.schema)
             except BadReply as bad:
                 reason = str(bad)
                 request = repaired(request, reply.text, reason)
         for call in calls:
-            self._store.refused(call, reason)
+            self.store.refused(call, reason)
         raise CallRefused(f"{role}, round {round_}: no reply of the wanted form in {1 + REPAIRS} calls: {reason}")
 
-    async def _reply(self, call: Call, request: Request) -> Reply:
-        if self.is_halted:
-            raise Halted
+    @abstractmethod
+    async def reply(self, call: Call, request: Request) -> Reply:
+        """Get and keep the reply of a call that has none."""
+
+
+class Calling(Asking):
+    """Asks now."""
+
+    def __init__(self, collection: Collection, budget: Budget, chats: Mapping[str, Chat]) -> None:
+        super().__init__(collection, budget)
+        self._chats = chats
+        self.ended: ArtQuantError | None = None  # why the run ends
+        self.is_halted = False
+
+    async def reply(self, call: Call, request: Request) -> Reply:
+        """Raises :class:`Halted` once the run is to end."""
         name = request.role.endpoint
-        endpoint = self._endpoints[name]
+        worst = cost(worst_case(request), self.endpoints[name])
         try:
-            worst = cost(worst_case(request), endpoint)
-            await self._budget.room(worst)
+            await self.budget.room(worst)
+            if self.is_halted:
+                raise Halted
+            self.budget.admit(worst)
             paid = 0.0
-            self._budget.admit(worst)
             try:
                 reply = await self._chats[name].complete(request, lambda: self._sending(call, request))
-                paid = cost(reply.usage, endpoint)
-                self._store.answered(call, reply, paid)
+                paid = cost(reply.usage, self.endpoints[name])
+                self.store.answered(call, reply, paid)
                 return reply
             finally:
-                self._budget.settle(worst, paid)
+                self.budget.settle(worst, paid)
         except CallRefused as error:
-            self._store.refused(call, str(error))
+            self.store.refused(call, str(error))
             raise
         except (EndpointRefused, BudgetSpent) as error:
             self.ended, self.is_halted = self.ended or error, True
@@ -95,10 +108,11 @@ class Asking:
     def _sending(self, call: Call, request: Request) -> None:
         if self.is_halted:  # while it waited for its turn
             raise Halted
-        self._store.sending(call, request.role.endpoint, request.role.model)
+        self.store.sending(call, request.role.endpoint, request.role.model)
 
 
-async def _one(collection: Collection, task: Task, entry: Entry, ask: Ask) -> Outcome:
+async def outcome_of(collection: Collection, task: Task, entry: Entry, ask: Ask) -> Outcome:
+    """Whatever comes of a picture; raises what `ask` raises, but for calls that are refused."""
     try:
         picture = await _read(collection, entry)
     except (ImageError, FileUnreadable) as error:
@@ -131,7 +145,7 @@ async def _read(collection: Collection, entry: Entry) -> Picture:
 
 
 @contextlib.contextmanager
-def _interruptible(asking: Asking) -> Iterator[None]:
+def _interruptible(asking: Calling) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM lets the calls in flight come home, the second does not wait for them."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -155,8 +169,8 @@ def _interruptible(asking: Asking) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _collect(collection: Collection, asking: Asking, workers: int, bar: Any) -> None:
-    task = Task(collection.config, collection.prompts, collection.statistics)
+async def _collect(collection: Collection, asking: Calling, workers: int, bar: Any) -> None:
+    task = collection.task
     waiting = collection.store.waiting()
 
     async def work() -> None:
@@ -164,7 +178,7 @@ async def _collect(collection: Collection, asking: Asking, workers: int, bar: An
             if asking.is_halted:
                 return
             try:
-                outcome = await _one(collection, task, entry, asking.about(entry.image))
+                outcome = await outcome_of(collection, task, entry, asking.about(entry.image))
             except Halted:
                 return
             collection.store.finish(outcome)
@@ -174,16 +188,22 @@ async def _collect(collection: Collection, asking: Asking, workers: int, bar: An
         await asyncio.gather(*(work() for _ in range(workers)))
 
 
-async def _connected(collection: Collection, budget: Budget, bar: Any) -> Asking:
+async def _connected(collection: Collection, budget: Budget, bar: Any) -> Calling:
     used = {role.endpoint for role in collection.config.roles.chosen().values()}
     endpoints: dict[str, EndpointSettings] = {name: collection.config.endpoints[name] for name in sorted(used)}
     async with AsyncExitStack() as opened:
         chats = {name: await opened.enter_async_context(OpenAIChat(name, one)) for name, one in endpoints.items()}
-        asking = Asking(collection, chats, budget)
+        asking = Calling(collection, budget, chats)
         # A quarter more than can be in flight: while one reads its picture, another has the place.
         workers = 1 + sum(one.in_flight for one in endpoints.values()) * 5 // 4
         await _collect(collection, asking, workers, bar)
         return asking
+
+
+def budget_of(collection: Collection) -> Budget:
+    """The budget, less what was spent."""
+    totals = collection.store.totals().values()
+    return Budget(collection.config.budget, spent=sum(one.cost for one in totals))
 
 
 def collect(collection: Collection, progress: bool = True) -> None:
@@ -193,9 +213,7 @@ def collect(collection: Collection, progress: bool = True) -> None:
         ArtQuantError: an endpoint takes no call, or the budget is spent; all that was answered is kept.
         KeyboardInterrupt: it was asked to end.
     """
-    store = collection.store
-    states = store.states()
-    budget = Budget(collection.config.budget, spent=sum(totals.cost for totals in store.totals().values()))
+    states, budget = collection.store.states(), budget_of(collection)
     done, total = sum(states.values()) - states.get("waiting", 0), sum(states.values())
     with progress_bar("collecting", "picture", progress, total, done) as bar:
         try:

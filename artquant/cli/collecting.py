@@ -141,9 +141,8 @@ def batch(arguments: argparse.Namespace) -> int:
             )
         if arguments.out is not None:
             done = write_batch(collection, arguments.out, progress=not arguments.quiet)
-            say(
-                f"{arguments.out}: {done.requests:,} requests in {done.files} files; {done.finished:,} pictures finished"
-            )
+            files = f"{done.requests:,} requests in {done.files} files"
+            say(f"{arguments.out}: {files}; {done.finished:,} pictures finished")
             if done.is_cut:
                 raise ArtQuantError("budget: does not suffice for more requests; raise it, or read the results first")
         _say_state(collection.store)

@@ -1,7 +1,8 @@
 """Collecting through batch files: requests are written, handed in by hand, and their results read.
 
-The same loops run as in :mod:`artquant.rad.run`; each goes as far as its stored replies reach and leaves its next request
-in a file (OpenAI's form: a line of JSON each, with a `custom_id`). Written and read in turn until nothing is left.
+The same loops run as in :mod:`artquant.rad.run`; each goes as far as its stored replies reach and leaves its next
+request in a file (OpenAI's form: a line of JSON each, with a `custom_id`). Written and read in turn until nothing is
+left.
 """
 
 from __future__ import annotations

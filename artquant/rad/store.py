@@ -44,7 +44,8 @@ CREATE TABLE canary (
 ) WITHOUT ROWID;
 CREATE TABLE call (
     number INTEGER PRIMARY KEY, image TEXT NOT NULL, round INTEGER NOT NULL, role TEXT NOT NULL, key TEXT NOT NULL,
-    endpoint TEXT NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('sent', 'batched', 'answered', 'refused')),
+    endpoint TEXT NOT NULL, model TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('sent', 'batched', 'answered', 'refused')),
     attempts INTEGER NOT NULL, text TEXT, input INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0,
     cost REAL NOT NULL DEFAULT 0, request_id TEXT NOT NULL DEFAULT '', begun REAL NOT NULL, ended REAL,
     UNIQUE (image, round, role, key)
@@ -270,8 +271,8 @@ class Store:
     def totals(self, by: str = "''") -> dict[str, Totals]:
         """Of all calls; or by "role", "endpoint", "model"."""
         rows = self._database.execute(
-            f"SELECT {by}, COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(state IN ('sent', 'batched')), SUM(input), "
-            f"SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
+            f"SELECT {by}, COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(state IN ('sent', 'batched')), "
+            f"SUM(input), SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
         )
         return {name: Totals._make(values) for name, *values in rows}
 

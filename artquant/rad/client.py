@@ -20,7 +20,7 @@ from PIL import Image
 from artquant.errors import ArtQuantError, one_line
 from artquant.rad.admission import Admission, Clock
 from artquant.rad.chat import CallRefused, EndpointRefused, Picture, Reply, Request, Sending, Usage
-from artquant.rad.money import worst_case
+from artquant.rad.money import most_tokens
 from artquant.rad.settings import EndpointSettings
 from artquant.rad.wire import Failed, Form, Misfit, ServerError, read_reply, retry_after
 
@@ -74,11 +74,20 @@ class OpenAIChat:
     """Calls to one endpoint; the key stays in here and goes into one header."""
 
     def __init__(
-        self, settings: EndpointSettings, environment: Mapping[str, str] = os.environ, clock: Clock | None = None
+        self,
+        name: str,
+        settings: EndpointSettings,
+        environment: Mapping[str, str] = os.environ,
+        clock: Clock | None = None,
     ) -> None:
-        """Raises ArtQuantError where the key is not in the environment."""
+        """`name`: the endpoint's in the settings.
+
+        Raises:
+            ArtQuantError: its key is not in the environment.
+        """
+        self._said = f"endpoint {name} ({settings.url})"
         self._settings, self._clock = settings, clock or Clock()
-        self._key = _key(settings, environment)
+        self._key = _key(settings, environment, self._said)
         self._admission = Admission(settings, self._clock)
         self._models: dict[str, _Model] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -100,8 +109,8 @@ class OpenAIChat:
     async def complete(self, request: Request, sending: Sending) -> Reply:
         """As of :class:`artquant.rad.chat.Chat`."""
         model = self._models.setdefault(request.role.model, _Model(Form(self._settings.structure)))
-        worst = worst_case(request)
-        call = _Call(request, sending, worst.input + worst.output, self._answers)
+        most = most_tokens(request)
+        call = _Call(request, sending, most.input + most.output, self._answers)
         first = model.shown is None
         if model.shown is None:
             model.shown = asyncio.Event()
@@ -161,7 +170,7 @@ class OpenAIChat:
             return
         name = one_line(call.request.role.model, 80)
         raise EndpointRefused(
-            f"{self._settings.url}: {name!r} answers to text but takes no picture; name a model that sees as `model`"
+            f"{self._said}: {name!r} answers to text but takes no picture; name a model that sees as `model`"
         )
 
     async def _takes(self, call: _Call, model: _Model, request: Request) -> bool:
@@ -205,7 +214,7 @@ class OpenAIChat:
 
     def _give_up(self, call: _Call, failure: Failed) -> NoReturn:
         """After the last attempt: was it this call, or does the endpoint answer none?"""
-        said = f"{self._settings.url}: {self._line(failure.reason)}"
+        said = f"{self._said}: {self._line(failure.reason)}"
         if self._answers == call.answers_before and failure.kind != "unusable":
             self._given_up += 1
             if failure.kind == "unreached":
@@ -215,7 +224,7 @@ class OpenAIChat:
         raise CallRefused(f"{said} (attempts: {call.failures + call.refusals})", call.paid)
 
     def _refused(self, call: _Call, misfit: Misfit) -> ArtQuantError:
-        said = f"{self._settings.url}: {misfit.reason}"
+        said = f"{self._said}: {misfit.reason}"
         self._given_up += not self._answers
         if self._given_up >= _GIVEN_UP:
             return EndpointRefused(f"{said}; no call has been taken so far; check `url` and `model`")
@@ -267,7 +276,7 @@ class OpenAIChat:
         if not good:
             self._judge(response, answer, call)
         if len(answer) > _LARGEST_ANSWER:
-            raise CallRefused(f"{self._settings.url}: an answer above {_LARGEST_ANSWER >> 20} MB", call.paid)
+            raise CallRefused(f"{self._said}: an answer above {_LARGEST_ANSWER >> 20} MB", call.paid)
         if len(self._key) >= _SHORT_KEY:
             answer = self._redacted(answer)
         return read_reply(answer, call.request, self._line(response.headers.get("x-request-id", "")))
@@ -278,7 +287,7 @@ class OpenAIChat:
         said = self._line(f"{status} {error.message}".strip())
         if 300 <= status < 400:
             target = self._line(response.headers.get("location", ""), 100)
-            raise EndpointRefused(f"{self._settings.url}: redirects to {target!r}; name that address itself as `url`")
+            raise EndpointRefused(f"{self._said}: redirects to {target!r}; name that address itself as `url`")
         if status == 429 and error.code != "insufficient_quota":
             raise Failed(said, "refused", after)
         if status in _RETRIED or status >= 500:
@@ -287,8 +296,8 @@ class OpenAIChat:
             raise Misfit(said, error.parameter)
         hint = "the account has no credit" if status == 429 else _ENDPOINT.get(status)
         if hint is not None:
-            raise EndpointRefused(f"{self._settings.url}: {said}; {hint}")
-        raise CallRefused(f"{self._settings.url}: {said}", call.paid)
+            raise EndpointRefused(f"{self._said}: {said}; {hint}")
+        raise CallRefused(f"{self._said}: {said}", call.paid)
 
     def _line(self, what: object, most: int = 200) -> str:
         return one_line(self._redacted(str(what).encode("utf-8", "replace")).decode("utf-8", "replace"), most)
@@ -305,16 +314,14 @@ class OpenAIChat:
         return replace(reply, text=reply.text.replace(self._key, _REDACTED))
 
 
-def _key(settings: EndpointSettings, environment: Mapping[str, str]) -> str:
+def _key(settings: EndpointSettings, environment: Mapping[str, str], said: str) -> str:
     if settings.key is None:
         return ""
     key = environment.get(settings.key, "").strip()
     if not key:
-        raise ArtQuantError(
-            f"{settings.url}: no key in the environment; set {settings.key} (export {settings.key}=...)"
-        )
+        raise ArtQuantError(f"{said}: no key in the environment; set {settings.key} (export {settings.key}=...)")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ArtQuantError(f"{settings.url}: what {settings.key} holds is no key: blanks or characters beyond ASCII")
+        raise ArtQuantError(f"{said}: what {settings.key} holds is no key: blanks or characters beyond ASCII")
     return key
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -40,16 +41,23 @@ def picture_tokens(picture: Picture) -> int:
     return _PICTURE_LEAST + math.ceil(width * height / _PIXELS_A_TOKEN)
 
 
-def worst_case(request: Request) -> Usage:
-    """Tokens that a request takes at most, about: each attempt to send it anew."""
+def most_tokens(request: Request) -> Usage:
+    """Tokens that a request takes at most, about, each time it is sent."""
     turns = [request.text, schema_of(request.schema), *(said for turn in request.earlier for said in turn)]
     shown = 0 if request.picture is None else picture_tokens(request.picture)
     return Usage(_AROUND + shown + sum(map(text_tokens, turns)), request.role.max_tokens)
 
 
-def cost(usage: Usage, endpoint: EndpointSettings) -> float:
+def cost_of(usage: Usage, endpoint: EndpointSettings) -> float:
     """Money that tokens cost at an endpoint's prices."""
     return (usage.input * endpoint.input_price + usage.output * endpoint.output_price) / 1e6
+
+
+def worst_case(request: Request, endpoint: EndpointSettings) -> float:
+    """Money that a request costs at most, about, before it is sent."""
+    if endpoint.input_price == endpoint.output_price == 0:
+        return 0.0
+    return cost_of(most_tokens(request), endpoint)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Expected:
 
 def estimate(expected: Iterable[Expected]) -> float:
     """Money that a run will cost."""
-    return math.fsum(one.calls * cost(one.each, one.endpoint) for one in expected)
+    return math.fsum(one.calls * cost_of(one.each, one.endpoint) for one in expected)
 
 
 class Budget:
@@ -72,48 +80,49 @@ class Budget:
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
         """`limit`: None: any; `spent`: in earlier runs."""
         self.limit, self.spent = limit, spent
-        self._in_flight: list[float] = []
+        self._worst: list[float] = []  # of each call in flight
         self._settled = asyncio.Event()
 
     @property
     def in_flight(self) -> float:
         """What calls in flight cost at worst."""
-        return math.fsum(self._in_flight)
-
-    def fits(self, worst: float) -> bool:
-        """Whether a call that costs so much at worst may be sent."""
-        return self.limit is None or self.spent + self.in_flight + worst <= self.limit * (1 + 1e-12)
-
-    async def room(self, worst: float) -> None:
-        """Wait for calls in flight as long as this one does not fit beside what they could cost.
-
-        Raises:
-            BudgetSpent: it does not fit without them either.
-        """
-        while not self.fits(worst):
-            if not self._in_flight:
-                raise self._exceeded(worst)
-            self._settled.clear()
-            await self._settled.wait()
+        return math.fsum(self._worst)
 
     def admit(self, worst: float) -> None:
-        """A call is sent that costs so much at worst: in flight until it is settled.
+        """A call is in flight from now on that costs so much at worst.
 
         Raises:
             BudgetSpent: it could exceed the limit.
         """
-        if not self.fits(worst):
-            raise self._exceeded(worst)
-        self._in_flight.append(worst)
+        if not self._fits(worst):
+            raise BudgetSpent(
+                f"budget: {self.spent:.6g} of {self.limit:g} is spent and the next call could cost {worst:.3g}; "
+                "raise it to go on (all that was answered is kept)"
+            )
+        self._worst.append(worst)
 
-    def settle(self, worst: float, paid: float) -> None:
-        """A call that was admitted at `worst` is over and cost `paid`."""
-        self._in_flight.remove(worst)
+    @asynccontextmanager
+    async def held(self, worst: float) -> AsyncIterator[None]:
+        """A call's time in flight; what it cost is said with :meth:`spend` before it ends.
+
+        Where it does not fit beside what the others could cost, it waits for what they do cost.
+
+        Raises:
+            BudgetSpent: it could exceed the limit even with no other in flight.
+        """
+        while self._worst and not self._fits(worst):
+            self._settled.clear()
+            await self._settled.wait()
+        self.admit(worst)
+        try:
+            yield
+        finally:
+            self._worst.remove(worst)
+            self._settled.set()
+
+    def spend(self, paid: float) -> None:
+        """Money is gone."""
         self.spent += paid
-        self._settled.set()
 
-    def _exceeded(self, worst: float) -> BudgetSpent:
-        return BudgetSpent(
-            f"budget: {self.spent:.4f} of {self.limit:.4f} spent, {self.in_flight:.4f} in flight, and the next call "
-            f"could cost {worst:.4f}; raise it to go on (what is done stays)"
-        )
+    def _fits(self, worst: float) -> bool:
+        return self.limit is None or self.spent + self.in_flight + worst <= self.limit * (1 + 1e-12)

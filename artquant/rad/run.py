@@ -74,11 +74,12 @@ class Asking:
         name = request.role.endpoint
         endpoint = self._endpoints[name]
         try:
-            with self._budget.held(worst_case(request, endpoint)):
+            async with self._budget.held(worst_case(request, endpoint)):
                 reply = await self._chats[name].complete(request, lambda: self._sending(call, request))
                 cost = cost_of(reply.usage, endpoint)
                 self._budget.spend(cost)
         except CallRefused as error:
+            self._budget.spend(cost_of(error.usage, endpoint))
             self._store.refused(call, str(error))
             raise
         except (EndpointRefused, BudgetSpent) as error:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from artquant.errors import visible
 from artquant.rad.chat import Reply, Request, Usage
-from artquant.rad.money import text_tokens, worst_case
+from artquant.rad.money import most_tokens, text_tokens
 from artquant.rad.settings import Structure
 from artquant.rad.structured import schema_sent
 
@@ -203,5 +203,5 @@ def _usage(counted: Any, request: Request, text: str) -> Usage:
     counted = counted if isinstance(counted, dict) else {}
     found = [counted.get("prompt_tokens"), counted.get("completion_tokens")]
     known = [type(number) is int and 0 <= number <= _MOST_TOKENS for number in found]
-    shown = found[0] if known[0] else worst_case(request).input
+    shown = found[0] if known[0] else most_tokens(request).input
     return Usage(shown, found[1] if known[1] else text_tokens(text))

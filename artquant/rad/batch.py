@@ -22,7 +22,7 @@ from artquant.files.progress_bar import progress_bar
 from artquant.files.whole_folder import whole_folder
 from artquant.rad.chat import CallRefused, Reply, Request
 from artquant.rad.collection import Collection
-from artquant.rad.money import Budget, BudgetSpent, cost, worst_case
+from artquant.rad.money import Budget, BudgetSpent, cost_of, worst_case
 from artquant.rad.replies import Strict
 from artquant.rad.run import Asking, budget_of, outcome_of
 from artquant.rad.store import Call
@@ -75,7 +75,7 @@ class _Noting(Asking):
         if state != "batched":
             name, role = request.role.endpoint, request.role
             endpoint = self.endpoints[name]
-            self.budget.admit(cost(worst_case(request), endpoint) * endpoint.batch_price)
+            self.budget.admit(worst_case(request, endpoint) * endpoint.batch_price)
             head = {"custom_id": custom_id(call), "method": "POST", "url": "/v1/chat/completions"}
             body = Form(endpoint.structure).body(request)
             self._files.write(name, role.model, json.dumps(head)[:-1].encode() + b', "body": ' + body + b"}\n")
@@ -177,5 +177,5 @@ def _keep(collection: Collection, call: Call, name: str, fields: Fields, found: 
         collection.store.again(call)
         found.failed += 1
     else:
-        collection.store.answered(call, reply, cost(reply.usage, endpoint) * endpoint.batch_price)
+        collection.store.answered(call, reply, cost_of(reply.usage, endpoint) * endpoint.batch_price)
         found.answered += 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from artquant.rad.chat import Usage
 from artquant.rad.collection import Collection
+from artquant.rad.money import cost_of
 from artquant.rad.settings import EndpointSettings, RoleSettings
 
 # Where nothing is known of this collection yet: tokens of a prompt with and without a picture, share of max_tokens that
@@ -53,4 +55,4 @@ def estimate(collection: Collection) -> Estimate:
 
 def _guess(name: str, role: RoleSettings, endpoint: EndpointSettings) -> float:
     read = _TOKENS_SEEING if name in _SEEING else _TOKENS_BLIND
-    return (read * endpoint.input_price + _REPLY_SHARE * role.max_tokens * endpoint.output_price) / 1e6
+    return cost_of(Usage(read, round(_REPLY_SHARE * role.max_tokens)), endpoint)

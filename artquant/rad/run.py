@@ -21,7 +21,7 @@ from artquant.rad.chat import CallRefused, Chat, EndpointRefused, Picture, Reply
 from artquant.rad.client import OpenAIChat
 from artquant.rad.collection import Collection
 from artquant.rad.loop import Ask, Task, describe_picture, is_canary, try_judges
-from artquant.rad.money import Budget, BudgetSpent, cost, worst_case
+from artquant.rad.money import Budget, BudgetSpent, cost_of, worst_case
 from artquant.rad.outcome import Entry, Outcome
 from artquant.rad.pictures import read_picture
 from artquant.rad.settings import EndpointSettings
@@ -83,23 +83,19 @@ class Calling(Asking):
 
     async def reply(self, call: Call, request: Request) -> Reply:
         """Raises :class:`Halted` once the run is to end."""
-        name = request.role.endpoint
-        worst = cost(worst_case(request), self.endpoints[name])
+        endpoint = self.endpoints[request.role.endpoint]
         try:
-            await self.budget.room(worst)
-            if self.is_halted:
-                raise Halted
-            self.budget.admit(worst)
-            paid = 0.0
-            try:
-                reply = await self._chats[name].complete(request, lambda: self._sending(call, request))
-                paid = cost(reply.usage, self.endpoints[name])
-                self.store.answered(call, reply, paid)
+            async with self.budget.held(worst_case(request, endpoint)):
+                chat = self._chats[request.role.endpoint]
+                reply = await chat.complete(request, lambda: self._sending(call, request))
+                cost = cost_of(reply.usage, endpoint)
+                self.budget.spend(cost)
+                self.store.answered(call, reply, cost)
                 return reply
-            finally:
-                self.budget.settle(worst, paid)
         except CallRefused as error:
-            self.store.refused(call, str(error))
+            cost = cost_of(error.usage, endpoint)
+            self.budget.spend(cost)
+            self.store.refused(call, str(error), error.usage, cost)
             raise
         except (EndpointRefused, BudgetSpent) as error:
             self.ended, self.is_halted = self.ended or error, True
@@ -156,7 +152,7 @@ def _interruptible(asking: Calling) -> Iterator[None]:
             logger.warning("waiting for the replies in flight, which cost already; once more to leave at once")
         asking.is_halted = True
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     try:
         for number in signals:
             loop.add_signal_handler(number, stop)

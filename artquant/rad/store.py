@@ -25,6 +25,7 @@ from artquant.rad.outcome import Canary, Draft, Entry, Outcome
 
 EDITION = 1  # of the tables
 WAITING = "waiting"
+_NOTHING = Usage(0, 0)
 _SAME = "image = ? AND round = ? AND role = ? AND key = ?"  # `Call.values`
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -231,11 +232,12 @@ class Store:
             (reply.text, reply.usage.input, reply.usage.output, cost, reply.request_id, time.time(), *call.values),
         )
 
-    def refused(self, call: Call, reason: str) -> None:
+    def refused(self, call: Call, reason: str, usage: Usage = _NOTHING, cost: float = 0.0) -> None:
         """A call has no reply, or none that can be used: it is made again where its picture is tried again."""
         self._database.execute(
-            f"UPDATE call SET state = 'refused', text = COALESCE(text, ?), ended = ? WHERE {_SAME}",
-            (reason, time.time(), *call.values),
+            "UPDATE call SET state = 'refused', text = COALESCE(text, ?), input = input + ?, output = output + ?, "
+            f"cost = cost + ?, ended = ? WHERE {_SAME}",
+            (reason, usage.input, usage.output, cost, time.time(), *call.values),
         )
 
     def batched(self, calls: Iterable[tuple[Call, str, str]]) -> None:

@@ -125,6 +125,21 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def report(arguments: argparse.Namespace) -> int:
+    """One HTML file of all that came of it."""
+    from artquant.rad.report import report_lines, write_report
+
+    config = config_of(arguments)
+    with _stored(config) as store:
+        out = arguments.out or store.path.parent / "report.html"
+        summary = write_report(store, config.source.images, out, arguments.beside, arguments.examples)
+    if arguments.json:
+        say_json(summary, indent=1)
+    else:
+        say(*report_lines(summary), f"{out}: open it in a browser")
+    return 0
+
+
 def batch(arguments: argparse.Namespace) -> int:
     """Requests to hand in as files, and their results."""
     from artquant.rad.batch import read_batch, write_batch

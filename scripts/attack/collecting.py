@@ -20,7 +20,8 @@ from pathlib import Path
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "rad" / "demo.yaml"
 IN_FLIGHT = 16  # of that configuration
-DELIVERED = ("answered", "wrong_marks", "broken_json")  # outcomes with an answer that comes whole and in time
+USABLE = ("answered", "wrong_marks")  # outcomes with an answer that comes whole, in time and in form
+OUTCOMES = {*USABLE, "broken_json", "refused_429", "error_5xx", "slow", "dropped", "cut_off"}
 ARTQUANT = (sys.executable, "-m", "artquant")
 
 
@@ -69,19 +70,20 @@ def judged(folder: Path, kills: int) -> list[str]:
     [(calls, attempts, answered, tokens)] = store.execute(
         "SELECT COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(input + output) FROM call"
     )
-    delivered = Counter((line["asked"], line.get("picture")) for line in log if line["outcome"] in DELIVERED)
-    twice = sum(count - 1 for count in delivered.values())
-    served = sum(line.get("input", 0) + line.get("output", 0) for line in log if line["outcome"] in DELIVERED)
+    usable = Counter((line["asked"], line.get("picture")) for line in log if line["outcome"] in USABLE)
+    twice = sum(count - 1 for count in usable.values())
+    served = sum(line.get("input", 0) + line.get("output", 0) for line in log if line["outcome"] in USABLE)
     print(f"server: {len(log):,} requests: {dict(outcomes)}")
     print(f"store: {states}; {calls:,} calls, {attempts:,} attempts, {answered:,} answered, {tokens:,} tokens")
-    print(f"delivered twice: {twice} (at most {kills * IN_FLIGHT}); tokens of whole answers: {served:,}")
+    print(f"usable answers given twice: {twice} (at most {kills * IN_FLIGHT}); tokens of usable answers: {served:,}")
     lost = attempts - len(log)
     faults = [
         (states.get("waiting", 0) != 0, "pictures still wait"),
         (store.execute("PRAGMA integrity_check").fetchone() != ("ok",), "the store is damaged"),
         (twice > kills * IN_FLIGHT, "more calls were made twice than can have been in flight"),
         (not 0 <= lost <= kills * IN_FLIGHT, f"{lost} attempts that the server does not know"),
-        (not set(outcomes) <= {*DELIVERED, "refused_429", "error_5xx", "slow", "dropped", "cut_off"}, "refusals"),
+        (not set(outcomes) <= OUTCOMES, "the server refused requests"),
+        (not served <= tokens, f"{tokens:,} tokens are counted, fewer than were served"),
     ]
     return [what for wrong, what in faults if wrong]
 

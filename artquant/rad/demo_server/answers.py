@@ -11,8 +11,8 @@ from artquant.errors import ArtQuantError
 from artquant.rad.demo_server import judges
 from artquant.rad.demo_server.pictures import DemoPictures, Drawn
 from artquant.rad.demo_server.refusal import Refusal
-from artquant.rad.demo_server.request import Asked
-from artquant.rad.demo_server.writer import is_mistaken, write, write_with_mistake
+from artquant.rad.demo_server.request import PARTS, Asked
+from artquant.rad.demo_server.writer import Subject, is_mistaken, with_mistake
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Answers:
         values = asked.facts.values()
         total = asked.facts.score if asked.facts.score is not None else asked.facts.said(values["The overall"])
         leaked = f"I would rate it {total:.0f} out of {asked.facts.scale[1]:.0f}."
-        texts = {}
-        for part in asked.parts:
-            draw = self._draw(drawn.index, part, json.dumps(asked.given))
-            if is_mistaken(self.mistakes, bool(asked.given), draw) or wrong:
-                texts[part] = write_with_mistake(drawn.plan, values, part, draw, leaked)
-            else:
-                texts[part] = write(drawn.plan, values, part, draw)
-        return texts
+        draw = self._draw(drawn.index, json.dumps(asked.given))
+        subject = Subject(drawn.plan, values, draw.getrandbits(64), leaked)
+        texts = subject.write()
+        mistaken = [part for part in PARTS if is_mistaken(self.mistakes, bool(asked.given), draw) or wrong]
+        return {
+            part: with_mistake(texts[part], subject, part, draw) if part in mistaken else texts[part]
+            for part in asked.parts
+        }
 
     def _draw(self, *about: object) -> random.Random:
         return random.Random(f"{self.seed} {about}")

@@ -207,7 +207,7 @@ def _retry_after(form: str, seconds: float) -> dict[str, str]:
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """As OpenAI writes them."""
-    kind = "invalid_request_error" if status < 429 else "server_error"
+    kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
     body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
     return web.json_response(body, status=status, headers=headers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,35 +17,38 @@ MISTAKES = ("grades", "statement", "leak")
 _AGAIN = 0.5  # of the share of mistakes, when a text is written again
 
 
-def write(plan: Plan, values: dict[str, float], part: str, draw: random.Random) -> str:
-    """One part of a description.
+@dataclass(frozen=True)
+class Subject:
+    """What is to be described."""
 
-    Args:
-        plan: What the picture shows.
-        values: Of each attribute, 0 to 1.
-        part: One of `PARTS`.
-        draw: Chooses among the wordings.
+    plan: Plan  # what the picture shows
+    values: dict[str, float]  # of each attribute, 0 to 1, as people said
+    wordings: int  # seed of the choice among wordings
+    leaked: str  # how a text would give the score away
+
+    def write(self) -> dict[str, str]:
+        """The text of each part."""
+        values = np.array([self.values[name] for name in ATTRIBUTES])
+        first, second, third = describe(self.plan, values, np.random.default_rng(self.wordings)).levels
+        texts = (first, second.removeprefix(first).strip(), third.removeprefix(second).strip())
+        return dict(zip(PARTS, texts, strict=True))
+
+
+def with_mistake(right: str, subject: Subject, part: str, draw: random.Random) -> str:
+    """A part of a description with one mistake.
+
+    Grades are far off, or something is said that is not in the picture, or the score is given away.
     """
-    level = PARTS.index(part)
-    rng = np.random.default_rng(draw.getrandbits(64))
-    levels = describe(plan, np.array([values[name] for name in ATTRIBUTES]), rng).levels
-    return levels[level].removeprefix(levels[level - 1] if level else "").strip()
-
-
-def write_with_mistake(plan: Plan, values: dict[str, float], part: str, draw: random.Random, leaked: str) -> str:
-    """The same with one mistake: grades far off, something that is not in the picture, or the score given away.
-
-    leaked: how a text gives the score away.
-    """
-    kind, wordings = draw.choice(MISTAKES), draw.getrandbits(64)
-    right = write(plan, values, part, random.Random(wordings))
+    kind = draw.choice(MISTAKES)
     if kind == "leak":
-        return f"{right} {leaked}"
-    wrong = write(_another(plan, draw), values, part, random.Random(wordings))
-    if kind == "statement" and wrong != right:  # weak pictures are described without naming what they show
-        return wrong
+        return f"{right} {subject.leaked}"
+    if kind == "statement":
+        wrong = replace(subject, plan=_another(subject.plan, draw)).write()[part]
+        if wrong != right:  # weak pictures are described without naming what they show
+            return wrong
+    values = subject.values
     off = {name: values[name] + (0.5 if values[name] < 0.5 else -0.5) for name in LEVELS[PARTS.index(part)]}
-    return write(plan, values | off, part, random.Random(wordings))
+    return replace(subject, values=values | off).write()[part]
 
 
 def is_mistaken(share: float, again: bool, draw: random.Random) -> bool:

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from artquant.cli import collecting
+from artquant.cli import collecting, rad_demo
 from artquant.cli.terminal import say
 from artquant.errors import ArtQuantError
 
@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         "report": collecting.report,
         "batch": collecting.batch,
         "serve-demo": _serve_demo,
+        "demo": rad_demo.run,
     }
     return actions[arguments.action](arguments)
 

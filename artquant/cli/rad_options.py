@@ -19,8 +19,17 @@ def add_rad(commands: Commands, command: AddCommand) -> None:
     """The command and its actions; `command` adds one: its name, module and help."""
     rad = command(commands, "rad", "rad", "collect descriptions of scored pictures from chat models")
     actions = rad.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _demo(actions, command)
     _collection(actions, command)
     _serve_demo(actions, command)
+
+
+def _demo(actions: Commands, command: AddCommand) -> None:
+    demo = command(actions, "demo", "rad", "all of it in minutes: draw, collect, export, train, compare")
+    add = demo.add_argument
+    add("--images", type=whole(20), default=1500, help="pictures to draw (default %(default)s)")
+    add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of pictures and training (default %(default)s)")
+    add("--short", action="store_true", help="few steps of training, to see that it runs: its figures mean nothing")
 
 
 def _collection(actions: Commands, command: AddCommand) -> None:

@@ -1,4 +1,4 @@
-"""Every setting of a collection, with its meaning, default and allowed values (configs/rad/demo.yaml)."""
+"""Every setting of a collection, with its meaning, default and allowed values (configs/demo/rad.yaml)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "rad" / "demo.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "demo" / "rad.yaml"
 IN_FLIGHT = 16  # of that configuration
 USABLE = ("answered", "wrong_marks")  # outcomes with an answer that comes whole, in time and in form
 OUTCOMES = {*USABLE, "broken_json", "refused_429", "error_5xx", "slow", "dropped", "cut_off"}

@@ -19,7 +19,7 @@ from artquant.rad.source import facts_of, read_entries, statistics
 from artquant.rad.store import Call, open_store
 from artquant.texts.descriptions import PARTS
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "rad" / "demo.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "demo" / "rad.yaml"
 ENTRY = Entry("a.png", 7.5, {"Color": 8.0}, None, "I like the blue.")
 PICTURE = Picture(b"bytes", "image/png", "0" * 64)
 LONG = "a calm blue sea below a wide pale evening sky with one small white boat at the left edge"

@@ -231,14 +231,16 @@ def prompt(text):
         ({"messages": []}, Behaviour(), 400, "messages"),
         ({"stream": True}, Behaviour(), 400, "stream"),
         ({"response_format": {"type": "text"}}, Behaviour(), 400, "schema is none of"),
+        (prompt('{"scale": [1, 10], "score": 5}'), Behaviour(), 400, "one picture"),
+        (prompt('{"scale": [10, 1]}'), Behaviour(), 400, "scale"),
+        (prompt('{"scale": [1, NaN]}'), Behaviour(), 400, "scale"),
+        (prompt('{"scale": [1, 10], "score": "x"}'), Behaviour(), 400, "score"),
         (
-            {"messages": [{"role": "user", "content": '{"scale": [1, 10], "score": 5}'}]},
+            prompt('{"scale": 1e999}\n{"title": "Marks", "properties": 3}\n' + '{"a": ' * 9999),
             Behaviour(),
             400,
-            "one picture",
+            "scale",
         ),
-        ({"messages": [{"role": "user", "content": '{"scale": [10, 1]}'}]}, Behaviour(), 400, "scale"),
-        ({"messages": [{"role": "user", "content": '{"scale": [1, 10], "score": "x"}'}]}, Behaviour(), 400, "score"),
     ],
 )
 def test_refusals(change, behaviour, status, words, data, rated, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import re
@@ -61,7 +60,7 @@ class DemoPictures:
         """
         try:
             image = as_rgb(Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)), formats=_FORMATS))
-        except (binascii.Error, ImageError, OSError, SyntaxError, Image.DecompressionBombError):
+        except (ImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise Refusal(400, "the picture cannot be read; send a whole PNG, JPEG or WebP file") from None
         with self._looking:
             apart = np.abs(self._thumbnails - _thumbnail(image).astype(np.int16)).mean(axis=(1, 2, 3))

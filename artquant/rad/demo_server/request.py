@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from artquant.config.requirements import LARGEST
 from artquant.demo.attributes import ATTRIBUTES
 from artquant.errors import one_line
 from artquant.labels.rating_scale import APDD_SCALE
@@ -33,6 +33,7 @@ ROLES = {
     LeaksFound.__name__: "leaks",
 }
 TONES = {"low": 0.2, "middle": 0.55, "high": 0.85}  # the middle of each tone's share of the range (Aes-R1)
+_Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _DATA_URL = "data:image/"
 
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
@@ -90,19 +91,19 @@ class _Body(BaseModel):
 class Facts(BaseModel):
     """What people said of a picture; without attributes the score stands for each of them, or else the tone."""
 
-    scale: tuple[float, float] = (APDD_SCALE.low, APDD_SCALE.high)
-    score: float | None = None
-    attributes: dict[str, float | None] = {}
+    scale: tuple[_Number, _Number] = (APDD_SCALE.low, APDD_SCALE.high)
+    score: _Number | None = None
+    attributes: dict[str, _Number | None] | None = None
     tone: Literal["low", "middle", "high"] | None = None
 
     def value(self, name: str) -> float | None:
         """What people said of an attribute, 0 to 1; None: nothing."""
-        said = self.attributes.get(name)
+        said = (self.attributes or {}).get(name)
         score = self.score if said is None else said
         if score is None:
             return None if self.tone is None else TONES[self.tone]
         low, high = self.scale
-        return min(1.0, max(0.0, (score - low) / (high - low))) if math.isfinite(score) else None
+        return min(1.0, max(0.0, (score - low) / (high - low)))
 
     def values(self) -> dict[str, float]:
         """Of each attribute, 0 to 1. Raises Refusal: there is neither score nor tone."""
@@ -157,7 +158,8 @@ def read_request(data: bytes) -> Asked:
     role = ROLES.get(str(schema.get("title")))
     if role is None:
         raise Refusal(400, f"the reply's schema is none of {', '.join(ROLES)}")
-    parts = tuple(part for part in PARTS if part in schema.get("properties", {}))
+    fields = schema.get("properties")
+    parts = tuple(part for part in PARTS if isinstance(fields, dict) and part in fields)
     try:
         facts = _FACTS.validate_python(next((found for found in objects if "scale" in found), {}))
     except ValidationError as error:

@@ -148,7 +148,7 @@ class DemoServer:
     def _check_key(self, request: web.Request) -> None:
         key = self._behaviour.key
         given = request.headers.get("Authorization", "")
-        if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+        if key is not None and not hmac.compare_digest(_octets(given), _octets(f"Bearer {key}")):
             raise Refusal(401, "the API key is missing or wrong")
 
     def _check_taken(self, asked: Asked) -> None:
@@ -210,6 +210,10 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
     body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
     return web.json_response(body, status=status, headers=headers)
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _hang_up(request: web.Request) -> None:

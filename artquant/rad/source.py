@@ -13,6 +13,7 @@ from artquant.errors import ArtQuantError
 from artquant.files.json_stream import iterate_records
 from artquant.rad.outcome import Entry
 from artquant.rad.settings import SourceSettings
+from artquant.texts.descriptions import description_texts
 
 _PERCENTILES = (5, 25, 50, 75, 95)
 _LONGEST_COMMENT = 4_000  # characters that are told
@@ -27,8 +28,9 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
     """
     places: dict[str, str] = {}
     entries: list[Entry] = []
+    comments = {} if settings.comments is None else _comments(settings.comments)
     for source, item in iterate_records(settings.records):
-        entry = _entry(item, source, settings)
+        entry = _entry(item, source, settings, comments)
         if entry.image in places:
             where = places[entry.image]
             raise RecordError(f"{source}: the same image {entry.image!r} as {where}; keep one record of each picture")
@@ -42,7 +44,7 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
     return entries
 
 
-def _entry(item: Any, source: str, settings: SourceSettings) -> Entry:
+def _entry(item: Any, source: str, settings: SourceSettings, comments: dict[str, str]) -> Entry:
     fields = Fields(item, source)
     image = fields.text("image")
     if Path(image).is_absolute() or ".." in Path(image).parts:
@@ -51,14 +53,30 @@ def _entry(item: Any, source: str, settings: SourceSettings) -> Entry:
     if score is None:
         fields.fault("gt_score", '"gt_score" is missing; descriptions are judged by the score that people gave')
     attributes = fields.named_numbers("attributes")
-    category = None if settings.category is None else fields.text(settings.category)
-    comment = fields.optional_text("comment")
+    category = None if settings.category is None else _category(fields, settings.category)
     low, high = settings.range
     for name, value in (("gt_score", score), *attributes.items()):
         if value is not None and not low <= value <= high:
             fields.fault(name, f'"{name}" {value:g} is beyond {low:g} to {high:g}; correct it, or source.range')
     fields.refuse()
-    return Entry(image, score or 0.0, attributes, category, comment and comment[:_LONGEST_COMMENT])
+    return Entry(image, score or 0.0, attributes, category, comments.get(image))
+
+
+def _category(fields: Fields, kind: str) -> str:
+    """A picture's category of a kind, as `prepare` keeps them, or in a key of that name."""
+    kinds = fields.object("categories")
+    return Fields(kinds, f"{fields.name} categories").text(kind) if kind in kinds else fields.text(kind)
+
+
+def _comments(file: Path) -> dict[str, str]:
+    """What people wrote, by picture; several comments are lines of one."""
+    found: dict[str, list[str]] = {}
+    for source, item in iterate_records(file):
+        fields = Fields(item, source)
+        image = fields.text("image")
+        fields.refuse()
+        found.setdefault(image, []).extend(text for _, text in description_texts(item, source))
+    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items()}
 
 
 def statistics(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,10 +24,11 @@ from artquant.texts.words import Tokens, shingles_of, tokenized, words_of
 
 PHRASE, OPENING, SAMPLE = 4, 3, 1_000  # words
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)  # percent
-_RESAMPLED = 5_000_000  # pairs drawn for an interval, about: 1,000 resamples up to 5,000 pictures
+_RESAMPLED, _MOST = 2_000_000, 200  # pairs drawn for an interval, about; resamples
 _FEWEST_PAIRS = 3
 _SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u2019)]*\s*|\n+")
 _SHOWN = 10
+_STEPS = 30  # of ten words
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,13 @@ class TextFigures:
 
     def value(self, name: str) -> float | None:
         """A figure of `MEANINGS` as a number."""
-        found: float | Estimate | None = {field: self.__dict__[field] for field in MEANINGS}[name]
+        found: float | Estimate | None = self.__dict__[name]
         return found.value if isinstance(found, Estimate) else found
 
 
-def measure(texts: TextSet, read: np.ndarray | None = None, first: Learned | None = None) -> tuple[TextFigures, Learned | None]:
+def measure(
+    texts: TextSet, read: np.ndarray | None = None, first: Learned | None = None
+) -> tuple[TextFigures, Learned | None]:
     """All figures of a set, and what was learned to read scores from its words.
 
     Args:
@@ -135,34 +139,40 @@ def measure(texts: TextSet, read: np.ndarray | None = None, first: Learned | Non
     tokens = {part: tokenized(one[part] for one in texts.texts if part in one) for part in texts.parts}
     tokens[WHOLE] = tokenized(wholes)
     groups = {part: near_duplicates_of(of_part) for part, of_part in tokens.items()}
+    shares = {part: sum(map(len, found)) / max(len(tokens[part].lengths), 1) for part, found in groups.items()}
     template, phrases = phrase_overlap(tokens[WHOLE])
     leaked = [(place, leaks[0].text) for place, text in enumerate(wholes) if (leaks := find_leaks(text))]
     scores, features = texts.human_scores(), word_features(tokens[WHOLE])
     learned = learn(features, scores, texts.images)
-    by_learned = [
-        None if one is None else _srcc(read_scores(one, features, texts.images), scores)
+    own, by_first = (
+        None if one is None else srcc(read_scores(one, features, texts.images), scores)
         for one in (learned, first or learned)
-    ]
+    )
     lengths = {part: of_part.lengths for part, of_part in tokens.items() if len(of_part.lengths)}
     figures = TextFigures(
-        texts.name,
-        len(wholes),
-        _share(groups[WHOLE], len(wholes)),
-        template,
-        opening_overlap(wholes),
-        len(tokens[WHOLE].vocabulary),
-        word_variety(tokens[WHOLE]),
-        len(leaked) / max(len(wholes), 1),
-        None if read is None else _srcc(read, scores),
-        *by_learned,
-        {part: _share(found, len(tokens[part].lengths)) for part, found in groups.items()},
-        {part: tuple(np.percentile(found, QUANTILES).tolist()) for part, found in lengths.items()},
-        {part: tuple(np.bincount(np.minimum(found // 10, 30), minlength=31).tolist()) for part, found in lengths.items()},
-        tuple(tuple(group) for group in groups[WHOLE][:_SHOWN]),
-        phrases,
-        tuple(leaked[:_SHOWN]),
+        name=texts.name,
+        pictures=len(wholes),
+        near_duplicates=shares[WHOLE],
+        template=template,
+        openings=opening_overlap(wholes),
+        vocabulary=len(tokens[WHOLE].vocabulary),
+        variety=word_variety(tokens[WHOLE]),
+        leaks=len(leaked) / max(len(wholes), 1),
+        read_srcc=None if read is None else srcc(read, scores),
+        words_srcc=own,
+        first_srcc=by_first,
+        near_duplicates_by_part=shares,
+        lengths={part: tuple(np.percentile(found, QUANTILES).tolist()) for part, found in lengths.items()},
+        length_counts={part: _by_length(found) for part, found in lengths.items()},
+        groups=tuple(tuple(group) for group in groups[WHOLE][:_SHOWN]),
+        phrases=phrases,
+        leaked=tuple(leaked[:_SHOWN]),
     )
     return figures, learned
+
+
+def _by_length(words: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.bincount(np.minimum(words // 10, _STEPS), minlength=_STEPS + 1).tolist())
 
 
 def ranks(figures: Sequence[TextFigures], name: str) -> list[int | None]:
@@ -181,7 +191,7 @@ def phrase_overlap(tokens: Tokens) -> tuple[float, tuple[tuple[str, int], ...]]:
     known: set[tuple[str, ...]] = set()  # runs of half the length: the same phrase shifted by a word is not shown again
     for place in np.argsort(-counts, kind="stable")[: 50 * _SHOWN]:
         words = tokens.words(int(shingles.places[firsts[place]]), PHRASE)
-        halves = set(zip(words, words[1:], strict=False))
+        halves = set(pairwise(words))
         if counts[place] > 1 and not halves & known and len(shown) < _SHOWN:
             shown.append((" ".join(words), int(counts[place])))
             known |= halves
@@ -218,15 +228,11 @@ def word_variety(tokens: Tokens) -> float | None:
     return float(len(enough) - np.exp(log_missed).sum())
 
 
-def _share(groups: Sequence[Sequence[int]], texts: int) -> float:
-    return sum(map(len, groups)) / max(texts, 1)
-
-
-def _srcc(read: np.ndarray, scores: np.ndarray) -> Estimate | None:
-    """None where too few are known, or all are the same."""
+def srcc(read: np.ndarray, scores: np.ndarray) -> Estimate | None:
+    """Spearman's correlation of pairs [N] that are known (NaN: not); None: too few are, or all are the same."""
     known = np.isfinite(read) & np.isfinite(scores)
     read, scores = read[known], scores[known]
     if known.sum() < _FEWEST_PAIRS or np.ptp(read) == 0 or np.ptp(scores) == 0:
         return None
-    resamples = int(np.clip(_RESAMPLED // known.sum(), 100, 1000))
+    resamples = int(np.clip(_RESAMPLED // known.sum(), 40, _MOST))
     return evaluate_scores(read, scores, bootstrap=resamples).SRCC

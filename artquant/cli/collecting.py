@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from artquant.cli.terminal import say, say_json
@@ -134,9 +135,9 @@ def report(arguments: argparse.Namespace) -> int:
         out = arguments.out or store.path.parent / "report.html"
         summary = write_report(store, config.source.images, out, arguments.beside, arguments.examples)
     if arguments.json:
-        say_json(summary, indent=1)
+        say_json(asdict(summary), indent=1)
     else:
-        say(*report_lines(summary), f"{out}: open it in a browser")
+        say(*report_lines(summary))
     return 0
 
 

@@ -46,7 +46,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     sets = {"collected": collected, "built-in": data / "meta"}
     predictions = [_trained(arguments, f"{name}-{kind}", data, texts) for kind, texts in sets.items()]
     say("", "trained on the collected descriptions, then on the built-in ones; same pictures, scores and steps")
-    step(quiet, "eval", "--predictions", *predictions, "--truth", data / "meta" / "test.json", "--no-plot")
+    named = [part for file in predictions for part in ("--predictions", file)]
+    step(quiet, "eval", *named, "--truth", data / "meta" / "test.json")
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     short = " (--short: the figures above mean nothing)" * arguments.short
     say(f"\nDone in {minutes} min {seconds} s{short}. Look at")

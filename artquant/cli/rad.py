@@ -9,6 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from artquant.cli import collecting
 from artquant.cli.terminal import say
 from artquant.errors import ArtQuantError
 
@@ -23,7 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise ArtQuantError(f"{' and '.join(missing)} missing; pip install 'artquant[rad]'")
-    actions = {"serve-demo": _serve_demo}
+    actions = {
+        "run": collecting.collect,
+        "status": collecting.status,
+        "show": collecting.show,
+        "export": collecting.export,
+        "report": collecting.report,
+        "batch": collecting.batch,
+        "serve-demo": _serve_demo,
+    }
     return actions[arguments.action](arguments)
 
 

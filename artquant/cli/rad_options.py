@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias, get_args
 
-from artquant.cli.arguments import fraction, number, path, text, whole
+from artquant.cli.arguments import add_config, fraction, number, path, text, whole
 from artquant.config.requirements import LARGEST_SEED
 from artquant.rad.demo_server.faults import FAULTS, RetryAfter
 from artquant.rad.settings import Structure
@@ -19,7 +19,52 @@ def add_rad(commands: Commands, command: AddCommand) -> None:
     """The command and its actions; `command` adds one: its name, module and help."""
     rad = command(commands, "rad", "rad", "collect descriptions of scored pictures from chat models")
     actions = rad.add_subparsers(dest="action", metavar="ACTION", required=True, help="what to do")
+    _collection(actions, command)
     _serve_demo(actions, command)
+
+
+def _collection(actions: Commands, command: AddCommand) -> None:
+    run = command(actions, "run", "rad", "collect until every picture has an outcome; goes on where it was")
+    run.add_argument("--yes", action="store_true", help="also where it is estimated to cost more than `confirm`")
+    run.add_argument("--retry", action="store_true", help="failed and unreadable pictures once more")
+    status = command(actions, "status", "rad", "how far a collection is")
+    show = command(actions, "show", "rad", "all that was written of a picture, by whom it was rejected and why")
+    show.add_argument("image", type=text, metavar="IMAGE", help="as the records name it")
+    export = command(actions, "export", "rad", "write what was kept as training files")
+    export.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write")
+    export.add_argument("--subject", type=text, default="painting", help="noun in questions (default %(default)s)")
+    export.add_argument(
+        "--leave-out",
+        choices=("leaks", "near-duplicates"),
+        action="append",
+        default=[],
+        help="pictures of which these are found (may be repeated; they are listed in any case)",
+    )
+    report = command(actions, "report", "rad", "write what came of it as one HTML file")
+    report.add_argument("--out", type=path, metavar="FILE", help="(default: report.html in the collection's folder)")
+    report.add_argument(
+        "--beside",
+        type=path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="another set of descriptions to compare: structured, or of level 3 (may be repeated)",
+    )
+    report.add_argument("--examples", type=whole(0, 1000), default=12, help="of each kind (default %(default)s)")
+    for one in (status, show, report):
+        one.add_argument("--json", action="store_true", help="as JSON")
+    _batch(actions, command)
+    for one in (run, status, show, export, report):
+        add_config(one, required=True)
+
+
+def _batch(actions: Commands, command: AddCommand) -> None:
+    batch = command(actions, "batch", "rad", "collect through batch files: read results, write the next requests")
+    add = batch.add_argument
+    add("--results", type=path, action="append", default=[], metavar="FILE", help="of requests (may be repeated)")
+    add("--out", type=path, metavar="DIR", help="new folder for the next requests")
+    add("--abandon", action="store_true", help="requests whose results were not read are made anew")
+    add_config(batch, required=True)
 
 
 def _serve_demo(actions: Commands, command: AddCommand) -> None:

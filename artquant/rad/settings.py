@@ -33,6 +33,7 @@ class EndpointSettings:
     attempts: int = 6  # to send a call, the first among them
     input_price: float = 0.0  # of a million tokens, in one currency for all endpoints
     output_price: float = 0.0
+    batch_price: float = 0.5  # share of the prices that requests of a batch file cost
     structure: Structure = "json_schema"  # the strictest that is tried
 
     def __post_init__(self) -> None:
@@ -46,6 +47,7 @@ class EndpointSettings:
             requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute, timeout=self.timeout
         )
         require_not_negative(input_price=self.input_price, output_price=self.output_price)
+        require_not_negative(batch_price=self.batch_price)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,6 @@ class RoleSettings:
 
     endpoint: str  # of `endpoints`
     model: str
-    prompt: Path | None = None  # text file that replaces the built-in prompt of the role (artquant/rad/prompts)
     temperature: float = 0.0
     max_tokens: int = 1024  # of a reply
 
@@ -85,10 +86,11 @@ class RolesSettings:
 class SourceSettings:
     """The scored pictures."""
 
-    records: Path  # JSON list or lines: "image", "gt_score", optional "attributes", "comment" and the category's key
+    records: Path  # JSON list or lines: "image", "gt_score", optional "attributes", "categories"
     images: Path  # folder that picture names are relative to
     range: tuple[float, float] = (1.0, 10.0)  # lowest and highest score of the data set
-    category: str | None = None  # key of a picture's category; statistics are given for each
+    comments: Path | None = None  # what people wrote: description records, such as the comments.json of `prepare`
+    category: str | None = None  # kind of category (of "categories", or a key); statistics are given for each
     limit: int | None = None  # pictures, drawn by the seed; null: all
     longest_side: int = 1024  # pixels; larger pictures are sent smaller
     most_bytes: int = 2_000_000  # larger files are sent as JPEG
@@ -139,8 +141,10 @@ class RadConfig:
     roles: RolesSettings
     loop: LoopSettings = field(default_factory=LoopSettings)
     output: Path = Path("runs")
+    prompts: Path | None = None  # folder whose files replace those of their names in artquant/rad/prompts
     seed: int = 0  # of the pictures drawn and of the canaries
     budget: float | None = None  # money, in the prices' currency: no call is sent that could exceed it
+    confirm: float = 10.0  # money: a run that is estimated to cost more begins only with --yes
     durable: bool = False  # every reply forced to the disk (a power cut loses nothing), at about 400 a second
 
     def __post_init__(self) -> None:
@@ -148,7 +152,8 @@ class RadConfig:
             re.fullmatch(r"\w[\w.+=-]{0,99}", self.run) is not None, "run", f"names a folder, got {self.run[:60]!r}"
         )
         require_at_least(0, most=LARGEST_SEED, seed=self.seed)
-        require(self.budget is None or 0 <= self.budget <= LARGEST, "budget", "must be 0 or more")
+        require(self.budget is None or 0 < self.budget <= LARGEST, "budget", "must be above 0, or null for no limit")
+        require_not_negative(confirm=self.confirm)
         for name, role in self.roles.chosen().items():
             known = ", ".join(self.endpoints) or "none"
             require(role.endpoint in self.endpoints, f"roles.{name}.endpoint", f"no such endpoint; there are: {known}")

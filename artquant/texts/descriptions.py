@@ -161,7 +161,7 @@ def _structured(item: Any, source: str) -> Structured:
             fields.fault(name, f'"{name}" holds {tag}; take it out')
         if len(parts) < position:
             fields.fault(name, f'"{name}" without "{PARTS[len(parts)]}", on which it builds; add it')
-        if parts and len(parts[-1]) >= _NO_CHANCE and text.startswith(parts[-1]):
+        if parts and repeats(text, parts[-1]):
             before = PARTS[len(parts) - 1]
             fields.fault(
                 name, f'"{name}" begins with the whole "{before}", as the text of a level does; give what it adds'
@@ -172,6 +172,11 @@ def _structured(item: Any, source: str) -> Structured:
     fields.refuse()
     extra = {key: value for key, value in fields.item.items() if key not in ("id", "image", *PARTS)}
     return Structured(identity, image, tuple(parts), extra)
+
+
+def repeats(text: str, before: str) -> bool:
+    """Whether a part begins with the whole part before it, as the text of a level does."""
+    return len(before) >= _NO_CHANCE and text.startswith(before)
 
 
 def comment_record(image: str, comment: str, seed: int = 0, subject: str = "painting") -> dict[str, Any]:

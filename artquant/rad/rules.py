@@ -1,0 +1,44 @@
+"""What is wrong with a description by rule, before any judge is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from artquant.data.turns import media_tag
+from artquant.texts.descriptions import PARTS, repeats
+from artquant.texts.leaks import find_leaks
+
+_SIGNS = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # of scripts that are written without spaces
+_WORD = re.compile(rf"[{_SIGNS}]|[^\W{_SIGNS}]+")
+
+
+def count_words(text: str) -> int:
+    """Words of a text; of Chinese, Japanese and Thai, signs."""
+    return len(_WORD.findall(text))
+
+
+def rule_faults(texts: Mapping[str, str], words: Sequence[tuple[int, int]]) -> dict[str, str]:
+    """By part, the first thing that is wrong with it and what to do.
+
+    Args:
+        texts: descriptions by part.
+        words: least and most of perception, cognition and emotion.
+    """
+    faults: dict[str, str] = {}
+    for (part, before), (least, most) in zip(zip(PARTS, (None, *PARTS), strict=False), words, strict=True):
+        text = texts.get(part)
+        if text is None:
+            continue
+        count = count_words(text)
+        if leaks := find_leaks(text):
+            faults[part] = f"It gives the score away: {leaks[0].text!r}. Leave that out."
+        elif (tag := media_tag(text)) is not None:
+            faults[part] = f"It holds {tag}. Leave that out."
+        elif count < least:
+            faults[part] = f"It has {count} words; write at least {least}."
+        elif count > most:
+            faults[part] = f"It has {count} words; write at most {most}."
+        elif before is not None and repeats(text, texts.get(before, "")):
+            faults[part] = f"It begins with the whole {before}. Write what it adds."
+    return faults

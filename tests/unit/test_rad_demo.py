@@ -129,6 +129,8 @@ def test_every_mistake_is_for_one_of_the_judges_to_find(data, rated):
 def test_most_texts_are_mended_when_they_are_asked_for_again(data, rated):
     reasons = {"emotion": "The text calls the mood very strong."}
     asked = [question(descriptions_of(("emotion",)), facts, reasons, picture=picture) for picture, facts in rated]
+    anew = [question(WRITE, facts, {"emotion": "It is dull."}, reasons, picture=picture) for picture, facts in rated]
+    assert said(data, anew, mistakes=0.3) != written(data, rated, mistakes=0.3)
     again = said(data, asked, mistakes=0.3)
     assert again == said(data, asked, mistakes=0.3)
     judged = said(

@@ -11,8 +11,9 @@ from artquant.errors import ArtQuantError
 from artquant.rad.demo_server import judges
 from artquant.rad.demo_server.pictures import DemoPictures, Drawn
 from artquant.rad.demo_server.refusal import Refusal
-from artquant.rad.demo_server.request import PARTS, Asked
+from artquant.rad.demo_server.request import Asked, Facts
 from artquant.rad.demo_server.writer import Subject, is_mistaken, with_mistake
+from artquant.texts.descriptions import PARTS
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,17 @@ class Answers:
             return self._written(asked, _shown(drawn, asked), wrong)
         if not asked.given:
             raise Refusal(400, f'the prompt gives the {asked.role} no texts: a line {{"perception": "...", ...}}')
+        texts = asked.given[0]
         wrong = wrong or self._draw(asked.digest, drawn and drawn.index).random() < self.judge_errors
         if asked.role == "judge":
-            return {part: _mark(asked, part, wrong) for part in asked.parts}
+            return {part: _mark(texts, asked.facts, part, wrong) for part in asked.parts}
         if asked.role == "reader":
             low, high = asked.facts.scale
-            score = judges.read_score(asked.given, asked.facts)
+            score = judges.read_score(texts, asked.facts)
             return {"score": round(low + high - score, 2) if wrong else score}
         if asked.role == "witness":
-            return {"claims": _found(judges.unseen_claims(asked.given, _shown(drawn, asked)), asked, wrong)}
-        return {"quotes": _found(judges.leaks(asked.given), asked, wrong)}
+            return {"claims": _found(judges.unseen_claims(texts, _shown(drawn, asked)), texts, wrong)}
+        return {"quotes": _found(judges.leaks(texts), texts, wrong)}
 
     def _written(self, asked: Asked, drawn: Drawn, wrong: bool) -> dict[str, str]:
         values = asked.facts.values()
@@ -78,16 +80,16 @@ def _shown(drawn: Drawn | None, asked: Asked) -> Drawn:
     return drawn
 
 
-def _mark(asked: Asked, part: str, wrong: bool) -> dict[str, Any]:
-    if part not in asked.given:
+def _mark(texts: dict[str, str], facts: Facts, part: str, wrong: bool) -> dict[str, Any]:
+    if part not in texts:
         raise Refusal(400, f"a mark of {part} is asked for, and no such text is given")
-    mark, reason = judges.mark_text(asked.given[part], asked.facts)
+    mark, reason = judges.mark_text(texts[part], facts)
     if wrong:
         return {"mark": round(10 - mark, 1), "reason": "It fits." if mark < 5 else "It does not fit."}
     return {"mark": mark, "reason": reason}
 
 
-def _found(places: list[str], asked: Asked, wrong: bool) -> list[str]:
+def _found(places: list[str], texts: dict[str, str], wrong: bool) -> list[str]:
     """What was found, or where it is to be wrong: nothing, or the first sentence of texts without a fault."""
-    first = next(iter(asked.given.values())).partition(".")[0]
+    first = next(iter(texts.values())).partition(".")[0]
     return ([] if places else [f"{first}."]) if wrong else places[:50]

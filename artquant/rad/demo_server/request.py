@@ -23,8 +23,8 @@ from artquant.labels.rating_scale import APDD_SCALE
 from artquant.rad.demo_server.refusal import Refusal
 from artquant.rad.replies import LeaksFound, ScoreRead, UnseenClaims
 from artquant.rad.settings import Structure
+from artquant.texts.descriptions import PARTS
 
-PARTS = ("perception", "cognition", "emotion")
 ROLES = {
     "Descriptions": "writer",
     "Marks": "judge",
@@ -126,7 +126,7 @@ class Asked:
     role: str  # one of ROLES' values
     parts: tuple[str, ...]  # of writer and judge: those asked for
     facts: Facts
-    given: dict[str, str]  # texts by part, or of the writer: reasons
+    given: tuple[dict[str, str], ...]  # texts by part; of a writer who is asked again: texts and reasons
     pictures: list[str]  # their URLs
     structure: Structure
     max_tokens: int  # of the reply
@@ -166,7 +166,7 @@ def read_request(data: bytes) -> Asked:
         raise Refusal(400, f"facts: {_first(error)}") from None
     if not facts.scale[0] < facts.scale[1]:
         raise Refusal(400, f"facts: scale: lowest, highest; got {facts.scale}")
-    given = next((found for found in objects if _is_of_parts(found)), {})
+    given = tuple(found for found in objects if _is_of_parts(found))
     digest = hashlib.sha256("\0".join([body.model, str(schema), *texts]).encode("utf-8", "replace"))
     return Asked(
         model=body.model,

@@ -11,7 +11,7 @@ from artquant.demo.attributes import ATTRIBUTES
 from artquant.demo.descriptions import describe
 from artquant.demo.phrases import LEVELS
 from artquant.demo.plan import COMPOSITIONS, FEATURES, MOODS, Plan
-from artquant.rad.demo_server.request import PARTS
+from artquant.texts.descriptions import PARTS
 
 MISTAKES = ("grades", "statement", "leak")
 _AGAIN = 0.5  # of the share of mistakes, when a text is written again

@@ -19,9 +19,7 @@ def add_rad(commands: Commands, command: AddCommand) -> None:
     """The command and its actions; `command` adds one: its name, module and help."""
     rad = command(commands, "rad", "rad", "collect descriptions of scored pictures from chat models")
     actions = rad.add_subparsers(dest="action", metavar="ACTION", required=True, help="what to do")
-    actions = rad.add_subparsers(dest="action", metavar="ACTION", required=True, help="what to do")
     _demo(actions, command)
-    _collection(actions, command)
     _collection(actions, command)
     _serve_demo(actions, command)
 

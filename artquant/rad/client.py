@@ -122,6 +122,9 @@ class OpenAIChat:
                 pass
         try:
             reply = await self._fitted(call, model)
+        except CallRefused:
+            await self._blame_the_picture(call, model)
+            raise
         finally:
             if first:
                 model.shown.set()
@@ -158,16 +161,18 @@ class OpenAIChat:
                 return await self._answered(call, model, form)
             except Misfit as again:
                 misfit = again
-        await self._blame_the_picture(call, model)
         raise self._refused(call, first)
 
     async def _blame_the_picture(self, call: _Call, model: _Model) -> None:
         """Raises EndpointRefused where the model takes text but no picture, not even a plain one."""
-        if call.request.picture is None or model.sees:
+        if call.request.picture is None:
             return
         plain = replace(call.request, text="Answer in the form that is asked for.", picture=_grey(), earlier=())
-        if await self._takes(call, model, plain) or not await self._takes(call, model, replace(plain, picture=None)):
-            return
+        async with model.fitting:
+            if model.sees or await self._takes(call, model, plain):
+                return
+            if not await self._takes(call, model, replace(plain, picture=None)):
+                return
         name = one_line(call.request.role.model, 80)
         raise EndpointRefused(
             f"{self._said}: {name!r} answers to text but takes no picture; name a model that sees as `model`"

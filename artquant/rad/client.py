@@ -272,11 +272,11 @@ class OpenAIChat:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 good = 200 <= response.status < 300
                 answer = await _bounded(response, _LARGEST_ANSWER if good else _LARGEST_ERROR)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
+            raise Failed(f"cannot be reached ({self._line(error)})", "unreached") from None
         except asyncio.TimeoutError:
             raise Failed(f"no answer within {self._settings.timeout:g} seconds", "overloaded") from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise Failed(f"cannot be reached ({self._line(error)})", "unreached") from None
-        except (aiohttp.ClientError, ConnectionError, ValueError) as error:
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise Failed(f"the connection broke ({self._line(error)})") from None
         if not good:
             self._judge(response, answer, call)

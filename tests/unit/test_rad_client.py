@@ -205,7 +205,7 @@ def test_where_nothing_listens():
         async with OpenAIChat("here", EndpointSettings(url, attempts=2), {}, FAST) as chat:
             await chat.complete(ASKED, lambda: None)
 
-    for url in ("http://127.0.0.1:9/v1", "http://no.such.host.invalid/v1"):
+    for url in ("http://127.0.0.1:9/v1", "http://no.such.host.invalid/v1", "http://127.0.0.1:99999/v1"):
         with pytest.raises(EndpointRefused, match="check `url`"):
             asyncio.run(run(url))
 
@@ -367,6 +367,7 @@ def test_how_long_a_server_asks_to_wait():
 def test_replies_that_fit():
     assert parse_reply('{"score": 5}', ScoreRead).score == 5
     assert parse_reply('Here it is:\n```json\n{"score": 5.5}\n```\nDone.', ScoreRead).score == 5.5
+    assert parse_reply('<think>{"score": 1}?</think>{"score": 6}', ScoreRead).score == 6
 
 
 @pytest.mark.parametrize(

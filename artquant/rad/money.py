@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image
@@ -58,20 +57,6 @@ def worst_case(request: Request, endpoint: EndpointSettings) -> float:
     if endpoint.input_price == endpoint.output_price == 0:
         return 0.0
     return cost_of(most_tokens(request), endpoint)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Calls in a role that a run will make."""
-
-    endpoint: EndpointSettings
-    calls: float
-    each: Usage  # tokens of one
-
-
-def estimate(expected: Iterable[Expected]) -> float:
-    """Money that a run will cost."""
-    return math.fsum(one.calls * cost_of(one.each, one.endpoint) for one in expected)
 
 
 class Budget:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from artquant.data.turns import media_tag
 from artquant.texts.descriptions import PARTS, repeats
 from artquant.texts.leaks import find_leaks
-
-_SIGNS = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # of scripts that are written without spaces
-_WORD = re.compile(rf"[{_SIGNS}]|[^\W{_SIGNS}]+")
+from artquant.texts.words import words_of
 
 
 def count_words(text: str) -> int:
     """Words of a text; of Chinese, Japanese and Thai, signs."""
-    return len(_WORD.findall(text))
+    return len(words_of(text))
 
 
 def rule_faults(texts: Mapping[str, str], words: Sequence[tuple[int, int]]) -> dict[str, str]:

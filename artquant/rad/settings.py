@@ -1,4 +1,4 @@
-"""Every setting of a collection, with its meaning, default and allowed values (configs/rad/demo.yaml)."""
+"""Every setting of a collection, with its meaning, default and allowed values (configs/demo/rad.yaml)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class EndpointSettings:
     attempts: int = 6  # to send a call, the first among them
     input_price: float = 0.0  # of a million tokens, in one currency for all endpoints
     output_price: float = 0.0
+    batch_price: float = 0.5  # share of the prices that requests of a batch file cost
     structure: Structure = "json_schema"  # the strictest that is tried
 
     def __post_init__(self) -> None:
@@ -46,6 +47,7 @@ class EndpointSettings:
             requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute, timeout=self.timeout
         )
         require_not_negative(input_price=self.input_price, output_price=self.output_price)
+        require_not_negative(batch_price=self.batch_price)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""Figures of the judges of a collection: what they accepted and marked, and how they did when they were tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from artquant.evaluate.metrics import Estimate
+from artquant.rad.figures import srcc
+from artquant.rad.outcome import Entry, Outcome
+from artquant.texts.descriptions import PARTS
+
+BINS = 20  # of scores and of marks, in a map of both
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Descriptions of a part that were written in a round, and those that nobody objected to."""
+
+    part: str
+    round: int
+    written: int
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Caught:
+    """Canaries: how often a judge rejected what it should, with the ends of Wilson's 95 % interval."""
+
+    role: str
+    tried: int
+    caught: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.caught / self.tried
+
+
+@dataclass(frozen=True)
+class Map:
+    """How many pictures have this human score (column) and that other number (row)."""
+
+    x: tuple[float, float]  # lowest and highest
+    y: tuple[float, float]
+    counts: tuple[tuple[int, ...], ...]  # [x][y]
+
+
+@dataclass(frozen=True)
+class JudgeFigures:
+    """Of a whole collection."""
+
+    accepted: tuple[Accepted, ...]
+    objections: dict[str, int]  # descriptions that were objected to, by who did
+    marks: dict[str, tuple[int, ...]]  # of each part, how many marks of 0, 1, ... 10 (rounded)
+    mean_mark: float | None  # of what was kept
+    marks_srcc: Estimate | None  # of marks, in all rounds, with people's scores
+    marks_by_score: Map | None
+    read_by_score: Map | None
+    canaries: tuple[Caught, ...]
+
+
+@dataclass
+class JudgeTally:
+    """Counts outcomes one by one."""
+
+    rounds: Counter[tuple[int, str, bool]] = field(default_factory=Counter)  # round, part, accepted
+    objections: Counter[str] = field(default_factory=Counter)
+    marks: list[tuple[float, float, str, bool]] = field(default_factory=list)  # score, mark, part, kept
+    reads: list[tuple[float, float]] = field(default_factory=list)  # score, read
+    canaries: Counter[tuple[str, bool]] = field(default_factory=Counter)
+
+    def add(self, entry: Entry, outcome: Outcome) -> None:
+        """Another picture."""
+        for draft in outcome.drafts:
+            self.rounds[draft.round, draft.part, not draft.objections] += 1
+            self.objections.update({who for who, _ in draft.objections})
+            if draft.mark is not None:
+                self.marks.append((entry.score, draft.mark, draft.part, draft.kept))
+        self.canaries.update((canary.role, canary.caught) for canary in outcome.canaries)
+        if outcome.score_read is not None:
+            self.reads.append((entry.score, outcome.score_read))
+
+    def figures(self) -> JudgeFigures:
+        """Of all pictures so far."""
+        kept = [mark for _, mark, _, is_kept in self.marks if is_kept]
+        both = np.array([(score, mark) for score, mark, _, _ in self.marks], np.float64).reshape(-1, 2)
+        return JudgeFigures(
+            tuple(self._accepted(round_, part) for round_ in self._numbers() for part in PARTS),
+            dict(self.objections.most_common()),
+            {part: self._marks_of(part) for part in PARTS},
+            float(np.mean(kept)) if kept else None,
+            srcc(both[:, 1], both[:, 0]),
+            _map(both, (0.0, 10.0)),
+            _map(np.array(self.reads, np.float64).reshape(-1, 2)),
+            tuple(self._caught(role) for role in sorted({role for role, _ in self.canaries})),
+        )
+
+    def _numbers(self) -> list[int]:
+        return sorted({round_ for round_, _, _ in self.rounds})
+
+    def _accepted(self, round_: int, part: str) -> Accepted:
+        accepted, rejected = self.rounds[round_, part, True], self.rounds[round_, part, False]
+        return Accepted(part, round_, accepted + rejected, accepted)
+
+    def _marks_of(self, part: str) -> tuple[int, ...]:
+        marks = [min(max(round(mark), 0), 10) for _, mark, of, _ in self.marks if of == part]
+        return tuple(np.bincount(np.array(marks, np.int64), minlength=11).tolist())
+
+    def _caught(self, role: str) -> Caught:
+        from scipy.stats import binomtest
+
+        caught, missed = self.canaries[role, True], self.canaries[role, False]
+        interval = binomtest(caught, caught + missed).proportion_ci(method="wilson")
+        return Caught(role, caught + missed, caught, float(interval.low), float(interval.high))
+
+
+def _map(pairs: np.ndarray, y: tuple[float, float] | None = None) -> Map | None:
+    """Counts of pairs [N, 2]; the second number on the scale of the first unless another is given."""
+    if not len(pairs):
+        return None
+    low, high = float(pairs.min()), float(pairs.max())
+    x = (float(pairs[:, 0].min()), float(pairs[:, 0].max())) if y is not None else (low, high)
+    x, y = _wide(x), _wide(y or x)
+    counts, _, _ = np.histogram2d(pairs[:, 0], np.clip(pairs[:, 1], *y), BINS, (x, y))
+    return Map(x, y, tuple(tuple(map(int, column)) for column in counts))
+
+
+def _wide(ends: tuple[float, float]) -> tuple[float, float]:
+    return ends if ends[0] < ends[1] else (ends[0] - 0.5, ends[1] + 0.5)

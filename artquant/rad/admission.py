@@ -10,16 +10,24 @@ from dataclasses import dataclass, field
 
 from artquant.rad.settings import EndpointSettings
 
-_BORNE = 0.1  # share of calls refused that does not lower the number in flight: some servers refuse at random
+# Calls at a time
+_BORNE = 0.1  # share of calls refused that does not lower it: some servers refuse at random
 _CUT = 0.7
 _RAISED_AFTER = 16  # successes, at most
+
+# Calls a second. All of it was tried on simulated servers that count by the second or the minute, or refill.
 _RUN = 3  # refusals one after the other, in the order of sending, that say: nothing goes now
 _WINDOW = 32  # calls after which the rate is thought over
-_STEADY = 3.0  # seconds at least between two raises of a rate that was measured well
-_RAISE, _MOST_RAISE = 0.01, 0.5
-_USELESS = 4  # cuts in a row that do not end the refusals: these do not come from the rate
-_LATE = 0.05  # seconds that a timer may wake late without slowing the rate
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds, where the server names none
+_LONG = 20.0  # seconds; a rate is measured well by so long a stretch, or by a window's calls
+_SOON, _GUESS = 1.0, 0.5  # seconds at least from raise to raise of a rate that is not, and by how much of it
+_STEADY, _RAISE, _MOST_RAISE = 3.0, 0.01, 0.16  # of one that is; doubled from raise to raise while none is refused
+_NEAR = 1.2  # times what was measured: above it, a raise is not doubled
+_LEAST_CUT, _MOST_CUT = 0.1, 0.15  # of the rate: after a brief stop, for refusals here and there
+_BRIEF = 0.1  # share of a stretch that was stopped: the rate was about right
+_USELESS, _RANDOM = 4, 0.2  # so many cuts in a row, with fewer refused each time than this share, do not help
+_LATE = 0.01  # seconds that a timer may wake late without slowing the rate
+_FEEL = 0.25  # seconds from the first call after a stop to the second; half as long to the third, ...
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.5, 60.0, 1.25  # seconds where the server names none; times, stop by stop
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Ticket:
 
     sent: float
     tokens: float
-    refused: bool = False
+    number: int = 0
 
 
 @dataclass
@@ -69,26 +77,31 @@ class Concurrency:
     limit: float = field(init=False)
     _since: float = float("-inf")  # calls sent before this were sent under the limit before
     _successes: int = 0
+    _sent: int = 0
     _refusals: int = 0
 
     def __post_init__(self) -> None:
         self.limit = self.most
+
+    def sent(self) -> None:
+        """A call goes now."""
+        self._sent += 1
 
     def accepted(self) -> None:
         """A call was answered: one more at a time after a window of these."""
         self._successes += 1
         if self._successes >= min(self.limit, _RAISED_AFTER):
             self.limit = min(self.most, self.limit + 1)
-            self._successes = self._refusals = 0
+            self._successes = self._refusals = self._sent = 0
 
     def refused(self, sent: float, now: float) -> None:
         """A call was refused: fewer at a time, once for those that were in flight together."""
         if sent < self._since:
             return
         self._refusals += 1
-        if self._refusals >= max(1.0, _BORNE * self.limit):
+        if self._refusals >= max(2.0, _BORNE * max(self.limit, self._sent)):
             self.limit = max(1.0, self.limit * _CUT)
-            self._since, self._successes, self._refusals = now, 0, 0
+            self._since, self._successes, self._refusals, self._sent = now, 0, 0, 0
 
 
 class LearnedRate:
@@ -102,73 +115,98 @@ class LearnedRate:
 
     def __init__(self, now: float) -> None:
         self.pace = Pace(None)
-        self.closed_until = now
-        self._opened = now
-        self._stretch, self._taken = now, 0  # since the last stop before which calls were taken
-        self._stopped: float | None = None  # when the stop under way began
-        self._empty_stops = 0
-        self._latest: deque[Ticket] = deque(maxlen=_RUN)
+        self._is_measured = False
+        self._number, self._refusals = 0, deque[int](maxlen=4 * _RUN)  # of calls, in the order of sending
+        # The stop under way or the last: when it began, when it ends
+        self._is_open, self._opened, self._closed, self._closed_until = True, now, now, now
+        self._stops, self._gap = 0, 0.0  # in a row without a call taken; between two calls, while it feels its way
+        # The stretch since the last stop before which calls were taken: since when, calls, seconds that were stopped
+        self._stretch, self._taken, self._stopped = now, 0, 0.0
         self._window, self._sent, self._refused = now, 0, 0
-        self._raise, self._measured, self._cuts = _RAISE, False, 0
+        self._cuts, self._raise, self._near = 0, _RAISE, 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds until the next call may go; 0: now."""
-        if now < self.closed_until:
-            return self.closed_until - now
-        if self._stopped is not None:
-            self._reopen(now)
-        return max(0.0, self.pace.due - now)
+        """Seconds until the next call may go; 0 or less: now."""
+        if now < self._closed_until:
+            return self._closed_until - now
+        if not self._is_open:
+            self._open(now)
+        return self.pace.due - now
 
     def sent(self, ticket: Ticket) -> None:
         """A call goes now."""
         self.pace.spend(ticket.sent)
-        self._latest.append(ticket)
+        self.pace.due = max(self.pace.due, ticket.sent + self._gap)
+        self._gap = self._gap / 2 if self._gap > _LATE / 10 else 0.0
+        self._number += 1
+        ticket.number = self._number
         self._taken += 1
         self._sent += 1
-        if self.pace.rate is not None and self._sent >= _WINDOW:
-            self._think(ticket.sent)
+        if self.pace.rate is not None:
+            self.pace.rate = self._thought_over(ticket.sent, self.pace.rate)
 
     def refused(self, ticket: Ticket, now: float, after: float | None) -> None:
         """A call was refused; `after`: seconds that the server asks for."""
-        ticket.refused = True
+        self._refusals.append(ticket.number)
         self._taken -= ticket.sent >= self._stretch
         self._refused += ticket.sent >= self._window
-        run = len(self._latest) == _RUN and all(one.refused for one in self._latest)
-        if run and self._stopped is None and ticket.sent >= self._opened:
-            self._stopped = now
-            self._empty_stops = 0 if self._taken else self._empty_stops + 1
-        if self._stopped is not None:
-            self.closed_until = max(self.closed_until, now + self._pause() if after is None else now + after)
+        run = all(ticket.number - before in self._refusals for before in range(_RUN))
+        if run and self._is_open and ticket.sent >= self._opened:
+            self._is_open = False
+            self._stops = 0 if self._taken else self._stops + 1
+            self._closed = now
+        if not self._is_open:
+            self._closed_until = max(self._closed_until, now + (self._pause() if after is None else after))
 
     def _pause(self) -> float:
-        between = _FIRST_PAUSE if self.pace.rate is None else max(_FIRST_PAUSE, 1 / self.pace.rate)
-        return min(_LONGEST_PAUSE, between * 1.5**self._empty_stops)
+        return min(_LONGEST_PAUSE, max(_LATE, self._few(1, _FIRST_PAUSE)) * _LONGER**self._stops)
 
-    def _reopen(self, now: float) -> None:
-        self._stopped, self._opened = None, now
-        found = max(1, self._taken) / max(1e-3, now - self._stretch)
-        self.pace = Pace(found if self.pace.rate is None else min(found, self.pace.rate), _LATE, due=now)
-        self._measured = self._measured or self._taken >= _WINDOW
-        if self._taken:  # else the stretch goes on: nothing was taken yet
-            self._stretch, self._taken = now, 0
+    def _few(self, calls: float, otherwise: float) -> float:
+        """Seconds that so many calls take at the rate, where it is measured."""
+        return calls / self.pace.rate if self.pace.rate is not None and self._is_measured else otherwise
+
+    def _open(self, now: float) -> None:
+        self._is_open, self._opened, self._gap = True, now, self._few(2, _FEEL)
+        self._cuts, self._raise = 0, _RAISE
+        self._stopped += now - self._closed
         self._begin_window(now)
-        self._raise, self._cuts = _RAISE, 0
+        if self._taken:
+            lasted = max(1e-3, now - self._stretch)
+            self.pace = Pace(self._found(lasted, self._taken / lasted), _LATE, due=now)
+            self._is_measured = self._is_measured or self._taken >= _WINDOW or lasted >= _LONG
+            self._stretch, self._taken, self._stopped = now, 0, 0.0
 
-    def _think(self, now: float) -> None:
-        assert self.pace.rate is not None
-        share = self._refused / self._sent
-        if self._refused > 1 and share > 1 / _WINDOW:
-            self._cuts, self._raise = self._cuts + 1, _RAISE
-            self.pace.rate = None if self._cuts == _USELESS else self.pace.rate * (1 - share)
-            self._cuts %= _USELESS
-        elif self._measured and now - self._window < _STEADY:
-            return
+    def _found(self, lasted: float, taken: float) -> float:
+        """The rate after a stretch of so many seconds in which so many calls a second were taken."""
+        before = self.pace.rate
+        if before is None:
+            self._near = _NEAR * taken
+            return taken
+        if self._is_measured and self._stopped < _BRIEF * lasted:
+            self._near = max(taken, (1 - _LEAST_CUT) * before)
+            return min(self._near, before)
+        self._near = _NEAR * (taken if self._taken >= _WINDOW else max(taken, before))
+        return min(taken, before)
+
+    def _thought_over(self, now: float, rate: float) -> float | None:
+        full, share, since = self._sent >= _WINDOW, self._refused / self._sent, now - self._window
+        if full and self._refused > 1 and share > 1 / _WINDOW:
+            self._begin_window(now)
+            self._is_measured, self._raise = True, _RAISE
+            self._cuts = (self._cuts + 1) % _USELESS if share < _RANDOM else 0
+            lower = rate * (1 - min(_MOST_CUT, share))
+            self._near = _NEAR * lower
+            return lower if self._cuts or share >= _RANDOM else None
+        if self._is_measured and full and since >= _STEADY:
+            raised = self._raise if rate < self._near else _RAISE
+            self._raise = _RAISE if self._refused else min(_MOST_RAISE, 2 * raised)
+        elif not self._is_measured and not self._refused and since >= _SOON:
+            raised = _GUESS
         else:
-            self._cuts = 0
-            self.pace.rate *= 1 + self._raise
-            unhindered = not self._refused and not self._measured
-            self._raise = min(_MOST_RAISE, 2 * self._raise) if unhindered else _RAISE
+            return rate
         self._begin_window(now)
+        self._cuts = 0
+        return rate * (1 + raised)
 
     def _begin_window(self, now: float) -> None:
         self._window, self._sent, self._refused = now, 0, 0
@@ -205,6 +243,7 @@ class Admission:
             self._requests.spend(now)
             self._tokens.spend(now, tokens)
             self.learned.sent(ticket)
+            self.concurrency.sent()
             return ticket
 
     def accepted(self, ticket: Ticket, tokens: float) -> None:

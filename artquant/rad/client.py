@@ -122,6 +122,9 @@ class OpenAIChat:
                 pass
         try:
             reply = await self._fitted(call, model)
+        except CallRefused:
+            await self._blame_the_picture(call, model)
+            raise
         finally:
             if first:
                 model.shown.set()
@@ -158,16 +161,18 @@ class OpenAIChat:
                 return await self._answered(call, model, form)
             except Misfit as again:
                 misfit = again
-        await self._blame_the_picture(call, model)
         raise self._refused(call, first)
 
     async def _blame_the_picture(self, call: _Call, model: _Model) -> None:
         """Raises EndpointRefused where the model takes text but no picture, not even a plain one."""
-        if call.request.picture is None or model.sees:
+        if call.request.picture is None:
             return
         plain = replace(call.request, text="Answer in the form that is asked for.", picture=_grey(), earlier=())
-        if await self._takes(call, model, plain) or not await self._takes(call, model, replace(plain, picture=None)):
-            return
+        async with model.fitting:
+            if model.sees or await self._takes(call, model, plain):
+                return
+            if not await self._takes(call, model, replace(plain, picture=None)):
+                return
         name = one_line(call.request.role.model, 80)
         raise EndpointRefused(
             f"{self._said}: {name!r} answers to text but takes no picture; name a model that sees as `model`"
@@ -267,11 +272,11 @@ class OpenAIChat:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 good = 200 <= response.status < 300
                 answer = await _bounded(response, _LARGEST_ANSWER if good else _LARGEST_ERROR)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
+            raise Failed(f"cannot be reached ({self._line(error)})", "unreached") from None
         except asyncio.TimeoutError:
             raise Failed(f"no answer within {self._settings.timeout:g} seconds", "overloaded") from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise Failed(f"cannot be reached ({self._line(error)})", "unreached") from None
-        except (aiohttp.ClientError, ConnectionError, ValueError) as error:
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise Failed(f"the connection broke ({self._line(error)})") from None
         if not good:
             self._judge(response, answer, call)

@@ -13,6 +13,7 @@ from artquant.files.json_files import DECODER, JSON_FAULTS, refuse_deep
 from artquant.rad.chat import Request
 
 LONGEST_REPLY = 200_000  # characters
+_THOUGHT = "</think>"  # after which reasoning models answer, where the server does not take their thoughts out
 _SHOWN = 4_000  # characters of a wrong reply that are sent back
 # What OpenAI's strict mode takes; lengths and ranges are checked here all the same, when the reply is there.
 _SENT = ("type", "title", "description", "enum", "const", "required", "additionalProperties")
@@ -63,7 +64,7 @@ def parse_reply(text: str, schema: type[Fitting]) -> Fitting:
 
 def _value(text: str) -> Any:
     """The one JSON object of a text."""
-    begin = text.find("{")
+    begin = text.find("{", text.rfind(_THOUGHT) + 1)
     if begin < 0:
         raise BadReply("no JSON object in it")
     try:

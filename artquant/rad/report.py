@@ -90,7 +90,7 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
             sections.marks(summary.judges),
             sections.lengths(figures),
             sections.same_texts(figures, ours),
-            sections.read_again(figures, summary.judges),
+            sections.read_again(figures, summary.judges, ours),
             sections.canaries(summary.judges),
             sections.calls(summary.roles, summary.endpoints),
             *sections.pictures(shown, lambda image: names.path(images, image)),
@@ -103,10 +103,12 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
 
 def report_lines(summary: Summary) -> list[str]:
     """The figures for a terminal."""
-    states = ", ".join(f"{count:,} {state}" for state, count in summary.states.items())
-    lines = [f"{visible(summary.collection)}: {states}", ""]
+    lines = [f"{visible(summary.collection)}: {sections.counted(summary.states)}", ""]
     heads = ["", *(visible(one.name) for one in summary.sets)]
-    rows = [[meaning.title, *(sections.shown(one, name) for one in summary.sets)] for name, meaning in MEANINGS.items()]
+    rows = [
+        [MEANINGS[name].title, *(sections.shown(one, name) for one in summary.sets)]
+        for name in sections.listed(summary.sets)
+    ]
     lines += _columns([heads, *rows])
     lines += [""] + [
         f"canaries, {one.role}: {one.caught} of {one.tried} caught ({one.low:.0%} to {one.high:.0%})"

@@ -31,7 +31,6 @@ from artquant.rad.structured import BadReply, parse_reply, repaired
 logger = logging.getLogger(__name__)
 
 REPAIRS = 2  # requests to correct a reply that does not fit its schema
-_FAR = (0.05, 0.95)  # where in the order by score the pictures lie that judges are tried with
 
 
 class Halted(Exception):
@@ -123,8 +122,7 @@ async def outcome_of(collection: Collection, task: Task, entry: Entry, ask: Ask)
 
 
 async def _with_canaries(collection: Collection, task: Task, entry: Entry, outcome: Outcome, ask: Ask) -> Outcome:
-    low, high = (collection.store.at_share(share) for share in _FAR)
-    other = low if abs(entry.score - low.score) > abs(entry.score - high.score) else high
+    other = collection.far_from(entry)
     picture: Picture | None = None
     with contextlib.suppress(ImageError, FileUnreadable):
         picture = await _read(collection, other)

@@ -125,13 +125,17 @@ class Store:
         row = self._database.execute("SELECT entry FROM picture WHERE image = ?", (image,)).fetchone()
         return None if row is None else Entry.from_json(row[0])
 
-    def at_share(self, share: float) -> Entry:
-        """The picture at a share of the order by score: 0 the lowest, 1 the highest."""
+    def ends(self, share: float, most: int) -> tuple[list[Entry], list[Entry]]:
+        """Pictures of the lowest and of the highest scores: a share of all, from 1 to so many at each end."""
         [count] = self._database.execute("SELECT COUNT(*) FROM picture").fetchone()
-        [entry] = self._database.execute(
-            "SELECT entry FROM picture ORDER BY score, number LIMIT 1 OFFSET ?", (round(share * (count - 1)),)
-        ).fetchone()
-        return Entry.from_json(entry)
+        taken = max(1, min(most, round(share * count)))
+        lowest, highest = (
+            self._database.execute(
+                f"SELECT entry FROM picture ORDER BY score {order}, number LIMIT ?", (taken,)
+            ).fetchall()
+            for order in ("ASC", "DESC")
+        )
+        return [Entry.from_json(entry) for (entry,) in lowest], [Entry.from_json(entry) for (entry,) in highest]
 
     def finish(self, outcome: Outcome) -> None:
         """A picture's outcome and all its texts, in one transaction."""

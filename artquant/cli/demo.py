@@ -18,7 +18,7 @@ _INSIDE = Path(str(files("artquant.demo")))  # its configurations and its base c
 _BASE_SEED = 1_000_000  # of the base's pictures: another than any demo's, so that no picture of theirs is among them
 
 
-class _Failed(Exception):
+class CommandFailed(Exception):
     """A command has said why it failed."""
 
     def __init__(self, status: int) -> None:
@@ -33,20 +33,21 @@ def run(arguments: argparse.Namespace) -> int:
             _demo(arguments)
         else:
             _make_base(arguments.out, arguments.captions, arguments.overrides, arguments.quiet)
-    except _Failed as failed:
+    except CommandFailed as failed:
         return failed.status
     return 0
 
 
-def _step(quiet: bool, *command: object) -> None:
+def step(quiet: bool, *command: object) -> None:
+    """Run a command in this process. Raises CommandFailed: it has said why."""
     from artquant.cli import main
 
     status = main(["--quiet"] * quiet + [str(part) for part in command])
     if status:
-        raise _Failed(status)
+        raise CommandFailed(status)
 
 
-def _config(name: str) -> Path:
+def demo_config(name: str) -> Path:
     """A configuration: the repository's where this is run in it, else the package's."""
     here = Path("configs") / "demo" / name
     return here if here.is_file() else _INSIDE / "configs" / name
@@ -62,7 +63,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     # Those of other networks are fewer, as their figures in docs/results.md are of.
     images, held_out = (120, 0.15) if arguments.short else (5400, 0.05) if network is None else (1800, 0.15)
     drawing = ("--images", images, "--seed", arguments.seed, "--test-fraction", held_out)
-    _step(quiet, "demo-data", "--out", data, *drawing)
+    step(quiet, "demo-data", "--out", data, *drawing)
     base, config = _start(arguments, name, data)
     run = name + "-from-scratch" * arguments.from_scratch
     stages = load_config(config).stages
@@ -71,11 +72,11 @@ def _demo(arguments: argparse.Namespace) -> None:
     settings += [f"stages.{stage.name}.max_steps=6" for stage in stages if arguments.short]
     results = Path("runs") / run
     scoring, records = results / stages[-1].name / "model", data / "meta" / "score.json"
-    _step(quiet, "train", "--config", config, *settings)
-    _step(True, "familiar", "--model", scoring, "--records", records, "--images", data / "images", "--pictures", 500)
-    _step(quiet, "infer", "--config", config, "--device", "cpu", *settings)
+    step(quiet, "train", "--config", config, *settings)
+    step(True, "familiar", "--model", scoring, "--records", records, "--images", data / "images", "--pictures", 500)
+    step(quiet, "infer", "--config", config, "--device", "cpu", *settings)
     plots = [] if importlib.util.find_spec("matplotlib") else ["--no-plot"]
-    _step(quiet, "eval", "--config", config, *settings, *plots)
+    step(quiet, "eval", "--config", config, *settings, *plots)
     telling = [stage for stage in stages if any("descriptions" in one.records.stem for one in stage.data)]
     _report(results / telling[-1].name / "model", data, results)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
@@ -97,21 +98,26 @@ def _report(model: Path, data: Path, results: Path) -> None:
 def _start(arguments: argparse.Namespace, name: str, data: Path) -> tuple[Path, Path]:
     """The model that training starts from, and the configuration."""
     if arguments.network is not None:
-        shape, config = _config(f"{arguments.network}_model.yaml"), _config(f"{arguments.network}.yaml")
+        shape, config = demo_config(f"{arguments.network}_model.yaml"), demo_config(f"{arguments.network}.yaml")
         if not (shape.is_file() and config.is_file()):
             raise ArtQuantError(f"--network {arguments.network}: no {shape.name} or {config.name}; see configs/demo")
         base = Path("ModelZoo") / name
         if not (base / "config.json").is_file():
             texts = f"texts=[{data}/meta/descriptions_level_3.json, {data}/meta/score.json]"
-            _step(arguments.quiet, "init-model", "--config", shape, "--out", base, f"seed={arguments.seed}", texts)
+            step(arguments.quiet, "init-model", "--config", shape, "--out", base, f"seed={arguments.seed}", texts)
         return base, config
     if arguments.from_scratch:
         base = Path("ModelZoo") / f"{name}-from-scratch"
         few = ["stages.captions.max_steps=4"] if arguments.short else []
         _make_base(base, 60 if arguments.short else 40_000, few, arguments.quiet)
-        return base, _config("demo.yaml")
+        return base, demo_config("demo.yaml")
+    return start_model(), demo_config("demo.yaml")
+
+
+def start_model() -> Path:
+    """The base that comes with the repository, or with the package."""
     here = Path("ModelZoo") / "demo"
-    return here if (here / "config.json").is_file() else _INSIDE / "base", _config("demo.yaml")
+    return here if (here / "config.json").is_file() else _INSIDE / "base"
 
 
 def _sets(stages: Sequence[StageConfig], data: Path) -> list[str]:
@@ -129,13 +135,13 @@ def _make_base(out: Path, captions: int, more: Sequence[str], quiet: bool) -> No
     name = f"demo-base-{captions}"
     data, drawn = Path("dataset") / name, Path("ModelZoo") / f"demo-drawn-{captions}"
     size = ("--images", captions, "--seed", _BASE_SEED, "--test-fraction", 0.0075)
-    _step(quiet, "demo-data", "--out", data, *size)
+    step(quiet, "demo-data", "--out", data, *size)
     if not (drawn / "config.json").is_file():
         texts = ", ".join(f"{data}/meta/{file}.json" for file in ("descriptions_level_3", "captions", "score"))
-        _step(quiet, "init-model", "--config", _config("model.yaml"), "--out", drawn, f"texts=[{texts}]")
+        step(quiet, "init-model", "--config", demo_config("model.yaml"), "--out", drawn, f"texts=[{texts}]")
     settings = [f"run={name}", f"base={drawn}", f"infer.records={data}/meta/test.json", f"infer.images={data}/images"]
-    config = _config("base.yaml")
-    _step(quiet, "train", "--config", config, *settings, *_sets(load_config(config).stages, data), *more)
+    config = demo_config("base.yaml")
+    step(quiet, "train", "--config", config, *settings, *_sets(load_config(config).stages, data), *more)
     if not out.is_dir():
         model = Path("runs") / name / "captions" / "model"
-        _step(quiet, "export", model, "--to", "merged", "--dtype", "bfloat16", "--out", out)
+        step(quiet, "export", model, "--to", "merged", "--dtype", "bfloat16", "--out", out)

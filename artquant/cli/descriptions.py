@@ -31,11 +31,12 @@ def _split(arguments: argparse.Namespace) -> int:
         subject=arguments.subject,
         questions=read_questions(arguments.questions) if arguments.questions else None,
     )
-    say(f"{arguments.out}: {_levels(report)}")
+    say(f"{arguments.out}: {levels_line(report)}")
     return 0
 
 
-def _levels(report: LevelsReport) -> str:
+def levels_line(report: LevelsReport) -> str:
+    """How many descriptions there are of each level, and why they are fewer."""
     names = {1: "perception", 2: "cognition", 3: "emotion"}
     levels = [
         f"{count} of level {level}"

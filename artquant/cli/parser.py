@@ -20,6 +20,7 @@ from artquant.cli.arguments import (
     whole,
 )
 from artquant.cli.prepare_options import add_choices, add_reading
+from artquant.cli.rad_options import add_rad
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -50,6 +51,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     running = (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
+    add_rad(commands, _command)
     return parser
 
 

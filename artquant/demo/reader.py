@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -88,6 +88,7 @@ def _wordings() -> tuple[tuple[re.Pattern[str], str, int | None, str | None], ..
     )
 
 
+@lru_cache(maxsize=8192)
 def read_sentence(text: str) -> Statement | None:
     """What a sentence says; None: it is none of the vocabulary's."""
     for pattern, about, number, kind in _wordings():
@@ -109,7 +110,7 @@ def read_text(text: str) -> dict[str, str | int]:
     Of what is said twice the first counts; sentences that are none of the vocabulary's say nothing.
     """
     said: dict[str, str | int] = {}
-    for found in _read_sentences(text):
+    for _, found in read_sentences(text):
         said = {**found.names, **said}
         if found.grade is not None and found.about != ENDING:
             said.setdefault(found.about, found.grade)
@@ -118,14 +119,15 @@ def read_text(text: str) -> dict[str, str | int]:
 
 def read_level(text: str) -> int | None:
     """The level of a description, 1 to 3, by the highest attribute that it speaks of; None: it speaks of none."""
-    about = {found.about for found in _read_sentences(text)}
+    about = {found.about for _, found in read_sentences(text)}
     spoken = [level for level, names in enumerate(LEVELS, 1) if about.intersection(names)]
     return len(LEVELS) if ENDING in about else max(spoken, default=None)
 
 
-def _read_sentences(text: str) -> list[Statement]:
-    """What the sentences say that are of the vocabulary."""
-    return [found for sentence in re.findall(r"[^.]+\.", text) if (found := read_sentence(sentence)) is not None]
+def read_sentences(text: str) -> list[tuple[str, Statement]]:
+    """The sentences that are of the vocabulary, each with what it says."""
+    sentences = [sentence.strip() for sentence in re.findall(r"[^.]+\.", text)]
+    return [(sentence, found) for sentence in sentences if (found := read_sentence(sentence)) is not None]
 
 
 def judge_texts(pairs: Sequence[tuple[str, str]]) -> dict[str, Share]:

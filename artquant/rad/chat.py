@@ -48,18 +48,28 @@ class Usage:
     input: int
     output: int
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.input + other.input, self.output + other.output)
+
 
 @dataclass(frozen=True)
 class Reply:
     """What came back."""
 
     text: str
-    usage: Usage
+    usage: Usage  # of all attempts that were answered
     request_id: str  # the endpoint's name of the call, for asking its keeper
 
 
 class CallRefused(ArtQuantError):
-    """The endpoint does not take this one call (too large, filtered, ...); others may go on."""
+    """The endpoint does not take this one call (too large, filtered, ...); others may go on.
+
+    `usage`: what it was paid for all the same.
+    """
+
+    def __init__(self, message: str, usage: Usage = Usage(0, 0)) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class EndpointRefused(ArtQuantError):

@@ -13,6 +13,7 @@ from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError
 from artquant.files.file_list import file_sha256
 from artquant.files.only_writer import only_writer
+from artquant.rad.loop import Task
 from artquant.rad.outcome import Entry
 from artquant.rad.prompts import Prompts
 from artquant.rad.settings import RadConfig
@@ -33,6 +34,11 @@ class Collection:
     prompts: Prompts
     statistics: dict[str, Any]
     names: PictureNames
+
+    @property
+    def task(self) -> Task:
+        """What the loop of each picture needs."""
+        return Task(self.config, self.prompts, self.statistics)
 
     def picture_path(self, entry: Entry) -> Path:
         """Where a picture lies."""

@@ -12,9 +12,9 @@ Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
 class Strict(BaseModel):
-    """All keys required, no others."""
+    """All keys required, no others; finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Mark(Strict):

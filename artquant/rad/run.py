@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -37,14 +38,12 @@ class Halted(Exception):
     """The run ends: no further call is begun."""
 
 
-class Asking:
+class Asking(ABC):
     """Asks models on behalf of pictures; what is stored is not asked again."""
 
-    def __init__(self, collection: Collection, chats: Mapping[str, Chat], budget: Budget) -> None:
-        self._store, self._chats, self._budget = collection.store, chats, budget
-        self._endpoints = collection.config.endpoints
-        self.ended: ArtQuantError | None = None  # why the run ends
-        self.is_halted = False
+    def __init__(self, collection: Collection, budget: Budget) -> None:
+        self.store, self.budget = collection.store, budget
+        self.endpoints = collection.config.endpoints
 
     def about(self, image: str) -> Ask:
         """`Ask` for one picture."""
@@ -58,42 +57,58 @@ class Asking:
         calls, reason = [], ""
         for _ in range(1 + REPAIRS):
             calls.append(Call(image, round_, role, request.key))
-            reply = self._store.reply(calls[-1]) or await self._reply(calls[-1], request)
+            reply = self.store.reply(calls[-1]) or await self.reply(calls[-1], request)
             try:
                 return parse_reply(reply.text, request.schema)
             except BadReply as bad:
                 reason = str(bad)
                 request = repaired(request, reply.text, reason)
         for call in calls:
-            self._store.refused(call, reason)
+            self.store.refused(call, reason)
         raise CallRefused(f"{role}, round {round_}: no reply of the wanted form in {1 + REPAIRS} calls: {reason}")
 
-    async def _reply(self, call: Call, request: Request) -> Reply:
-        if self.is_halted:
-            raise Halted
-        name = request.role.endpoint
-        endpoint = self._endpoints[name]
+    @abstractmethod
+    async def reply(self, call: Call, request: Request) -> Reply:
+        """Get and keep the reply of a call that has none."""
+
+
+class Calling(Asking):
+    """Asks now."""
+
+    def __init__(self, collection: Collection, budget: Budget, chats: Mapping[str, Chat]) -> None:
+        super().__init__(collection, budget)
+        self._chats = chats
+        self.ended: ArtQuantError | None = None  # why the run ends
+        self.is_halted = False
+
+    async def reply(self, call: Call, request: Request) -> Reply:
+        """Raises :class:`Halted` once the run is to end."""
+        endpoint = self.endpoints[request.role.endpoint]
         try:
-            with self._budget.held(worst_case(request, endpoint)):
-                reply = await self._chats[name].complete(request, lambda: self._sending(call, request))
+            async with self.budget.held(worst_case(request, endpoint)):
+                chat = self._chats[request.role.endpoint]
+                reply = await chat.complete(request, lambda: self._sending(call, request))
                 cost = cost_of(reply.usage, endpoint)
-                self._budget.spend(cost)
+                self.budget.spend(cost)
+                self.store.answered(call, reply, cost)
+                return reply
         except CallRefused as error:
-            self._store.refused(call, str(error))
+            cost = cost_of(error.usage, endpoint)
+            self.budget.spend(cost)
+            self.store.refused(call, str(error), error.usage, cost)
             raise
         except (EndpointRefused, BudgetSpent) as error:
             self.ended, self.is_halted = self.ended or error, True
             raise Halted from None
-        self._store.answered(call, reply, cost)
-        return reply
 
     def _sending(self, call: Call, request: Request) -> None:
         if self.is_halted:  # while it waited for its turn
             raise Halted
-        self._store.sending(call, request.role.endpoint, request.role.model)
+        self.store.sending(call, request.role.endpoint, request.role.model)
 
 
-async def _one(collection: Collection, task: Task, entry: Entry, ask: Ask) -> Outcome:
+async def outcome_of(collection: Collection, task: Task, entry: Entry, ask: Ask) -> Outcome:
+    """Whatever comes of a picture; raises what `ask` raises, but for calls that are refused."""
     try:
         picture = await _read(collection, entry)
     except (ImageError, FileUnreadable) as error:
@@ -126,7 +141,7 @@ async def _read(collection: Collection, entry: Entry) -> Picture:
 
 
 @contextlib.contextmanager
-def _interruptible(asking: Asking) -> Iterator[None]:
+def _interruptible(asking: Calling) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM lets the calls in flight come home, the second does not wait for them."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -137,7 +152,7 @@ def _interruptible(asking: Asking) -> Iterator[None]:
             logger.warning("waiting for the replies in flight, which cost already; once more to leave at once")
         asking.is_halted = True
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     try:
         for number in signals:
             loop.add_signal_handler(number, stop)
@@ -150,8 +165,8 @@ def _interruptible(asking: Asking) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _collect(collection: Collection, asking: Asking, workers: int, bar: Any) -> None:
-    task = Task(collection.config, collection.prompts, collection.statistics)
+async def _collect(collection: Collection, asking: Calling, workers: int, bar: Any) -> None:
+    task = collection.task
     waiting = collection.store.waiting()
 
     async def work() -> None:
@@ -159,7 +174,7 @@ async def _collect(collection: Collection, asking: Asking, workers: int, bar: An
             if asking.is_halted:
                 return
             try:
-                outcome = await _one(collection, task, entry, asking.about(entry.image))
+                outcome = await outcome_of(collection, task, entry, asking.about(entry.image))
             except Halted:
                 return
             collection.store.finish(outcome)
@@ -169,16 +184,22 @@ async def _collect(collection: Collection, asking: Asking, workers: int, bar: An
         await asyncio.gather(*(work() for _ in range(workers)))
 
 
-async def _connected(collection: Collection, budget: Budget, bar: Any) -> Asking:
+async def _connected(collection: Collection, budget: Budget, bar: Any) -> Calling:
     used = {role.endpoint for role in collection.config.roles.chosen().values()}
     endpoints: dict[str, EndpointSettings] = {name: collection.config.endpoints[name] for name in sorted(used)}
     async with AsyncExitStack() as opened:
         chats = {name: await opened.enter_async_context(OpenAIChat(name, one)) for name, one in endpoints.items()}
-        asking = Asking(collection, chats, budget)
+        asking = Calling(collection, budget, chats)
         # A quarter more than can be in flight: while one reads its picture, another has the place.
         workers = 1 + sum(one.in_flight for one in endpoints.values()) * 5 // 4
         await _collect(collection, asking, workers, bar)
         return asking
+
+
+def budget_of(collection: Collection) -> Budget:
+    """The budget, less what was spent."""
+    totals = collection.store.totals().values()
+    return Budget(collection.config.budget, spent=sum(one.cost for one in totals))
 
 
 def collect(collection: Collection, progress: bool = True) -> None:
@@ -188,9 +209,7 @@ def collect(collection: Collection, progress: bool = True) -> None:
         ArtQuantError: an endpoint takes no call, or the budget is spent; all that was answered is kept.
         KeyboardInterrupt: it was asked to end.
     """
-    store = collection.store
-    states = store.states()
-    budget = Budget(collection.config.budget, spent=sum(totals.cost for totals in store.totals().values()))
+    states, budget = collection.store.states(), budget_of(collection)
     done, total = sum(states.values()) - states.get("waiting", 0), sum(states.values())
     with progress_bar("collecting", "picture", progress, total, done) as bar:
         try:

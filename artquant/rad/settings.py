@@ -1,4 +1,4 @@
-"""Every setting of a collection, with its meaning, default and allowed values (configs/rad/demo.yaml)."""
+"""Every setting of a collection, with its meaning, default and allowed values (configs/demo/rad.yaml)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 from artquant.config.requirements import (
     LARGEST,
     LARGEST_SEED,
+    ConfigError,
     require,
     require_at_least,
     require_not_negative,
@@ -17,7 +18,7 @@ from artquant.config.requirements import (
 )
 
 Structure = Literal["json_schema", "json_object", "text"]  # how an endpoint is asked for JSON, strictest first
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # in capitals, as few keys are
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,24 @@ class EndpointSettings:
     attempts: int = 6  # to send a call, the first among them
     input_price: float = 0.0  # of a million tokens, in one currency for all endpoints
     output_price: float = 0.0
+    batch_price: float = 0.5  # share of the prices that requests of a batch file cost
     structure: Structure = "json_schema"  # the strictest that is tried
 
     def __post_init__(self) -> None:
         known = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.url) is not None
         require(known, "url", "must be http(s)://HOST[:PORT]/PATH, without user, query or blanks")
-        named = self.key is None or _VARIABLE.fullmatch(self.key) is not None
-        require(named, "key", "is the NAME of an environment variable that holds the key, never the key itself")
+        if self.key is not None and not _VARIABLE.fullmatch(self.key):
+            reason = (
+                "is the NAME of an environment variable (capitals, digits, _) that holds the key, never the key itself"
+            )
+            raise ConfigError("key", reason, hidden=True)
         require_at_least(1, most=4096, in_flight=self.in_flight)
         require_at_least(1, most=100, attempts=self.attempts)
         require_positive(
             requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute, timeout=self.timeout
         )
         require_not_negative(input_price=self.input_price, output_price=self.output_price)
+        require_not_negative(batch_price=self.batch_price)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from artquant.rad.outcome import Canary, Draft, Entry, Outcome
 
 EDITION = 1  # of the tables
 WAITING = "waiting"
+_NOTHING = Usage(0, 0)
+_SAME = "image = ? AND round = ? AND role = ? AND key = ?"  # `Call.values`
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE picture (
@@ -43,7 +45,8 @@ CREATE TABLE canary (
 ) WITHOUT ROWID;
 CREATE TABLE call (
     number INTEGER PRIMARY KEY, image TEXT NOT NULL, round INTEGER NOT NULL, role TEXT NOT NULL, key TEXT NOT NULL,
-    endpoint TEXT NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('sent', 'answered', 'refused')),
+    endpoint TEXT NOT NULL, model TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('sent', 'batched', 'answered', 'refused')),
     attempts INTEGER NOT NULL, text TEXT, input INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0,
     cost REAL NOT NULL DEFAULT 0, request_id TEXT NOT NULL DEFAULT '', begun REAL NOT NULL, ended REAL,
     UNIQUE (image, round, role, key)
@@ -72,7 +75,7 @@ class Totals(NamedTuple):
     calls: int
     attempts: int
     answered: int
-    unanswered: int  # begun and never answered: in flight when a process was killed, or right now
+    unanswered: int  # begun and never answered: in a batch file, in flight when a process was killed, or right now
     input: int  # tokens
     output: int
     cost: float
@@ -207,8 +210,7 @@ class Store:
     def reply(self, call: Call) -> Reply | None:
         """The stored reply of a call."""
         row = self._database.execute(
-            "SELECT text, input, output, request_id FROM call "
-            "WHERE image = ? AND round = ? AND role = ? AND key = ? AND state = 'answered'",
+            f"SELECT text, input, output, request_id FROM call WHERE {_SAME} AND state = 'answered'",
             call.values,
         ).fetchone()
         return None if row is None else Reply(row[0], Usage(row[1], row[2]), row[3])
@@ -226,23 +228,53 @@ class Store:
         """Keep a reply. Tokens and money add up where a call was made anew."""
         self._database.execute(
             "UPDATE call SET state = 'answered', text = ?, input = input + ?, output = output + ?, cost = cost + ?, "
-            "request_id = ?, ended = ? WHERE image = ? AND round = ? AND role = ? AND key = ?",
+            f"request_id = ?, ended = ? WHERE {_SAME}",
             (reply.text, reply.usage.input, reply.usage.output, cost, reply.request_id, time.time(), *call.values),
         )
 
-    def refused(self, call: Call, reason: str) -> None:
+    def refused(self, call: Call, reason: str, usage: Usage = _NOTHING, cost: float = 0.0) -> None:
         """A call has no reply, or none that can be used: it is made again where its picture is tried again."""
         self._database.execute(
-            "UPDATE call SET state = 'refused', text = COALESCE(text, ?), ended = ? "
-            "WHERE image = ? AND round = ? AND role = ? AND key = ?",
-            (reason, time.time(), *call.values),
+            "UPDATE call SET state = 'refused', text = COALESCE(text, ?), input = input + ?, output = output + ?, "
+            f"cost = cost + ?, ended = ? WHERE {_SAME}",
+            (reason, usage.input, usage.output, cost, time.time(), *call.values),
         )
+
+    def batched(self, calls: Iterable[tuple[Call, str, str]]) -> None:
+        """Calls, with endpoint and model, whose requests are in a batch file now."""
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "INSERT INTO call (image, round, role, key, endpoint, model, state, attempts, begun) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'batched', 1, ?) "
+                "ON CONFLICT (image, round, role, key) DO UPDATE SET attempts = attempts + 1, state = 'batched'",
+                ((*call.values, endpoint, model, time.time()) for call, endpoint, model in calls),
+            )
+
+    def in_batches(self) -> Iterator[tuple[Call, str]]:
+        """Calls in batch files whose results were not read yet, and their endpoints."""
+        for *values, endpoint in self._database.execute(
+            "SELECT image, round, role, key, endpoint FROM call WHERE state = 'batched' ORDER BY number"
+        ):
+            yield Call(*values), endpoint
+
+    def call_state(self, call: Call) -> tuple[str, str] | None:
+        """A call's state and its reply or reason; None: it was never made."""
+        found: tuple[str, str] | None = self._database.execute(
+            f"SELECT state, COALESCE(text, '') FROM call WHERE {_SAME}", call.values
+        ).fetchone()
+        return found
+
+    def again(self, call: Call | None = None) -> int:
+        """Let a call in a batch file, or all of them, be made anew; returns how many there were."""
+        which, values = ("", ()) if call is None else (f" AND {_SAME}", call.values)
+        return self._database.execute(f"UPDATE call SET state = 'sent' WHERE state = 'batched'{which}", values).rowcount
 
     def totals(self, by: str = "''") -> dict[str, Totals]:
         """Of all calls; or by "role", "endpoint", "model"."""
         rows = self._database.execute(
-            f"SELECT {by}, COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(state = 'sent'), SUM(input), "
-            f"SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
+            f"SELECT {by}, COUNT(*), SUM(attempts), SUM(state = 'answered'), SUM(state IN ('sent', 'batched')), "
+            f"SUM(input), SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
         )
         return {name: Totals._make(values) for name, *values in rows}
 

@@ -75,21 +75,21 @@ MEANINGS = {
         "Score leaks", "Share of pictures whose text gives the score away, by rule (English).", "low", ".1%"
     ),
     "read_srcc": Meaning(
-        "Read by a model",
+        "Score read by a model (SRCC)",
         "SRCC of people's scores with those that the reader told from the text alone; near 1: texts and scores agree, "
         "near 0: they belong to other pictures, below 0: they contradict.",
         "high",
         ".3f",
     ),
     "words_srcc": Meaning(
-        "Read from its words",
+        "Score read from the words (SRCC)",
         "SRCC of people's scores with those that ridge regression on the words reads, learned on other pictures of the "
         "same set; near 0: the texts do not go with the scores. Leaked scores raise it.",
         "high",
         ".3f",
     ),
     "first_srcc": Meaning(
-        "Read by the first set's words",
+        "Score read as in the first set (SRCC)",
         "The same, learned on other pictures of the first set; below 0: what is praise there stands at low scores "
         "here.",
         "high",

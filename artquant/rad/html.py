@@ -130,8 +130,9 @@ svg .axis { stroke: var(--line); } .fill-1 { fill: var(--first); } .fill-2 { fil
 .fill-3 { fill: var(--third); }
 .key { display: flex; gap: 1rem; flex-wrap: wrap; font-size: .85rem; color: var(--soft); }
 .key svg { width: .8rem; height: .8rem; display: inline-block; margin-right: .3rem; vertical-align: -.05rem; }
-article { display: grid; grid-template-columns: 13rem 1fr; gap: 1rem; background: var(--card); margin: 1rem 0;
-  border: 1px solid var(--line); border-radius: .5rem; padding: .9rem; break-inside: avoid; }
+article { display: grid; grid-template-columns: 13rem 1fr; align-items: start; gap: 1rem;
+  background: var(--card); margin: 1rem 0; border: 1px solid var(--line); border-radius: .5rem; padding: .9rem;
+  break-inside: avoid; }
 article h4 { margin: 0 0 .25rem; font-size: .95rem; overflow-wrap: anywhere; }
 article h5 { margin: .75rem 0 .15rem; font-size: .85rem; }
 img { max-width: 100%; height: auto; border-radius: .25rem; display: block; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from artquant.data.picture_names import PictureNames
-from artquant.errors import visible
+from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
 from artquant.rad import sections
 from artquant.rad.examples import Examples
@@ -54,8 +55,10 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
         examples: pictures shown of each kind.
 
     Raises:
-        ArtQuantError: one of the others cannot be read, or the file cannot be written.
+        ArtQuantError: one of the others cannot be read, or the file cannot be written or is one of those that are read.
     """
+    if os.path.realpath(out) in map(os.path.realpath, (store.path, *others)):
+        raise ArtQuantError(f"{out}: would overwrite what the report is about; name another file with --out")
     config = store.about("config") or {}
     name = str(config.get("run") or store.path.parent.name)
     ours, shown, tally, read, scores = (

@@ -19,7 +19,8 @@ from artquant.rad.text_sets import TextSet
 from artquant.texts.descriptions import PARTS
 
 _GROUPS, _OF_GROUP = 5, 2  # of near-duplicates that are shown, and texts of each
-_EXCERPT = 600  # characters
+_MAIN = ("near_duplicates", "template", "leaks", "read_srcc", "words_srcc")  # figures of the head
+_EXCERPT, _OBJECTIONS = 600, 8  # characters; to one description
 _NONE = "-"
 _STATES = ("kept", "partly", "dropped", *LOST, "waiting")
 
@@ -51,14 +52,12 @@ def head(
     pictures = sum(states.values())
     kept = states.get("kept", 0)
     tiles = {
-        "pictures": f"{pictures:,}",
-        "kept in full": f"{kept / max(pictures, 1):.1%}",
-        **{MEANINGS[key].title.lower(): shown(sets[0], key) for key in ("near_duplicates", "template", "leaks")},
-        "read by a model, SRCC": shown(sets[0], "read_srcc"),
-        "read from its words, SRCC": shown(sets[0], "words_srcc"),
-        **{f"canaries caught, {one.role}": f"{one.share:.0%}" for one in judges.canaries},
-        "calls": f"{sum(totals.calls for totals in roles.values()):,}",
-        "cost": f"{sum(totals.cost for totals in roles.values()):,.2f}",
+        "Pictures": f"{pictures:,}",
+        "Kept in full": f"{kept / max(pictures, 1):.1%}",
+        **{MEANINGS[key].title: shown(sets[0], key) for key in _MAIN},
+        **{f"Canaries caught, {one.role}": f"{one.share:.0%}" for one in judges.canaries},
+        "Calls": f"{sum(totals.calls for totals in roles.values()):,}",
+        "Cost": f"{sum(totals.cost for totals in roles.values()):,.2f}",
     }
     items = [element("li", element("b", value), element("span", title)) for title, value in tiles.items()]
     return element(
@@ -267,7 +266,7 @@ def _article(entry: Entry, outcome: Outcome, path: Path) -> Markup:
         texts += [element("h5", part.capitalize())] if drafts else []
         for draft in sorted(drafts, key=lambda draft: draft.round):
             texts += _draft(draft)
-    why = [element("p", outcome.reason, class_="why")] if outcome.reason else []
+    why = [element("p", outcome.reason[:_EXCERPT], class_="why")] if outcome.reason else []
     body = element("div", element("h4", entry.image), element("p", scores, class_="note"), *why, *texts)
     return element("article", thumbnail(path, entry.image), body)
 
@@ -278,7 +277,7 @@ def _draft(draft: Draft) -> list[Markup]:
     return [
         element("div", f"Round {draft.round}{mark}, {fate}", class_="note"),
         element("div", quoted(draft.text), class_="is" if draft.kept else "was"),
-        *(element("div", f"{who}: {why}", class_="why") for who, why in draft.objections),
+        *(element("div", f"{who}: {why}"[:_EXCERPT], class_="why") for who, why in draft.objections[:_OBJECTIONS]),
     ]
 
 
@@ -287,7 +286,7 @@ def lost(shown_ones: Examples, states: Mapping[str, int]) -> Markup:
     count = sum(states.get(state, 0) for state in LOST)
     if not count:
         return Markup("")
-    rows = [[one.image, one.state, one.reason] for one in shown_ones.lost]
+    rows = [[one.image, one.state, one.reason[:_EXCERPT]] for one in shown_ones.lost]
     about = f"{count:,} pictures that could not be read, or of which a call failed. They can be tried again."
     return section("Failed", about, table(f"The first {len(rows)}", ["Picture", "State", "Why"], rows, "texts"))
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from artquant.errors import ArtQuantError
 from artquant.rad.outcome import Canary, Draft, Entry, Outcome
 from artquant.rad.report import report_lines, write_report
 from artquant.rad.store import open_store
@@ -95,6 +96,8 @@ def test_the_summary_counts_and_compares(store, tmp_path):
     assert (judge.caught, judge.tried) == (1, 1) and judge.low == pytest.approx(1 / (1 + 1.96**2), abs=1e-3)
     lines = report_lines(summary)
     assert lines[0].endswith("2 kept, 1 dropped, 1 failed, 1 unreadable, 1 waiting")
+    with pytest.raises(ArtQuantError, match="would overwrite"):
+        write_report(store, tmp_path, tmp_path / "new" / ".." / "other.json", [other])
     assert any(line.startswith("Near-duplicates") and line.endswith("100.0%") for line in lines)
 
 

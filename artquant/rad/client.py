@@ -63,7 +63,7 @@ class _Call:
     request: Request
     sending: Sending
     tokens: int
-    answers_before: int
+    answers_before: int = 0  # of the endpoint, when the first attempt failed
     failures: int = 0
     refusals: int = 0
     unusable: int = 0
@@ -110,7 +110,7 @@ class OpenAIChat:
         """As of :class:`artquant.rad.chat.Chat`."""
         model = self._models.setdefault(request.role.model, _Model(Form(self._settings.structure)))
         most = most_tokens(request)
-        call = _Call(request, sending, most.input + most.output, self._answers)
+        call = _Call(request, sending, most.input + most.output)
         first = model.shown is None
         if model.shown is None:
             model.shown = asyncio.Event()
@@ -205,6 +205,8 @@ class OpenAIChat:
 
     def _wait(self, call: _Call, failure: Failed) -> float:
         """Seconds until the call is sent again; raises where it is not."""
+        if not call.failures + call.refusals:
+            call.answers_before = self._answers
         call.refusals += failure.kind == "refused"
         call.unusable += failure.kind == "unusable"
         call.failures += failure.kind != "refused"

@@ -164,7 +164,7 @@ def _interruptible(asking: Calling) -> Iterator[None]:
 
 
 async def _collect(collection: Collection, asking: Calling, workers: int, bar: Any) -> None:
-    task = collection.task
+    task, failed = collection.task, list[str]()
     waiting = collection.store.waiting()
 
     async def work() -> None:
@@ -176,10 +176,15 @@ async def _collect(collection: Collection, asking: Calling, workers: int, bar: A
             except Halted:
                 return
             collection.store.finish(outcome)
+            if outcome.state == "failed":
+                failed.append(outcome.image)
             bar.update()
 
     with _interruptible(asking):
         await asyncio.gather(*(work() for _ in range(workers)))
+    if isinstance(asking.ended, EndpointRefused):  # which may be why these failed
+        for image in failed:
+            collection.store.reopen_picture(image)
 
 
 async def _connected(collection: Collection, budget: Budget, bar: Any) -> Calling:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,17 +161,23 @@ class Store:
 
     def reopen(self, *states: str) -> int:
         """Let pictures of these states wait again; their answered calls stay. Returns how many."""
-        among = f"state IN ({', '.join('?' * len(states))})"
+        return self._reopened(f"state IN ({', '.join('?' * len(states))})", states)
+
+    def reopen_picture(self, image: str) -> None:
+        """Let one wait again."""
+        self._reopened("image = ?", (image,))
+
+    def _reopened(self, among: str, values: Sequence[str]) -> int:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             images = f"(SELECT image FROM picture WHERE {among})"
             for table in ("draft", "canary"):
-                self._database.execute(f"DELETE FROM {table} WHERE image IN {images}", states)
+                self._database.execute(f"DELETE FROM {table} WHERE image IN {images}", values)
             self._database.execute(
-                f"UPDATE call SET state = 'sent' WHERE state = 'refused' AND image IN {images}", states
+                f"UPDATE call SET state = 'sent' WHERE state = 'refused' AND image IN {images}", values
             )
             sql = f"UPDATE picture SET state = '{WAITING}', reason = '', score_read = NULL WHERE {among}"
-            return self._database.execute(sql, states).rowcount
+            return self._database.execute(sql, values).rowcount
 
     def states(self) -> dict[str, int]:
         """How many pictures are in each state."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
@@ -51,13 +52,13 @@ class _Ended(StoppingCriteria):
 
 def describe_in_pieces(
     scorer: Scorer,
-    picture: Any,
+    image: Image.Image,
     level: int | None,
     say: Callable[[str], None],
     ended: Callable[[], bool],
     max_new_tokens: int = 512,
 ) -> str:
-    """Describe a prepared picture (`Processor.picture`) as `Scorer.describe` does; the whole text.
+    """Describe a picture as `Scorer.describe` does; the whole text.
 
     Args:
         say: is given each piece. ended: is asked after each token; true: write no more.
@@ -71,5 +72,5 @@ def describe_in_pieces(
         return scorer.processor.decode(ids, skip_special_tokens=True)
 
     watched = {"streamer": _Pieces(decode, say), "stopping_criteria": StoppingCriteriaList([_Ended(ended)])}
-    _, ids = generate(scorer.loaded, scorer.device, [row], [picture], max_new_tokens, **watched)
+    _, ids = generate(scorer.loaded, scorer.device, [row], [scorer.processor.picture(image)], max_new_tokens, **watched)
     return decode(ids[0].tolist()).strip()

@@ -89,13 +89,16 @@ class Service:
         """Of each picture its score, or why it has none.
 
         Raises:
-            Refused: too many pictures wait, or as `facts`.
+            Refused: too many pictures wait, what computes has ended, or as `facts`.
         """
         self.facts("score")
         if attributes:
             self.facts("attributes")
         with self._room(len(uploads)):
             outcomes = await asyncio.gather(*(self._outcome(one, attributes) for one in uploads))
+        gone = next((one for one in outcomes if isinstance(one, Refused) and one.status == 503), None)
+        if gone is not None:  # it is not the pictures' fault
+            raise gone
         for outcome in outcomes:
             self.metrics.judged(outcome.code if isinstance(outcome, Refused) else "scored")
         return outcomes

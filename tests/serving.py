@@ -129,7 +129,9 @@ class Running:
         mark = "--------------------------b"
         parts = [
             f'--{mark}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
-            f"Content-Type: image/png\r\n\r\n".encode() + data + b"\r\n"
+            f"Content-Type: image/png\r\n\r\n".encode()
+            + data
+            + b"\r\n"
             for name, data in files
         ]
         body = b"".join(parts) + f"--{mark}--\r\n".encode()

@@ -164,8 +164,10 @@ def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer) -> Facts:
     }
     prints = [one.fingerprint for one in folder.chain()]
     whole = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
+    history = {} if folder.card is None else folder.card.history
+    named = [str(history[name]) for name in ("run", "stage") if name in history] or [folder.name.name]
     return Facts(
-        Identity(folder.name.name, whole, loaded.prompt.name),
+        Identity(visible("/".join(named))[:200], whole, loaded.prompt.name),
         readout.low,
         readout.high,
         tuple(words) if words and values else None,
@@ -174,7 +176,7 @@ def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer) -> Facts:
         tuple(name for name, able in can.items() if able),
         tuple(range(1, 1 + len(teller.loaded.prompt.description_questions))) if describes else (),
         loaded.readout.several,
-        _trained_on({} if folder.card is None else folder.card.history),
+        _trained_on(history),
         _licence(folder.path),
     )
 

@@ -137,9 +137,13 @@ def hostile(marker: str) -> dict[str, bytes]:
         for name, call in calls.items()
         for protocol in (0, 2, 4)
     }
-    command, end = touch.encode(), b"0."
+    return found | by_hand(touch.encode())
+
+
+def by_hand(command: bytes) -> dict[str, bytes]:
+    """What no pickler writes."""
     images = b"}X\x06\x00\x00\x00images"
-    by_hand = {
+    return {
         "inst": b"(S'" + command + b"'\nios\nsystem\n.",
         "obj": b"(cos\nsystem\nS'" + command + b"'\no.",
         "global": b"cos\nsystem\n(S'" + command + b"'\ntR.",
@@ -151,7 +155,7 @@ def hostile(marker: str) -> dict[str, bytes]:
         "persid": b"Pabc\n.",
         "binpersid": b"Nb0N\x51.",
         "next-buffer": b"\x80\x05\x97.",
-        "popped": b"cos\nsystem\n" + end,
+        "popped": b"cos\nsystem\n0.",
         "tuple": b"}(K\x01K\x02\x86K\x03u.",
         "deep-tuple": b"}(" + b"N" + b"\x85" * 90_000 + b"Nu.",
         "set": pickle.dumps({"images": {1, 2}}, 4),
@@ -182,7 +186,6 @@ def hostile(marker: str) -> dict[str, bytes]:
         "none": pickle.dumps({"images": []}),
         "one": pickle.dumps({"images": LIGHT}),
     }
-    return found | by_hand
 
 
 @pytest.mark.parametrize("name", hostile(""))
@@ -204,5 +207,5 @@ def test_every_protocol_of_plain_values_is_read():
 
 
 def test_a_class_is_refused_before_it_is_looked_for():
-    with pytest.raises(Refused, match="plain values|more than"):
+    with pytest.raises(Refused, match="those alone"):
         read_pickle(pickle.dumps({"images": FACTS}))

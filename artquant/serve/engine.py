@@ -47,8 +47,11 @@ class Inbox(Protocol):
 
 
 def shapes(batch: int) -> tuple[int, ...]:
-    """Sizes that batches have: powers of two below the largest, and the largest."""
-    return (*(2**power for power in range(batch.bit_length()) if 2**power < batch), batch)
+    """Sizes that batches have: powers of two from 4 to below the largest, and the largest.
+
+    Products of one or two rows are computed by other kernels, whose last digits differ.
+    """
+    return (*(2**power for power in range(2, batch.bit_length()) if 2**power < batch), batch)
 
 
 class Engine:

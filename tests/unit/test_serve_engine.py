@@ -89,7 +89,7 @@ def test_batches_have_few_sizes(model, monkeypatch):
     )
     prepared = Scorer.from_pretrained(model, device="cpu").processor.picture(read_image(FILES[0], "x"))
     answers = said(model, *(ScoreThese(0, (prepared,) * count, False) for count in range(1, 7)), batch=6)
-    assert sizes == [1, 2, 4, 4, 6, 6] and set(sizes) <= set(shapes(6))
+    assert sizes == [4, 4, 4, 4, 6, 6] and set(sizes) <= set(shapes(6))
     assert [len(one.outcomes) for one in answers if isinstance(one, Scored)] == [1, 2, 3, 4, 5, 6]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artquant.cli.terminal import say, say_json
-from artquant.config.load import load_config, resolve
+from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def report(arguments: argparse.Namespace) -> int:
         out = arguments.out or store.path.parent / "report.html"
         summary = write_report(store, config.source.images, out, arguments.beside, arguments.examples)
     if arguments.json:
-        say_json(resolve(summary), indent=1)
+        say_json(summary.to_dict(), indent=1)
     else:
         say(*report_lines(summary))
     return 0

@@ -55,7 +55,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), schema: type[An
     try:
         return _convert(schema, tree, "")
     except ConfigError as error:
-        raise ArtQuantError(f"{_where(path, error.key, origins)}: {error}") from None
+        raise ArtQuantError(f"{_where(path, error, origins)}: {error}") from None
 
 
 def read_key(path: Path | str, overrides: Sequence[str], key: str) -> Any:
@@ -153,11 +153,12 @@ def _step(place: Any, key: str, override: str, parent: str) -> str | int:
     raise ArtQuantError(f"override {override!r}: {parent} has no entry {key!r}; use {_alternatives(choices)}")
 
 
-def _where(path: Path, key: str, origins: dict[str, str]) -> str:
-    """The last override that set ``key`` or what contains it; else the file."""
+def _where(path: Path, error: ConfigError, origins: dict[str, str]) -> str:
+    """The last override that set the key at fault or what contains it; else the file."""
     for origin, override in reversed(origins.items()):
-        if key == origin or key.startswith(origin + "."):
-            return f"override {override!r} of {path}"
+        if error.key == origin or error.key.startswith(origin + "."):
+            said = override.partition("=")[0] + "=..." if error.hidden else override
+            return f"override {said!r} of {path}"
     return str(path)
 
 
@@ -186,7 +187,7 @@ def _convert_dataclass(schema: type[Any], value: Any, key: str) -> Any:
     try:
         value = FORMER[schema](value) if schema in FORMER else value
     except ConfigError as error:
-        raise ConfigError(_joined(key, error.key), error.reason) from None
+        raise ConfigError(_joined(key, error.key), error.reason, error.hidden) from None
     fields = {field.name: field for field in dataclasses.fields(schema)}
     for name in value:
         if name not in fields:
@@ -200,7 +201,7 @@ def _convert_dataclass(schema: type[Any], value: Any, key: str) -> Any:
     try:
         return schema(**settings)
     except ConfigError as error:
-        raise ConfigError(_joined(key, error.key), error.reason) from None
+        raise ConfigError(_joined(key, error.key), error.reason, error.hidden) from None
     except ArtQuantError as error:
         raise ConfigError(key, str(error)) from None
 

@@ -14,12 +14,16 @@ LARGEST_SEED = 2**32 - 1
 
 
 class ConfigError(ArtQuantError):
-    """A setting that cannot be used. ``key`` is the dotted name, ``reason`` the rest of the message."""
+    """A setting that cannot be used. ``key`` is the dotted name, ``reason`` the rest of the message.
 
-    def __init__(self, key: str, reason: str) -> None:
+    ``hidden``: the value may be a secret, which no message shows.
+    """
+
+    def __init__(self, key: str, reason: str, hidden: bool = False) -> None:
         super().__init__(f"{key}: {reason}" if key else reason)
         self.key = key
         self.reason = reason
+        self.hidden = hidden
 
 
 def require(condition: bool, key: str, reason: str) -> None:

@@ -12,7 +12,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 16, 40  # margins for axes
 
 
 def bars(
-    title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], form: str = ",.0f", axis: str = ""
+    title: str,
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    form: str = ",.0f",
+    axis: str = "",
+    most: float | None = None,
 ) -> Markup:
     """Bars side by side, of up to three series.
 
@@ -20,8 +25,9 @@ def bars(
         labels: under the bars; where there are many, some are left out.
         form: of the values, for `format`.
         axis: what the labels are.
+        most: where the axis ends; None: at the highest bar.
     """
-    most = max((value for values in series.values() for value in values), default=0) or 1
+    most = most or max((value for values in series.values() for value in values), default=0) or 1
     step, inner = (_WIDTH - _LEFT - _RIGHT) / max(len(labels), 1), _HEIGHT - _TOP - _BOTTOM
     width = step * 0.8 / max(len(series), 1)
     drawn: list[Markup] = [_rule(_TOP), _rule(_TOP + inner), _number(_TOP, most, form), _number(_TOP + inner, 0, form)]
@@ -57,13 +63,18 @@ def heat(title: str, found: Map, x: str, y: str) -> Markup:
         for j, count in enumerate(column)
         if count
     ]
-    drawn += [_rule(_TOP), _rule(_TOP + inner), _number(_TOP, found.y[1], "g"), _number(_TOP + inner, found.y[0], "g")]
+    drawn += [
+        _rule(_TOP),
+        _rule(_TOP + inner),
+        _number(_TOP, found.y[1], ".3g"),
+        _number(_TOP + inner, found.y[0], ".3g"),
+    ]
     for place, value in ((0.0, found.x[0]), (0.5, sum(found.x) / 2), (1.0, found.x[1])):
         anchor = {0.0: "start", 1.0: "end"}.get(place, "middle")
         drawn.append(_text(_LEFT + place * width, _HEIGHT - _BOTTOM + 16, f"{value:.1f}", anchor))
     drawn += [_text(_LEFT + width / 2, _HEIGHT - 6, x), _text(_LEFT, _TOP - 5, y, "start")]
     total = sum(map(sum, found.counts))
-    said = f"{total:,} points; {x} from {found.x[0]:g} to {found.x[1]:g}, {y} from {found.y[0]:g} to {found.y[1]:g}"
+    said = f"{total:,} points; {x} {found.x[0]:.3g} to {found.x[1]:.3g}, {y} {found.y[0]:.3g} to {found.y[1]:.3g}"
     return _figure(title, said, drawn, ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from artquant.rad.store import Store, open_store
 STORE = "rad.sqlite"
 _MAY_CHANGE = ("endpoints", "budget", "confirm", "durable", "output", "prompts")  # between runs of one collection
 _LOOKED_FOR = 50  # pictures, before a run
+_END, _MOST_ENDS = 0.1, 50  # share of the pictures at each end of the scores, and how many at most
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class Collection:
     prompts: Prompts
     statistics: dict[str, Any]
     names: PictureNames
+    ends: tuple[list[Entry], list[Entry]]  # pictures of the lowest and highest scores, for trying judges
+
+    def far_from(self, entry: Entry) -> Entry:
+        """A picture of the other end of the scores, drawn by the name."""
+        lowest, highest = self.ends
+        are_low = abs(entry.score - lowest[0].score) > abs(entry.score - highest[0].score)
+        among = lowest if are_low else highest
+        return among[random.Random(f"{self.config.seed} {entry.image}").randrange(len(among))]
 
     @property
     def task(self) -> Task:
@@ -71,7 +81,8 @@ def open_collection(config: RadConfig) -> Iterator[Collection]:
             if store.about("made_with") is None:
                 store.begin(entries, made_with=made_with, statistics=told, config=resolve(config))
             _require_same(path, store.about("made_with"), made_with)
-            yield Collection(config, store, prompts, store.about("statistics"), PictureNames())
+            ends = store.ends(_END, _MOST_ENDS)
+            yield Collection(config, store, prompts, store.about("statistics"), PictureNames(), ends)
 
 
 def _made_with(config: RadConfig, prompts: Prompts) -> dict[str, str]:

@@ -75,21 +75,21 @@ MEANINGS = {
         "Score leaks", "Share of pictures whose text gives the score away, by rule (English).", "low", ".1%"
     ),
     "read_srcc": Meaning(
-        "Read by a model",
+        "Score read by a model (SRCC)",
         "SRCC of people's scores with those that the reader told from the text alone; near 1: texts and scores agree, "
         "near 0: they belong to other pictures, below 0: they contradict.",
         "high",
         ".3f",
     ),
     "words_srcc": Meaning(
-        "Read from its words",
+        "Score read from the words (SRCC)",
         "SRCC of people's scores with those that ridge regression on the words reads, learned on other pictures of the "
         "same set; near 0: the texts do not go with the scores. Leaked scores raise it.",
         "high",
         ".3f",
     ),
     "first_srcc": Meaning(
-        "Read by the first set's words",
+        "Score read as in the first set (SRCC)",
         "The same, learned on other pictures of the first set; below 0: what is praise there stands at low scores "
         "here.",
         "high",
@@ -116,9 +116,10 @@ class TextFigures:
     near_duplicates_by_part: dict[str, float]
     lengths: dict[str, tuple[float, ...]]  # words by part and of the whole, at QUANTILES
     length_counts: dict[str, tuple[int, ...]]  # texts by words in steps of 10, the last with all longer ones
-    groups: tuple[tuple[int, ...], ...]  # the largest groups of near-duplicates: places in the set
+    groups: tuple[tuple[int, tuple[int, ...]], ...]  # largest ones of near-duplicates: how many, and first places
     phrases: tuple[tuple[str, int], ...]  # most frequent runs of words, with the number of pictures
     leaked: tuple[tuple[int, str], ...]  # first leaks: place, words
+    furthest: tuple[tuple[int, float], ...]  # texts that tell of another score, by the model or else by the words
 
     def value(self, name: str) -> float | None:
         """A figure of `MEANINGS` as a number."""
@@ -145,9 +146,10 @@ def measure(
     scores, features = texts.human_scores(), word_features(tokens[WHOLE])
     learned = learn(features, scores, texts.images)
     own, by_first = (
-        None if one is None else srcc(read_scores(one, features, texts.images), scores)
+        np.full(len(wholes), np.nan) if one is None else read_scores(one, features, texts.images)
         for one in (learned, first or learned)
     )
+    read = np.full(len(wholes), np.nan) if read is None else read
     lengths = {part: of_part.lengths for part, of_part in tokens.items() if len(of_part.lengths)}
     figures = TextFigures(
         name=texts.name,
@@ -158,17 +160,24 @@ def measure(
         vocabulary=len(tokens[WHOLE].vocabulary),
         variety=word_variety(tokens[WHOLE]),
         leaks=len(leaked) / max(len(wholes), 1),
-        read_srcc=None if read is None else srcc(read, scores),
-        words_srcc=own,
-        first_srcc=by_first,
+        read_srcc=srcc(read, scores),
+        words_srcc=srcc(own, scores),
+        first_srcc=srcc(by_first, scores),
         near_duplicates_by_part=shares,
         lengths={part: tuple(np.percentile(found, QUANTILES).tolist()) for part, found in lengths.items()},
         length_counts={part: _by_length(found) for part, found in lengths.items()},
-        groups=tuple(tuple(group) for group in groups[WHOLE][:_SHOWN]),
+        groups=tuple((len(group), tuple(group[:_SHOWN])) for group in groups[WHOLE][:_SHOWN]),
         phrases=phrases,
         leaked=tuple(leaked[:_SHOWN]),
+        furthest=_furthest(read if np.isfinite(read).any() else own, scores),
     )
     return figures, learned
+
+
+def _furthest(read: np.ndarray, scores: np.ndarray) -> tuple[tuple[int, float], ...]:
+    off = np.nan_to_num(np.abs(read - scores), nan=-1.0)
+    found = np.argsort(-off, kind="stable")[:_SHOWN]
+    return tuple((int(place), float(read[place])) for place in found if off[place] >= 0)
 
 
 def _by_length(words: np.ndarray) -> tuple[int, ...]:
@@ -176,10 +185,18 @@ def _by_length(words: np.ndarray) -> tuple[int, ...]:
 
 
 def ranks(figures: Sequence[TextFigures], name: str) -> list[int | None]:
-    """The place of each set by a figure, 1 the best; None: it has none, or none is better than another."""
-    better = MEANINGS[name].better
+    """The place of each set by a figure, 1 the best; None: it has none, or none is better than another.
+
+    What is written alike has the same place.
+    """
+    meaning = MEANINGS[name]
     values = [one.value(name) for one in figures]
-    keys = [None if value is None or not better else value if better == "low" else -value for value in values]
+    shown = [
+        None if value is None else float(format(value, meaning.form).strip("%").replace(",", "")) for value in values
+    ]
+    if not meaning.better:
+        return [None] * len(figures)
+    keys = [None if value is None else value if meaning.better == "low" else -value for value in shown]
     return [None if key is None else 1 + sum(other < key for other in keys if other is not None) for key in keys]
 
 

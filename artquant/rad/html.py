@@ -47,14 +47,16 @@ def section(title: str, explained: str, *children: object) -> Markup:
     return element("section", element("h2", title), element("p", explained, class_="about"), *children)
 
 
-def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table whose first column names the rows; the others hold numbers."""
+def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], cells: str = "numbers") -> Markup:
+    """A table whose first column names the rows; the others hold "numbers" or "texts"."""
     body = [
         element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest))
         for first, *rest in rows
     ]
     heads = element("tr", *(element("th", cell, scope="col") for cell in head))
-    whole = element("table", element("caption", caption), element("thead", heads), element("tbody", *body))
+    whole = element(
+        "table", element("caption", caption), element("thead", heads), element("tbody", *body), class_=cells
+    )
     return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
@@ -115,10 +117,12 @@ p { margin: .5rem 0; } a { color: var(--first); }
 caption { text-align: left; padding-bottom: .35rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; }
-th:first-child, td.text { text-align: left; overflow-wrap: anywhere; min-width: 7rem; }
+th:first-child, .texts :is(th, td) { text-align: left; overflow-wrap: anywhere; min-width: 8rem; }
+.numbers td { white-space: nowrap; } th small { min-width: 13rem; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
 small { display: block; color: var(--soft); font-weight: 400; max-width: 32rem; } .best { color: var(--good); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem;
+  align-items: start; } .charts > figure { max-width: 36rem; }
 figure { margin: .75rem 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
   padding: .75rem; } figure svg { width: 100%; height: auto; display: block; max-height: 24rem; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } svg .value { fill: var(--ink); }
@@ -126,8 +130,9 @@ svg .axis { stroke: var(--line); } .fill-1 { fill: var(--first); } .fill-2 { fil
 .fill-3 { fill: var(--third); }
 .key { display: flex; gap: 1rem; flex-wrap: wrap; font-size: .85rem; color: var(--soft); }
 .key svg { width: .8rem; height: .8rem; display: inline-block; margin-right: .3rem; vertical-align: -.05rem; }
-article { display: grid; grid-template-columns: 13rem 1fr; gap: 1rem; background: var(--card); margin: 1rem 0;
-  border: 1px solid var(--line); border-radius: .5rem; padding: .9rem; break-inside: avoid; }
+article { display: grid; grid-template-columns: 13rem 1fr; align-items: start; gap: 1rem;
+  background: var(--card); margin: 1rem 0; border: 1px solid var(--line); border-radius: .5rem; padding: .9rem;
+  break-inside: avoid; }
 article h4 { margin: 0 0 .25rem; font-size: .95rem; overflow-wrap: anywhere; }
 article h5 { margin: .75rem 0 .15rem; font-size: .85rem; }
 img { max-width: 100%; height: auto; border-radius: .25rem; display: block; }
@@ -135,10 +140,11 @@ img { max-width: 100%; height: auto; border-radius: .25rem; display: block; }
   color: var(--soft); overflow-wrap: anywhere; }
 blockquote { margin: .15rem 0; padding: .1rem .75rem; border-left: 3px solid var(--line); overflow-wrap: anywhere;
   white-space: pre-line; font-size: .92rem; }
-.was { border-color: var(--bad); } .why { color: var(--bad); font-size: .88rem; overflow-wrap: anywhere; }
+.was blockquote { border-color: var(--bad); } .note { margin-top: .5rem; } p.note { margin: 0; }
+ .why { color: var(--bad); font-size: .88rem; overflow-wrap: anywhere; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; font-size: .8rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { article { grid-template-columns: 1fr; } main { padding: .75rem; } }
-@media print { body { font-size: 11pt; background: #fff; } main { max-width: none; } figure, tr { break-inside: avoid; }
-  details > * { display: block; } }
+@media print { body { font-size: 11pt; background: #fff; } main { max-width: none; }
+  figure, tr { break-inside: avoid; } }
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from artquant.data.picture_names import PictureNames
-from artquant.errors import visible
+from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
 from artquant.rad import sections
 from artquant.rad.examples import Examples
@@ -54,8 +55,10 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
         examples: pictures shown of each kind.
 
     Raises:
-        ArtQuantError: one of the others cannot be read, or the file cannot be written.
+        ArtQuantError: one of the others cannot be read, or the file cannot be written or is one of those that are read.
     """
+    if os.path.realpath(out) in map(os.path.realpath, (store.path, *others)):
+        raise ArtQuantError(f"{out}: would overwrite what the report is about; name another file with --out")
     config = store.about("config") or {}
     name = str(config.get("run") or store.path.parent.name)
     ours, shown, tally, read, scores = (
@@ -90,7 +93,7 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
             sections.marks(summary.judges),
             sections.lengths(figures),
             sections.same_texts(figures, ours),
-            sections.read_again(figures, summary.judges),
+            sections.read_again(figures, summary.judges, ours),
             sections.canaries(summary.judges),
             sections.calls(summary.roles, summary.endpoints),
             *sections.pictures(shown, lambda image: names.path(images, image)),
@@ -103,10 +106,12 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
 
 def report_lines(summary: Summary) -> list[str]:
     """The figures for a terminal."""
-    states = ", ".join(f"{count:,} {state}" for state, count in summary.states.items())
-    lines = [f"{visible(summary.collection)}: {states}", ""]
+    lines = [f"{visible(summary.collection)}: {sections.counted(summary.states)}", ""]
     heads = ["", *(visible(one.name) for one in summary.sets)]
-    rows = [[meaning.title, *(sections.shown(one, name) for one in summary.sets)] for name, meaning in MEANINGS.items()]
+    rows = [
+        [MEANINGS[name].title, *(sections.shown(one, name) for one in summary.sets)]
+        for name in sections.listed(summary.sets)
+    ]
     lines += _columns([heads, *rows])
     lines += [""] + [
         f"canaries, {one.role}: {one.caught} of {one.tried} caught ({one.low:.0%} to {one.high:.0%})"

@@ -31,7 +31,6 @@ from artquant.rad.structured import BadReply, parse_reply, repaired
 logger = logging.getLogger(__name__)
 
 REPAIRS = 2  # requests to correct a reply that does not fit its schema
-_FAR = (0.05, 0.95)  # where in the order by score the pictures lie that judges are tried with
 
 
 class Halted(Exception):
@@ -123,8 +122,7 @@ async def outcome_of(collection: Collection, task: Task, entry: Entry, ask: Ask)
 
 
 async def _with_canaries(collection: Collection, task: Task, entry: Entry, outcome: Outcome, ask: Ask) -> Outcome:
-    low, high = (collection.store.at_share(share) for share in _FAR)
-    other = low if abs(entry.score - low.score) > abs(entry.score - high.score) else high
+    other = collection.far_from(entry)
     picture: Picture | None = None
     with contextlib.suppress(ImageError, FileUnreadable):
         picture = await _read(collection, other)
@@ -166,7 +164,7 @@ def _interruptible(asking: Calling) -> Iterator[None]:
 
 
 async def _collect(collection: Collection, asking: Calling, workers: int, bar: Any) -> None:
-    task = collection.task
+    task, failed = collection.task, list[str]()
     waiting = collection.store.waiting()
 
     async def work() -> None:
@@ -178,10 +176,15 @@ async def _collect(collection: Collection, asking: Calling, workers: int, bar: A
             except Halted:
                 return
             collection.store.finish(outcome)
+            if outcome.state == "failed":
+                failed.append(outcome.image)
             bar.update()
 
     with _interruptible(asking):
         await asyncio.gather(*(work() for _ in range(workers)))
+    if isinstance(asking.ended, EndpointRefused):  # which may be why these failed
+        for image in failed:
+            collection.store.reopen_picture(image)
 
 
 async def _connected(collection: Collection, budget: Budget, bar: Any) -> Calling:

@@ -19,13 +19,26 @@ from artquant.rad.text_sets import TextSet
 from artquant.texts.descriptions import PARTS
 
 _GROUPS, _OF_GROUP = 5, 2  # of near-duplicates that are shown, and texts of each
+_MAIN = ("near_duplicates", "template", "leaks", "read_srcc", "words_srcc")  # figures of the head
+_EXCERPT, _OBJECTIONS = 600, 8  # characters; to one description
 _NONE = "-"
+_STATES = ("kept", "partly", "dropped", *LOST, "waiting")
 
 
 def shown(figures: TextFigures, name: str) -> str:
     """A figure as it is written."""
     value = figures.value(name)
     return _NONE if value is None else format(value, MEANINGS[name].form)
+
+
+def listed(sets: Sequence[TextFigures]) -> list[str]:
+    """The figures that are worth a line: of a single set, it is not asked what the first one taught."""
+    return [name for name in MEANINGS if name != "first_srcc" or len(sets) > 1]
+
+
+def counted(states: Mapping[str, int]) -> str:
+    """Pictures by state, the best first."""
+    return ", ".join(f"{states[state]:,} {state}" for state in _STATES if state in states)
 
 
 def head(
@@ -39,26 +52,27 @@ def head(
     pictures = sum(states.values())
     kept = states.get("kept", 0)
     tiles = {
-        "pictures": f"{pictures:,}",
-        "kept in full": f"{kept / max(pictures, 1):.1%}",
-        **{MEANINGS[key].title.lower(): shown(sets[0], key) for key in ("near_duplicates", "template", "leaks")},
-        "read by a model, SRCC": shown(sets[0], "read_srcc"),
-        "read from its words, SRCC": shown(sets[0], "words_srcc"),
-        **{f"canaries caught, {one.role}": f"{one.share:.0%}" for one in judges.canaries},
-        "calls": f"{sum(totals.calls for totals in roles.values()):,}",
-        "cost": f"{sum(totals.cost for totals in roles.values()):,.2f}",
+        "Pictures": f"{pictures:,}",
+        "Kept in full": f"{kept / max(pictures, 1):.1%}",
+        **{MEANINGS[key].title: shown(sets[0], key) for key in _MAIN},
+        **{f"Canaries caught, {one.role}": f"{one.share:.0%}" for one in judges.canaries},
+        "Calls": f"{sum(totals.calls for totals in roles.values()):,}",
+        "Cost": f"{sum(totals.cost for totals in roles.values()):,.2f}",
     }
-    listed = [element("li", element("b", value), element("span", title)) for title, value in tiles.items()]
-    counted = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    items = [element("li", element("b", value), element("span", title)) for title, value in tiles.items()]
     return element(
-        "header", element("h1", f"Descriptions: {name}"), element("p", counted), element("ul", *listed, class_="tiles")
+        "header",
+        element("h1", f"Descriptions: {name}"),
+        element("p", counted(states)),
+        element("ul", *items, class_="tiles"),
     )
 
 
 def text_figures(sets: Sequence[TextFigures]) -> Markup:
     """The table of figures by set."""
     rows: list[list[object]] = []
-    for name, meaning in MEANINGS.items():
+    for name in listed(sets):
+        meaning = MEANINGS[name]
         wanted = {"low": " Less is better.", "high": " More is better.", "": ""}[meaning.better]
         title = element("span", meaning.title, element("small", meaning.sentence + wanted))
         places = ranks(sets, name) if len(sets) > 1 else [None] * len(sets)
@@ -67,7 +81,7 @@ def text_figures(sets: Sequence[TextFigures]) -> Markup:
     intervals = "In brackets the 95 % bootstrap interval."
     return section(
         "The texts",
-        f"What was kept, measured without asking a model. {intervals}",
+        f"What was kept. {intervals}",
         table("Figures of each set" + (", with its rank" if len(sets) > 1 else ""), heads, rows),
     )
 
@@ -98,9 +112,10 @@ def acceptance(judges: JudgeFigures) -> Markup:
         part: [by_place[number, part].accepted / max(by_place[number, part].written, 1) for number in numbers]
         for part in PARTS
     }
-    chart = bars("Share accepted, by round", [f"round {number}" for number in numbers], series, ".0%")
+    chart = bars("Share accepted, by round", [f"round {number}" for number in numbers], series, ".0%", most=1.0)
     heads = ["", *(f"{part}, {what}" for part in PARTS for what in ("written", "accepted"))]
-    objected = [[who, f"{count:,}"] for who, count in judges.objections.items()]
+    written = sum(one.written for one in judges.accepted)
+    objected = [[who, f"{count:,}", f"{count / written:.1%}"] for who, count in judges.objections.items()]
     return section(
         "Acceptance",
         "Descriptions written in each round, and the share of them that neither rule nor judge objected to. Later "
@@ -108,7 +123,7 @@ def acceptance(judges: JudgeFigures) -> Markup:
         element(
             "div",
             chart,
-            table("Who objected, to how many descriptions", ["Who", "Descriptions"], objected),
+            table("Who objected, to how many descriptions", ["Who", "Descriptions", "Share"], objected),
             class_="charts",
         ),
         table("Descriptions by round and part", heads, rows),
@@ -138,11 +153,11 @@ def lengths(figures: TextFigures) -> Markup:
     labels = [f"{10 * place}" for place in range(last)]
     chart = bars("Texts by length", labels, {part: counts[:last] for part, counts in used.items()}, axis="words, from")
     rows = [[part, *(f"{value:.0f}" for value in found)] for part, found in figures.lengths.items()]
-    heads = ["Words", "least", *(f"{quantile} %" for quantile in QUANTILES[1:-1]), "most"]
+    heads = ["Words", "least", *(f"{quantile}%" for quantile in QUANTILES[1:-1]), "most"]
     return section(
         "Lengths",
         "Words of each part; of Chinese, Japanese and Thai, signs.",
-        chart,
+        element("div", chart, class_="charts"),
         table("Quantiles of the words of a text", heads, rows),
     )
 
@@ -154,10 +169,10 @@ def same_texts(figures: TextFigures, texts: TextSet) -> Markup:
     groups = [
         element(
             "div",
-            element("h3", f"{len(group):,} pictures: {', '.join(texts.images[place] for place in group[:6])}"),
-            *(quoted(texts.whole(place), 600) for place in group[:_OF_GROUP]),
+            element("h3", f"{count:,} pictures: {', '.join(texts.images[place] for place in places)}"),
+            *(quoted(texts.whole(place), _EXCERPT) for place in places[:_OF_GROUP]),
         )
-        for group in figures.groups[:_GROUPS]
+        for count, places in figures.groups[:_GROUPS]
     ]
     leaked = [element("p", f"{texts.images[place]}: “{words}”") for place, words in figures.leaked]
     return section(
@@ -174,7 +189,7 @@ def same_texts(figures: TextFigures, texts: TextSet) -> Markup:
     )
 
 
-def read_again(figures: TextFigures, judges: JudgeFigures) -> Markup:
+def read_again(figures: TextFigures, judges: JudgeFigures, texts: TextSet) -> Markup:
     """Scores from the text alone."""
     charts = []
     if judges.read_by_score is not None:
@@ -183,11 +198,16 @@ def read_again(figures: TextFigures, judges: JudgeFigures) -> Markup:
         element("p", element("b", f"{MEANINGS[name].title}: {shown(figures, name)}. "), MEANINGS[name].sentence)
         for name in ("read_srcc", "words_srcc")
     ]
+    furthest: list[Markup] = []
+    for place, read in figures.furthest:
+        scores = f"{texts.images[place]}: human score {texts.scores[place]:.2f}, read {read:.2f}"
+        furthest += [element("div", scores, class_="note"), quoted(texts.whole(place), _EXCERPT)]
     return section(
         "Scores read again",
         "Whoever reads only the text: which score does it tell of?",
         *said,
         element("div", *charts, class_="charts"),
+        *([element("h3", "Texts that tell of another score"), *furthest] if furthest else []),
     )
 
 
@@ -246,7 +266,7 @@ def _article(entry: Entry, outcome: Outcome, path: Path) -> Markup:
         texts += [element("h5", part.capitalize())] if drafts else []
         for draft in sorted(drafts, key=lambda draft: draft.round):
             texts += _draft(draft)
-    why = [element("p", outcome.reason, class_="why")] if outcome.reason else []
+    why = [element("p", outcome.reason[:_EXCERPT], class_="why")] if outcome.reason else []
     body = element("div", element("h4", entry.image), element("p", scores, class_="note"), *why, *texts)
     return element("article", thumbnail(path, entry.image), body)
 
@@ -257,7 +277,7 @@ def _draft(draft: Draft) -> list[Markup]:
     return [
         element("div", f"Round {draft.round}{mark}, {fate}", class_="note"),
         element("div", quoted(draft.text), class_="is" if draft.kept else "was"),
-        *(element("div", f"{who}: {why}", class_="why") for who, why in draft.objections),
+        *(element("div", f"{who}: {why}"[:_EXCERPT], class_="why") for who, why in draft.objections[:_OBJECTIONS]),
     ]
 
 
@@ -266,9 +286,9 @@ def lost(shown_ones: Examples, states: Mapping[str, int]) -> Markup:
     count = sum(states.get(state, 0) for state in LOST)
     if not count:
         return Markup("")
-    rows = [[one.image, one.state, element("span", one.reason)] for one in shown_ones.lost]
-    about = f"{count:,} pictures that could not be read, or of which a call failed; the next run tries them again."
-    return section("Failed", about, table(f"The first {len(rows)}", ["Picture", "State", "Why"], rows))
+    rows = [[one.image, one.state, one.reason[:_EXCERPT]] for one in shown_ones.lost]
+    about = f"{count:,} pictures that could not be read, or of which a call failed. They can be tried again."
+    return section("Failed", about, table(f"The first {len(rows)}", ["Picture", "State", "Why"], rows, "texts"))
 
 
 def settings(config: Mapping[str, Any]) -> Markup:

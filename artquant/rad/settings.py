@@ -10,6 +10,7 @@ from typing import Literal
 from artquant.config.requirements import (
     LARGEST,
     LARGEST_SEED,
+    ConfigError,
     require,
     require_at_least,
     require_not_negative,
@@ -17,7 +18,7 @@ from artquant.config.requirements import (
 )
 
 Structure = Literal["json_schema", "json_object", "text"]  # how an endpoint is asked for JSON, strictest first
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # in capitals, as few keys are
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ class EndpointSettings:
     def __post_init__(self) -> None:
         known = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.url) is not None
         require(known, "url", "must be http(s)://HOST[:PORT]/PATH, without user, query or blanks")
-        named = self.key is None or _VARIABLE.fullmatch(self.key) is not None
-        require(named, "key", "is the NAME of an environment variable that holds the key, never the key itself")
+        if self.key is not None and not _VARIABLE.fullmatch(self.key):
+            reason = (
+                "is the NAME of an environment variable (capitals, digits, _) that holds the key, never the key itself"
+            )
+            raise ConfigError("key", reason, hidden=True)
         require_at_least(1, most=4096, in_flight=self.in_flight)
         require_at_least(1, most=100, attempts=self.attempts)
         require_positive(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,13 +125,17 @@ class Store:
         row = self._database.execute("SELECT entry FROM picture WHERE image = ?", (image,)).fetchone()
         return None if row is None else Entry.from_json(row[0])
 
-    def at_share(self, share: float) -> Entry:
-        """The picture at a share of the order by score: 0 the lowest, 1 the highest."""
+    def ends(self, share: float, most: int) -> tuple[list[Entry], list[Entry]]:
+        """Pictures of the lowest and of the highest scores: a share of all, from 1 to so many at each end."""
         [count] = self._database.execute("SELECT COUNT(*) FROM picture").fetchone()
-        [entry] = self._database.execute(
-            "SELECT entry FROM picture ORDER BY score, number LIMIT 1 OFFSET ?", (round(share * (count - 1)),)
-        ).fetchone()
-        return Entry.from_json(entry)
+        taken = max(1, min(most, round(share * count)))
+        lowest, highest = (
+            self._database.execute(
+                f"SELECT entry FROM picture ORDER BY score {order}, number LIMIT ?", (taken,)
+            ).fetchall()
+            for order in ("ASC", "DESC")
+        )
+        return [Entry.from_json(entry) for (entry,) in lowest], [Entry.from_json(entry) for (entry,) in highest]
 
     def finish(self, outcome: Outcome) -> None:
         """A picture's outcome and all its texts, in one transaction."""
@@ -157,17 +161,23 @@ class Store:
 
     def reopen(self, *states: str) -> int:
         """Let pictures of these states wait again; their answered calls stay. Returns how many."""
-        among = f"state IN ({', '.join('?' * len(states))})"
+        return self._reopened(f"state IN ({', '.join('?' * len(states))})", states)
+
+    def reopen_picture(self, image: str) -> None:
+        """Let one wait again."""
+        self._reopened("image = ?", (image,))
+
+    def _reopened(self, among: str, values: Sequence[str]) -> int:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             images = f"(SELECT image FROM picture WHERE {among})"
             for table in ("draft", "canary"):
-                self._database.execute(f"DELETE FROM {table} WHERE image IN {images}", states)
+                self._database.execute(f"DELETE FROM {table} WHERE image IN {images}", values)
             self._database.execute(
-                f"UPDATE call SET state = 'sent' WHERE state = 'refused' AND image IN {images}", states
+                f"UPDATE call SET state = 'sent' WHERE state = 'refused' AND image IN {images}", values
             )
             sql = f"UPDATE picture SET state = '{WAITING}', reason = '', score_read = NULL WHERE {among}"
-            return self._database.execute(sql, states).rowcount
+            return self._database.execute(sql, values).rowcount
 
     def states(self) -> dict[str, int]:
         """How many pictures are in each state."""

@@ -1,9 +1,9 @@
 """Texts that are nearly the same, among many.
 
 Alike are two texts by the Jaccard index of their sets of two words in a row: the share that both have of those that
-either has. Min-wise hashes (Broder 1997) in bands name candidates, of which the index is then computed: pairs at the
-least likeness are found with a chance of 99.6 %. The work grows as the number of texts, copies of one another or not:
-in a band, a text is compared with the one before it and with the first of those that share its hashes.
+either has. Min-wise hashes (Broder 1997) in bands name candidates, of which the index is then computed; a pair at the
+least likeness shares a band with a chance of 99.6 %. The work grows as the number of texts, copies of one another or
+not: in a band, a text is compared with the one before it and with the first of those that share its hashes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from artquant.config.load import load_config
 from artquant.config.schema import RunConfig
 from artquant.models.auto.tiny_settings import TinySettings
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
+from artquant.rad.settings import RadConfig
 from artquant.readouts.value_tokens import WORDS
 from artquant.texts.prompt import PROMPTS
 
@@ -24,6 +25,8 @@ SCHEMAS = {
     "demo/model.yaml": DemoModelConfig,
     "demo/internvl_model.yaml": TinySettings,
     "demo/internvl_values_model.yaml": TinySettings,
+    "demo/rad.yaml": RadConfig,
+    "rad/endpoint.yaml": RadConfig,
 }  # all others are runs
 
 
@@ -53,7 +56,9 @@ def test_count():
         "demo/internvl_values_model.yaml",
         "demo/model.yaml",
         "demo/pairs.yaml",
+        "demo/rad.yaml",
         "demo/values.yaml",
+        "rad/endpoint.yaml",
         "roc4mllm/llava.yaml",
         "roc4mllm/paper.yaml",
         "roc4mllm/qwen2_vl.yaml",

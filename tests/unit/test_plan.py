@@ -32,9 +32,9 @@ MODEL = {
     "image_size": 56,
     "patch_size": 14,
     "max_positions": 256,
-    "vision": {"hidden": 64, "layers": 2, "heads": 4, "mlp": 128},
+    "vision": {"hidden": 64, "layers": 1, "heads": 4, "mlp": 128},
     "abstractor": {"hidden": 64, "layers": 1, "heads": 4, "mlp": 128, "queries": 4},
-    "text": {"hidden": 128, "layers": 3, "heads": 4, "key_value_heads": 4, "mlp": 344},
+    "text": {"hidden": 128, "layers": 2, "heads": 4, "key_value_heads": 4, "mlp": 344},
 }
 RATING_WORDS = readout_of({}, APDD_SCALE)
 WEIGHT_PARTS = ("frozen weights", "trainable weights", "optimizer states", "gradients")

@@ -236,7 +236,8 @@ def test_what_is_stored_comes_back(tmp_path):
         assert entry == ENTRY and outcome == Outcome("a.png", "partly", "why", drafts)
         assert outcome.texts == {"perception": "b"} and store.about("made_with") == {"x": "1"}
         assert (store.totals()[""].attempts, store.totals("role")["writer"].cost) == (2, 0.5)
-        assert [store.at_share(share).image for share in (0, 0.5, 1)] == ["b.png", "c.png", "a.png"]
+        ends = [[entry.image for entry in end] for end in store.ends(0.5, 50)]
+        assert ends == [["b.png", "c.png"], ["a.png", "c.png"]]
     (tmp_path / "other.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(ArtQuantError, match=r"other\.sqlite"), open_store(tmp_path / "other.sqlite", read_only=True):
         pass

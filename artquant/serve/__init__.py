@@ -1,0 +1,1 @@
+"""Scores over HTTP: one batching queue, JSON and the wire formats of clients in use, a page for people."""

@@ -32,6 +32,7 @@ _UNUSABLE = 2  # paid replies without a text, of a call
 _REFUSALS = 10  # 429s of a call, for each attempt: they say nothing about the call
 _PATIENCE = 900.0  # seconds without an answer to any call before 429 ends the run
 _GIVEN_UP = 3  # calls in a row without an answer to any
+_TRIALS = 2  # attempts to learn whether a model takes pictures
 _SHORT_KEY = 16  # characters: shorter ones ("none") may be words of a text
 _REDACTED = "[key]"
 _RETRIED = frozenset({408, 409, 425})
@@ -67,6 +68,7 @@ class _Call:
     failures: int = 0
     refusals: int = 0
     unusable: int = 0
+    unanswered: bool = False  # given up, as others were, while no call was answered
     paid: Usage = Usage(0, 0)  # noqa: RUF009 - frozen
 
 
@@ -122,8 +124,9 @@ class OpenAIChat:
                 pass
         try:
             reply = await self._fitted(call, model)
-        except CallRefused:
-            await self._blame_the_picture(call, model)
+        except (CallRefused, EndpointRefused) as error:
+            if isinstance(error, CallRefused) or call.unanswered:
+                await self._blame_the_picture(call, model)
             raise
         finally:
             if first:
@@ -179,10 +182,17 @@ class OpenAIChat:
         )
 
     async def _takes(self, call: _Call, model: _Model, request: Request) -> bool:
-        trial = replace(call, request=request, failures=0, refusals=0, unusable=0, paid=Usage(0, 0))
+        failures = max(0, self._settings.attempts - _TRIALS)
+        trial = replace(
+            call, request=request, failures=failures, refusals=0, unusable=0, unanswered=False, paid=Usage(0, 0)
+        )
         try:
             paid = (await self._answered(trial, model, model.form)).usage
         except Misfit:
+            return False
+        except EndpointRefused:
+            if not trial.unanswered:
+                raise
             return False
         except CallRefused as refused:
             call.paid += refused.usage
@@ -226,8 +236,10 @@ class OpenAIChat:
             self._given_up += 1
             if failure.kind == "unreached":
                 raise EndpointRefused(f"{said}; check `url` and that the server runs, then run again")
-            if failure.kind == "refused" or self._given_up >= _GIVEN_UP:
-                raise EndpointRefused(f"{said}; no call is answered; look at the server, or run again later")
+            call.unanswered = failure.kind != "refused" and self._given_up >= _GIVEN_UP
+            if failure.kind == "refused" or call.unanswered:
+                said = f"{said}; no call is answered; look at the server and `model`, or run again later"
+                raise EndpointRefused(said)
         raise CallRefused(f"{said} (attempts: {call.failures + call.refusals})", call.paid)
 
     def _refused(self, call: _Call, misfit: Misfit) -> ArtQuantError:

@@ -281,6 +281,13 @@ def test_a_model_without_vision(status):
     assert "takes no picture" in one_line_of(found[1], EndpointRefused)
 
 
+def test_a_model_without_vision_that_all_ask_at_once(monkeypatch):
+    """llama.cpp's server without a projector answers 500 to every picture."""
+    monkeypatch.setattr("artquant.rad.client._SHOW_FORM", 0)
+    found, _ = ask(lambda body, _: error(500) if shows(body) else completion(), *[SHOWN] * 4, at_once=True, attempts=2)
+    assert all("takes no picture" in one_line_of(one, EndpointRefused) for one in found)
+
+
 def test_a_picture_that_a_seeing_model_does_not_take():
     bad = base64.b64encode(JPEG.data).decode()
     found, endpoint = ask(lambda body, _: error(400) if bad in str(body) else completion(), SHOWN, ASKED, SHOWN)

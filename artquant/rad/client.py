@@ -69,6 +69,7 @@ class _Call:
     refusals: int = 0
     unusable: int = 0
     unanswered: bool = False  # given up, as others were, while no call was answered
+    trial: bool = False  # of the model: says nothing about the calls to come
     paid: Usage = Usage(0, 0)  # noqa: RUF009 - frozen
 
 
@@ -183,16 +184,10 @@ class OpenAIChat:
 
     async def _takes(self, call: _Call, model: _Model, request: Request) -> bool:
         failures = max(0, self._settings.attempts - _TRIALS)
-        trial = replace(
-            call, request=request, failures=failures, refusals=0, unusable=0, unanswered=False, paid=Usage(0, 0)
-        )
+        trial = replace(call, request=request, failures=failures, refusals=0, unusable=0, trial=True, paid=Usage(0, 0))
         try:
             paid = (await self._answered(trial, model, model.form)).usage
         except Misfit:
-            return False
-        except EndpointRefused:
-            if not trial.unanswered:
-                raise
             return False
         except CallRefused as refused:
             call.paid += refused.usage
@@ -232,7 +227,7 @@ class OpenAIChat:
     def _give_up(self, call: _Call, failure: Failed) -> NoReturn:
         """After the last attempt: was it this call, or does the endpoint answer none?"""
         said = f"{self._said}: {self._line(failure.reason)}"
-        if self._answers == call.answers_before and failure.kind != "unusable":
+        if self._answers == call.answers_before and failure.kind != "unusable" and not call.trial:
             self._given_up += 1
             if failure.kind == "unreached":
                 raise EndpointRefused(f"{said}; check `url` and that the server runs, then run again")
@@ -245,7 +240,8 @@ class OpenAIChat:
     def _refused(self, call: _Call, misfit: Misfit) -> ArtQuantError:
         said = f"{self._said}: {misfit.reason}"
         self._given_up += not self._answers
-        if self._given_up >= _GIVEN_UP:
+        call.unanswered = self._given_up >= _GIVEN_UP
+        if call.unanswered:
             return EndpointRefused(f"{said}; no call has been taken so far; check `url` and `model`")
         return CallRefused(said, call.paid)
 
@@ -270,7 +266,8 @@ class OpenAIChat:
             raise
         else:
             self._admission.accepted(ticket, reply.usage.input + reply.usage.output)
-            self._answers, self._given_up, self._answered_at = self._answers + 1, 0, self._clock.now()
+            if not call.trial:
+                self._answers, self._given_up, self._answered_at = self._answers + 1, 0, self._clock.now()
             return reply
         finally:
             self._admission.leave()

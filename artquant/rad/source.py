@@ -40,8 +40,8 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
         entries.append(entry)
     if not entries:
         raise ArtQuantError(f"{settings.records}: no records in it; name a file of scored pictures")
-    if comments and all(entry.comment is None for entry in entries):
-        raise ArtQuantError(f"{settings.comments}: of other pictures than {settings.records}; correct source.comments")
+    if settings.comments is not None and all(entry.comment is None for entry in entries):
+        raise ArtQuantError(f"{settings.comments}: no text on a picture of {settings.records}; correct source.comments")
     if settings.limit is not None and settings.limit < len(entries):
         chosen = np.random.default_rng(seed).permutation(len(entries))[: settings.limit]
         return [entries[place] for place in sorted(chosen)]
@@ -77,10 +77,12 @@ def _comments(file: Path) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for source, item in iterate_records(file):
         fields = Fields(item, source)
-        image = fields.text("image")
+        image, texts = fields.text("image"), description_texts(item, source)
+        for name, text in texts:
+            fields.is_unicode(name, text)
         fields.refuse()
-        found.setdefault(image, []).extend(text for _, text in description_texts(item, source))
-    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items()}
+        found.setdefault(image, []).extend(text for _, text in texts if text.strip())
+    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items() if texts}
 
 
 def statistics(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,20 +243,25 @@ class Store:
             (*call.values, endpoint, model, time.time()),
         )
 
-    def answered(self, call: Call, reply: Reply, cost: float) -> None:
-        """Keep a reply. Tokens and money add up where a call was made anew."""
+    def answered(self, call: Call, reply: Reply, cost: float) -> Reply:
+        """Keep a reply; returns it as it is kept, without half characters.
+
+        Tokens and money add up where a call was made anew.
+        """
+        reply = replace(reply, text=_storable(reply.text), request_id=_storable(reply.request_id))
         self._database.execute(
             "UPDATE call SET state = 'answered', text = ?, input = input + ?, output = output + ?, cost = cost + ?, "
             f"request_id = ?, ended = ? WHERE {_SAME}",
             (reply.text, reply.usage.input, reply.usage.output, cost, reply.request_id, time.time(), *call.values),
         )
+        return reply
 
     def refused(self, call: Call, reason: str, usage: Usage = _NOTHING, cost: float = 0.0) -> None:
         """A call has no reply, or none that can be used: it is made again where its picture is tried again."""
         self._database.execute(
             "UPDATE call SET state = 'refused', text = COALESCE(text, ?), input = input + ?, output = output + ?, "
             f"cost = cost + ?, ended = ? WHERE {_SAME}",
-            (reason, usage.input, usage.output, cost, time.time(), *call.values),
+            (_storable(reason), usage.input, usage.output, cost, time.time(), *call.values),
         )
 
     def batched(self, calls: Iterable[tuple[Call, str, str]]) -> None:
@@ -296,6 +301,10 @@ class Store:
             f"SUM(input), SUM(output), TOTAL(cost) FROM call GROUP BY {by}"
         )
         return {name: Totals._make(values) for name, *values in rows}
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "artquant"
 
@@ -41,7 +42,7 @@ def main(asked: Path, answer: Path) -> None:
     first, second, third = given["pictures"]
     found = {}
     for folder, tokens in given["folders"].items():
-        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
         scores = model.score([first, Image.open(second), np.asarray(Image.open(third))])
         texts = model.describe(first, max_new_tokens=tokens) if tokens else []
         found[folder] = {"scores": scores.tolist(), "texts": texts}

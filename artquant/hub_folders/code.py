@@ -27,14 +27,12 @@ from {network_module} import {network} as _Network
 
 from {mixin_module} import ScoresPictures
 from {processor_module} import {processor} as _read_processor
-from {readout_module} import {readout} as _Readout
 
 
 class {network}(ScoresPictures, _Network):
     """The network; see the methods of `ScoresPictures`."""
 
     read_processor = staticmethod(_read_processor)
-    readout_class = _Readout
 '''
 
 
@@ -57,13 +55,12 @@ def code_of(loaded: LoadedModel) -> Code:
     if read is None:
         raise ArtQuantError(f"networks of type {model.config.model_type} have no code for the hub; export it as merged")
     sources = Sources()
-    parts: dict[str, Any] = {"network": type(model), "mixin": ScoresPictures}
-    parts |= {"processor": read, "readout": type(loaded.readout)}
+    parts: dict[str, Any] = {"network": type(model), "mixin": ScoresPictures, "processor": read}
     named = {"own": _OWN, "version": __version__}
     for name, part in parts.items():
         named |= {name: part.__name__, f"{name}_module": _module(sources, part)}
     auto_map = dict.fromkeys(_AUTO_CLASSES, f"{_ENTRY}.{type(model).__name__}")
-    own = {"AutoConfig": type(model.config)}
+    own: dict[str, type] = {"AutoConfig": type(model.config)}
     if isinstance(loaded.processor, ProcessorMixin):
         own["AutoProcessor"] = type(loaded.processor)
     for name, kind in own.items():

@@ -24,7 +24,7 @@ from artquant.errors import ArtQuantError
 from artquant.infer.answers import DECIMALS, score_places, with_answers, worded
 from artquant.infer.given import Pictures, as_pictures
 from artquant.models.family import NetworkInputs, Processor, Row
-from artquant.readouts.readout import Readout, Scores, Seen
+from artquant.readouts import Readout, Scores, Seen, stored_readout
 from artquant.texts.prompt import Exchange, Prompt
 
 CARD = "artquant.json"
@@ -45,13 +45,14 @@ class Manner:
 
 
 class ScoresPictures:
-    """Beside a network of transformers, before it in a class's bases; the class that is written says the rest.
+    """Beside a network of transformers, before it in a class's bases.
 
-    read_processor: of the network's family. readout_class: what its scores are read by.
+    Nothing in it is of one model: a process that has loaded a folder takes its class for others of the same network.
+
+    read_processor: of the network's family.
     """
 
     read_processor: ClassVar[Callable[[Path, Any], Processor]]
-    readout_class: ClassVar[type[Readout]]
     place: tuple[str, Mapping[str, Any]]
     # Of the network.
     config: Any
@@ -70,6 +71,11 @@ class ScoresPictures:
         network.place = (str(pretrained_model_name_or_path), hub)
         return made
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No, as far as weights go: transformers names those in files otherwise than those in memory."""
+        return False
+
     @cached_property
     def manner(self) -> Manner:
         """How it is asked and read, from the files beside its weights.
@@ -80,7 +86,7 @@ class ScoresPictures:
         name, hub = self.place
         folder = Path(name) if Path(name).is_dir() else Path(snapshot_download(name, allow_patterns=[*_FILES], **hub))
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        readout = self.readout_class.from_dict(card["readout"])
+        readout = stored_readout(card["readout"])
         head = readout.head(self.config.get_text_config().hidden_size)
         if head is not None and (folder / HEAD).is_file():
             head.load_state_dict(load_file(folder / HEAD))

@@ -92,8 +92,8 @@ def _use(loaded: LoadedModel, about: About, packages: Sequence[str]) -> Iterator
         yield 'print(model.describe(["a.jpg"], level=3))  # a list of texts'
     yield "```"
     yield ""
-    yield f"`trust_remote_code` runs the files beside the weights: read them. Tried with transformers {version}; a score"
-    yield "does not depend on what else is in its batch, but for rounding. `artquant score` reads this folder, too."
+    yield f"`trust_remote_code` runs the files beside the weights: read them. Tried with transformers {version}. A"
+    yield "score does not depend on what else is in its batch, but for rounding. `artquant score` reads the folder too."
 
 
 def _scale(loaded: LoadedModel, card: Card) -> Iterator[str]:
@@ -151,5 +151,5 @@ def _origins(card: Card, about: About) -> Iterator[str]:
     if told:
         yield from ("", "```json", json.dumps(told, ensure_ascii=False, indent=1), "```")
     yield ""
-    yield "A score is a model's opinion, learned from the people who rated its training pictures; of pictures unlike those"
-    yield "it means little."
+    yield "A score is a model's opinion, learned from the people who rated its training pictures; of pictures unlike"
+    yield "those it means little."

@@ -19,7 +19,7 @@ from artquant.hub_folders.clean_run import PACKAGE
 from artquant.infer.scorer import Scorer
 from artquant.models.weights import LoadedModel
 
-_SIZES = ((320, 240), (200, 300), (256, 256))  # pixels of the pictures
+_SIZES = ((112, 84), (70, 112), (98, 98))  # pixels of the pictures
 _TOKENS = 8  # of a description
 
 

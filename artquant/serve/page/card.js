@@ -20,7 +20,7 @@ export function fillScored(root, picture, facts) {
   const word = wordOf(result.score, facts.scale);
   root.hidden = false;
   root.querySelector(".score strong").textContent = number(result.score);
-  root.querySelector(".word").textContent = word ? saidWord(word) : text("card.of", { high: number(facts.scale.high, 0) });
+  root.querySelector(".word").textContent = word ? saidWord(word) : outOf(facts.scale);
   root.querySelector(".spread").textContent = result.std > 0 ? text("card.spread", { std: number(result.std) }) : "";
   const percentile = percentileOf(result.score, facts.test?.percentiles);
   root.querySelector(".percentile").textContent = percentile === null ? "" : text("card.percentile", { percent: percentile });
@@ -28,6 +28,8 @@ export function fillScored(root, picture, facts) {
   drawDistribution(root.querySelector(".bars"), result, facts.scale);
   drawAttributes(root.querySelector(".attributes"), result, facts);
 }
+
+const outOf = (scale) => (Number.isFinite(scale?.high) ? text("card.of", { high: number(scale.high, 2, 0) }) : "");
 
 /** A picture's image element, with its name for those who do not see it. */
 export function fillImage(image, picture, onBroken = () => {}) {
@@ -54,6 +56,11 @@ export class Card {
   showNoPreview() {
     this.find("img").hidden = true;
     this.find(".no-preview").hidden = false;
+  }
+
+  /** What came of a button, beside it. */
+  tell(sentence) {
+    this.find(".said").textContent = sentence;
   }
 
   /** Texts in a language chosen later. */

@@ -78,7 +78,7 @@ export async function score(file, attributes) {
  * onPiece: gets each piece `{level, text}`. Returns the whole text where the server repeats it, else null.
  */
 export async function describe(file, level, signal, onPiece) {
-  const reply = await ask(`v1/describe?level=${level}`, { method: "POST", body: form("images", file), signal });
+  const reply = await ask(`v1/describe?level=${level}`, { method: "POST", body: form("image", file), signal });
   for await (const { name, data } of readEvents(reply.body)) {
     if (name === "text") onPiece(data);
     if (name === "error") throw toldError(data.error ?? data);

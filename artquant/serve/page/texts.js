@@ -30,9 +30,9 @@ export function textOrNull(key, values = {}) {
 
 export const text = (key, values) => textOrNull(key, values) ?? key;
 
-/** A number as the language writes it, with as many digits after the point. */
-export function number(value, digits = 2) {
-  return new Intl.NumberFormat(chosen.language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+/** A number as the language writes it, with as many digits after the point; least: so many even where they are zeros. */
+export function number(value, digits = 2, least = digits) {
+  return new Intl.NumberFormat(chosen.language, { minimumFractionDigits: least, maximumFractionDigits: digits }).format(value);
 }
 
 export const percent = (share) =>

@@ -12,20 +12,22 @@ const CHECK_IDLE = 10000;
 export class Work {
   /** shared: `{pictures, facts, server, level}`. onChange(picture or null), onReady(), onToken(): what the page does. */
   constructor(shared, { onChange, onReady, onToken }) {
-    Object.assign(this, { shared, onChange, onReady, onToken, queue: 0, pausedUntil: 0, isDescribing: false });
+    Object.assign(this, { shared, onChange, onReady, onToken, queue: 0, pausedUntil: 0, isDescribing: false, isLooking: false });
   }
 
-  start() {
-    this.check();
+  /** Look at the server's state now, and from then on again and again. */
+  look() {
+    clearTimeout(this.timer);
+    if (!this.isLooking) this.check();
   }
 
   of(state) {
     return this.shared.pictures.filter((picture) => picture.state === state);
   }
 
-  /** Look at the server's state, again and again. */
   async check() {
     const before = this.shared.server;
+    this.isLooking = true;
     try {
       const told = await health();
       this.shared.server = told.status;
@@ -38,7 +40,8 @@ export class Work {
     this.onChange(null);
     this.go();
     const isBusy = this.shared.server !== "ready" || this.of("waiting").length + this.of("scoring").length > 0;
-    setTimeout(() => this.check(), isBusy ? CHECK_BUSY : CHECK_IDLE);
+    this.isLooking = false;
+    this.timer = setTimeout(() => this.check(), isBusy ? CHECK_BUSY : CHECK_IDLE);
   }
 
   /** Begin whatever may begin now. */

@@ -26,7 +26,7 @@ def axe_core() -> Path | None:
 
 
 def faults(page: Page) -> list[str]:
-    """What the browser's accessibility tree lacks names for, ids given twice; and all that axe-core finds, where it is."""
+    """What has no name in the browser's accessibility tree, ids given twice; where axe-core is, all that it finds."""
     page.send("Accessibility.enable")
     nodes = page.send("Accessibility.getFullAXTree")["nodes"]
     roles = [(one["role"]["value"], one.get("name", {}).get("value", "")) for one in nodes if not one["ignored"]]

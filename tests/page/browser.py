@@ -19,7 +19,15 @@ from typing import Any
 import aiohttp
 
 PATIENCE = 30.0  # seconds until what is waited for has failed, on a busy machine too
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--lang=en-US", "--hide-scrollbars")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--lang=en-US",
+    "--hide-scrollbars",
+)
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 

@@ -23,7 +23,8 @@ export function fillScored(root, picture, facts) {
   root.querySelector(".word").textContent = word ? saidWord(word) : outOf(facts.scale);
   root.querySelector(".spread").textContent = result.std > 0 ? text("card.spread", { std: number(result.std) }) : "";
   const percentile = percentileOf(result.score, facts.test?.percentiles);
-  root.querySelector(".percentile").textContent = percentile === null ? "" : text("card.percentile", { percent: percentile });
+  const among = percentile === null ? "" : text("card.percentile", { percent: percentile });
+  root.querySelector(".percentile").textContent = among;
   root.querySelector(".unfamiliar").hidden = result.unfamiliar !== true;
   drawDistribution(root.querySelector(".bars"), result, facts.scale);
   drawAttributes(root.querySelector(".attributes"), result, facts);
@@ -39,7 +40,7 @@ export function fillImage(image, picture, onBroken = () => {}) {
 }
 
 export class Card {
-  /** actions: functions of the picture by the class of the button that calls them; `pick`, `thumb(picture, way)` too. */
+  /** actions: functions of the picture by the class of their button; `pick` and `thumb(picture, way)` too. */
   constructor(picture, actions) {
     this.picture = picture;
     this.root = document.getElementById("card").content.firstElementChild.cloneNode(true);
@@ -131,8 +132,8 @@ function stateInWords(picture, server) {
 }
 
 function textStateInWords(state) {
-  const keys = { waiting: "state.text_waiting", running: "state.describing", stopped: "state.stopped", broken: "state.broken" };
-  return keys[state] ? text(keys[state]) : "";
+  const keys = { waiting: "text_waiting", running: "describing", stopped: "stopped", broken: "broken" };
+  return keys[state] ? text(`state.${keys[state]}`) : "";
 }
 
 /** Paragraphs, with their headings where there are as many as the level has; those that are shown stay untouched. */

@@ -122,7 +122,8 @@ function updateTools() {
   const picked = pictures.filter((picture) => picture.isPicked && picture.result);
   place("compare").disabled = picked.length !== 2;
   place("compare").title = picked.length === 2 ? "" : text("tools.compare_hint");
-  for (const id of ["save-json", "save-csv", "print"]) place(id).disabled = !pictures.some((one) => one.result || one.fault);
+  const isEmpty = !pictures.some((picture) => picture.result || picture.fault);
+  for (const id of ["save-json", "save-csv", "print"]) place(id).disabled = isEmpty;
 }
 
 /** Cards in the order chosen; not while somebody is at one of them. */

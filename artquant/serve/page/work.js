@@ -10,9 +10,10 @@ const CHECK_BUSY = 1500; // milliseconds between two looks at the server's state
 const CHECK_IDLE = 10000;
 
 export class Work {
-  /** shared: `{pictures, facts, server, level}`. onChange(picture or null), onReady(), onToken(): what the page does. */
+  /** shared: `{pictures, facts, server, level}`. onChange(picture or null), onReady(), onToken(): the page's. */
   constructor(shared, { onChange, onReady, onToken }) {
-    Object.assign(this, { shared, onChange, onReady, onToken, queue: 0, pausedUntil: 0, isDescribing: false, isLooking: false });
+    Object.assign(this, { shared, onChange, onReady, onToken });
+    Object.assign(this, { queue: 0, pausedUntil: 0, isDescribing: false, isLooking: false });
   }
 
   /** Look at the server's state now, and from then on again and again. */
@@ -124,7 +125,8 @@ export class Work {
     words.state = "running";
     this.onChange(picture);
     try {
-      words.whole = await describe(picture.file, words.level, words.abort.signal, (piece) => this.heard(picture, piece));
+      const onPiece = (piece) => this.heard(picture, piece);
+      words.whole = await describe(picture.file, words.level, words.abort.signal, onPiece);
       words.state = "done";
     } catch (error) {
       this.textFailed(picture, error);

@@ -19,7 +19,15 @@ from typing import Any
 import aiohttp
 
 PATIENCE = 30.0  # seconds until what is waited for has failed, on a busy machine too
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--lang=en-US", "--hide-scrollbars")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--lang=en-US",
+    "--hide-scrollbars",
+)
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 
@@ -94,7 +102,7 @@ class Browser:
         context = self.send("Target.createBrowserContext")["browserContextId"]
         target = self.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = self.pages[session] = Page(self, session)
+        page = self.pages[session] = Page(self, session, context)
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             page.send(f"{domain}.enable")
         page.look(width, height, dark)
@@ -109,8 +117,9 @@ class Browser:
 class Page:
     """A tab. events: what the browser told about it, as (method, parameters)."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
         self.browser, self.session = browser, session
+        self.context = {"browserContextId": context}  # of commands about its profile
         self.events: list[tuple[str, dict[str, Any]]] = []
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ MODEL: dict[str, Any] = {
     "trained_on": "4,000 drawn pictures (demo)",
     "licence": "Apache-2.0",
     "warning": None,
-    "fingerprint": "0123abcd",
+    "fingerprint": "0123abcd" * 8,
     "prompt": "artquant",
     "version": "0.19.0",
     "test": {
@@ -104,8 +104,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        name = re.search(rb'filename="([^"]*)"', body)[1].decode()
         asked = urlsplit(self.path)
+        field = b"images" if asked.path == "/v1/score" else b"image"
+        name = re.search(rb'name="%s"; filename="([^"]*)"' % field, body)[1].decode()
         if not self.is_let_in():
             return
         if asked.path == "/v1/score":

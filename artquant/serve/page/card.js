@@ -20,14 +20,17 @@ export function fillScored(root, picture, facts) {
   const word = wordOf(result.score, facts.scale);
   root.hidden = false;
   root.querySelector(".score strong").textContent = number(result.score);
-  root.querySelector(".word").textContent = word ? saidWord(word) : text("card.of", { high: number(facts.scale.high, 0) });
+  root.querySelector(".word").textContent = word ? saidWord(word) : outOf(facts.scale);
   root.querySelector(".spread").textContent = result.std > 0 ? text("card.spread", { std: number(result.std) }) : "";
   const percentile = percentileOf(result.score, facts.test?.percentiles);
-  root.querySelector(".percentile").textContent = percentile === null ? "" : text("card.percentile", { percent: percentile });
+  const among = percentile === null ? "" : text("card.percentile", { percent: percentile });
+  root.querySelector(".percentile").textContent = among;
   root.querySelector(".unfamiliar").hidden = result.unfamiliar !== true;
   drawDistribution(root.querySelector(".bars"), result, facts.scale);
   drawAttributes(root.querySelector(".attributes"), result, facts);
 }
+
+const outOf = (scale) => (Number.isFinite(scale?.high) ? text("card.of", { high: number(scale.high, 2, 0) }) : "");
 
 /** A picture's image element, with its name for those who do not see it. */
 export function fillImage(image, picture, onBroken = () => {}) {
@@ -37,7 +40,7 @@ export function fillImage(image, picture, onBroken = () => {}) {
 }
 
 export class Card {
-  /** actions: functions of the picture by the class of the button that calls them; `pick`, `thumb(picture, way)` too. */
+  /** actions: functions of the picture by the class of their button; `pick` and `thumb(picture, way)` too. */
   constructor(picture, actions) {
     this.picture = picture;
     this.root = document.getElementById("card").content.firstElementChild.cloneNode(true);
@@ -54,6 +57,11 @@ export class Card {
   showNoPreview() {
     this.find("img").hidden = true;
     this.find(".no-preview").hidden = false;
+  }
+
+  /** What came of a button, beside it. */
+  tell(sentence) {
+    this.find(".said").textContent = sentence;
   }
 
   /** Texts in a language chosen later. */
@@ -124,8 +132,8 @@ function stateInWords(picture, server) {
 }
 
 function textStateInWords(state) {
-  const keys = { waiting: "state.text_waiting", running: "state.describing", stopped: "state.stopped", broken: "state.broken" };
-  return keys[state] ? text(keys[state]) : "";
+  const keys = { waiting: "text_waiting", running: "describing", stopped: "stopped", broken: "broken" };
+  return keys[state] ? text(`state.${keys[state]}`) : "";
 }
 
 /** Paragraphs, with their headings where there are as many as the level has; those that are shown stay untouched. */

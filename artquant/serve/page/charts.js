@@ -103,6 +103,7 @@ function verdict(marks) {
 
 /** The facts of a scale in words: "1 to 10" and its words, worst first. */
 export function scaleInWords(scale) {
-  const range = text("facts.range", { low: number(scale.low, 0), high: number(scale.high, 0) });
+  if (!Number.isFinite(scale?.low) || !Number.isFinite(scale.high)) return text("facts.unknown");
+  const range = text("facts.range", { low: number(scale.low, 2, 0), high: number(scale.high, 2, 0) });
   return scale.words?.length ? `${range} (${scale.words.map(saidWord).reverse().join(", ")})` : range;
 }

@@ -39,7 +39,8 @@ function cell(value) {
 }
 
 export function asCsv(pictures, facts) {
-  const names = [...new Set(pictures.flatMap((one) => (one.result ? attributesOf(one.result).map(([name]) => name) : [])))];
+  const pairs = pictures.flatMap((one) => (one.result ? attributesOf(one.result) : []));
+  const names = [...new Set(pairs.map(([name]) => name))];
   const plain = ["file", "score", "word", "std", "percentile", "unfamiliar"];
   const after = ["text", "text_level", "text_whole", "thumb"];
   const rows = pictures.map((picture) => {

@@ -24,7 +24,7 @@ export function fillFacts(facts) {
   );
   place("model-warning").hidden = !facts.warning;
   place("model-warning").textContent = facts.warning ?? "";
-  place("version").textContent = text("facts.version", facts);
+  place("version").textContent = text("facts.version", { ...facts, fingerprint: facts.fingerprint.slice(0, 12) });
   place("explanations").replaceChildren(...entries(explained(facts)));
 }
 

@@ -14,7 +14,8 @@ const SAMPLES = ["town", "seascape", "still_life", "abstract"];
 export function sortOut(files, free) {
   const refused = [];
   const fit = [...files].filter((file) => {
-    const fault = file.size === 0 ? "drop.empty_file" : file.type && !file.type.startsWith("image/") ? "drop.no_picture" : "";
+    const isOther = file.type !== "" && !file.type.startsWith("image/"); // no type: the server will see
+    const fault = file.size === 0 ? "drop.empty_file" : isOther ? "drop.no_picture" : "";
     if (fault) refused.push(text(fault, { name: file.name }));
     return !fault;
   });
@@ -79,7 +80,8 @@ export function offerSamples(list, onFile) {
     button.append(image, label);
     button.addEventListener("click", async () => {
       const reply = await fetch(image.src).catch(() => null);
-      if (reply?.ok) onFile(new File([await reply.blob()], `${name}.jpg`, { type: "image/jpeg", lastModified: 0 }), name);
+      if (!reply?.ok) return;
+      onFile(new File([await reply.blob()], `${name}.jpg`, { type: "image/jpeg", lastModified: 0 }), name);
     });
     const item = element("li");
     item.append(button);

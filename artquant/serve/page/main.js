@@ -22,7 +22,11 @@ const actions = {
   again: (picture) => work.again(picture),
   stop: (picture) => work.stop(picture),
   describe: (picture) => work.again(picture),
-  copy: async (picture, card) => say(text((await copyCard(card.root)) ? "card.copied" : "card.not_copied")),
+  copy: async (picture, card) => {
+    const came = text((await copyCard(card.root)) ? "card.copied" : "card.not_copied");
+    card.tell(came);
+    announce(came);
+  },
   "print-one": (picture, card) => print(card.root),
   remove: (picture) => remove(picture),
   thumb: (picture, way) => {
@@ -35,21 +39,18 @@ const actions = {
   },
 };
 
-/** For those who listen; shown as well. */
-function say(sentence) {
-  place("spoken").textContent = sentence;
-  place("notice").textContent = sentence;
-}
-
+/** For those who listen. */
 const announce = (sentence) => (place("spoken").textContent = sentence);
+const notice = (sentence) => (place("notice").textContent = sentence);
 
 function add(files, name) {
   const sorted = sortOut(files, MOST - shared.pictures.length);
   for (const file of sorted.files) addOne(newPicture(file, name));
-  place("notice").textContent = sorted.refused.join(" ");
+  notice(sorted.refused.join(" "));
   if (!name && sorted.files.length > 0) keep("seen", "yes");
   changed(null);
   work.go();
+  work.look();
 }
 
 function addOne(picture) {
@@ -121,7 +122,8 @@ function updateTools() {
   const picked = pictures.filter((picture) => picture.isPicked && picture.result);
   place("compare").disabled = picked.length !== 2;
   place("compare").title = picked.length === 2 ? "" : text("tools.compare_hint");
-  for (const id of ["save-json", "save-csv", "print"]) place(id).disabled = !pictures.some((one) => one.result || one.fault);
+  const isEmpty = !pictures.some((picture) => picture.result || picture.fault);
+  for (const id of ["save-json", "save-csv", "print"]) place(id).disabled = isEmpty;
 }
 
 /** Cards in the order chosen; not while somebody is at one of them. */
@@ -164,6 +166,7 @@ async function tokenGiven(event) {
   sessionToken(place("token").value);
   place("asking").close();
   if (!shared.facts) await ready();
+  work.look();
   for (const picture of shared.pictures) if (picture.fault?.code === "unauthorised") work.again(picture);
 }
 
@@ -212,8 +215,8 @@ async function begin() {
   showGrid(kept("grid") !== null);
   await speak(firstLanguage(kept("language")));
   offerSamples(place("sample-list"), (file, name) => add([file], text(`sample.${name}`)));
-  letIn((files) => add(files), say);
-  work.start();
+  letIn((files) => add(files), notice);
+  work.look();
 }
 
 begin();

@@ -25,11 +25,11 @@ export function sharesOf(probs, scale, most = 20) {
   if (!probs) return [];
   const isList = Array.isArray(probs);
   const values = isList ? probs : Object.values(probs);
-  const labels = isList ? values.map((_, index) => binLabel(index, values.length, scale)) : Object.keys(probs).map(saidWord);
-  const pairs = labels.map((label, index) => [label, values[index]]).filter((pair) => Number.isFinite(pair[1]));
+  const label = (key, index) => (isList ? binLabel(index, values.length, scale) : saidWord(key));
+  const pairs = Object.keys(probs).map((key, index) => [label(key, index), values[index]]);
   const words = scale?.words;
   if (!isList && words && words[0] === Object.keys(probs)[0]) pairs.reverse(); // scales are kept best first
-  return summed(pairs, most);
+  return summed(pairs.filter((pair) => Number.isFinite(pair[1])), most);
 }
 
 function binLabel(index, count, scale) {

@@ -11,7 +11,7 @@ const BY_STATUS = {
 const LONGEST_WAIT = 60; // seconds that a Retry-After is believed
 
 export class ServerError extends Error {
-  /** code: as in the answers of the server, or "offline" or "unknown". wait: seconds until it may be asked again. */
+  /** code: as the server's, or "offline", "gone" (the file), "unknown". wait: seconds until it may be asked again. */
   constructor(code, message = "", wait = null) {
     super(message);
     this.code = code;
@@ -55,7 +55,9 @@ async function answer(route, options) {
   }
 }
 
-function form(field, file) {
+async function form(field, file) {
+  const isThere = await file.slice(0, 1).arrayBuffer().catch(() => null);
+  if (!isThere) throw new ServerError("gone"); // moved or changed since it was chosen
   const body = new FormData();
   body.append(field, file, file.name);
   return body;
@@ -66,7 +68,7 @@ export const modelFacts = () => answer("v1/model");
 
 /** Score, spread, shares and attributes of one picture. */
 export async function score(file, attributes) {
-  const told = await answer(`v1/score?attributes=${attributes}`, { method: "POST", body: form("images", file) });
+  const told = await answer(`v1/score?attributes=${attributes}`, { method: "POST", body: await form("images", file) });
   const result = told.results?.[0];
   if (result?.error) throw toldError(result.error);
   if (!Number.isFinite(result?.score)) throw new ServerError("unknown");
@@ -78,7 +80,7 @@ export async function score(file, attributes) {
  * onPiece: gets each piece `{level, text}`. Returns the whole text where the server repeats it, else null.
  */
 export async function describe(file, level, signal, onPiece) {
-  const reply = await ask(`v1/describe?level=${level}`, { method: "POST", body: form("images", file), signal });
+  const reply = await ask(`v1/describe?level=${level}`, { method: "POST", body: await form("image", file), signal });
   for await (const { name, data } of readEvents(reply.body)) {
     if (name === "text") onPiece(data);
     if (name === "error") throw toldError(data.error ?? data);

@@ -30,9 +30,10 @@ export function textOrNull(key, values = {}) {
 
 export const text = (key, values) => textOrNull(key, values) ?? key;
 
-/** A number as the language writes it, with as many digits after the point. */
-export function number(value, digits = 2) {
-  return new Intl.NumberFormat(chosen.language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+/** A number as the language writes it, with so many digits after the point; least: these even where they are zeros. */
+export function number(value, digits = 2, least = digits) {
+  const form = { minimumFractionDigits: least, maximumFractionDigits: digits };
+  return new Intl.NumberFormat(chosen.language, form).format(value);
 }
 
 export const percent = (share) =>

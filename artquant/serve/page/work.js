@@ -10,22 +10,25 @@ const CHECK_BUSY = 1500; // milliseconds between two looks at the server's state
 const CHECK_IDLE = 10000;
 
 export class Work {
-  /** shared: `{pictures, facts, server, level}`. onChange(picture or null), onReady(), onToken(): what the page does. */
+  /** shared: `{pictures, facts, server, level}`. onChange(picture or null), onReady(), onToken(): the page's. */
   constructor(shared, { onChange, onReady, onToken }) {
-    Object.assign(this, { shared, onChange, onReady, onToken, queue: 0, pausedUntil: 0, isDescribing: false });
+    Object.assign(this, { shared, onChange, onReady, onToken });
+    Object.assign(this, { queue: 0, pausedUntil: 0, isDescribing: false, isLooking: false });
   }
 
-  start() {
-    this.check();
+  /** Look at the server's state now, and from then on again and again. */
+  look() {
+    clearTimeout(this.timer);
+    if (!this.isLooking) this.check();
   }
 
   of(state) {
     return this.shared.pictures.filter((picture) => picture.state === state);
   }
 
-  /** Look at the server's state, again and again. */
   async check() {
     const before = this.shared.server;
+    this.isLooking = true;
     try {
       const told = await health();
       this.shared.server = told.status;
@@ -38,7 +41,8 @@ export class Work {
     this.onChange(null);
     this.go();
     const isBusy = this.shared.server !== "ready" || this.of("waiting").length + this.of("scoring").length > 0;
-    setTimeout(() => this.check(), isBusy ? CHECK_BUSY : CHECK_IDLE);
+    this.isLooking = false;
+    this.timer = setTimeout(() => this.check(), isBusy ? CHECK_BUSY : CHECK_IDLE);
   }
 
   /** Begin whatever may begin now. */
@@ -121,7 +125,8 @@ export class Work {
     words.state = "running";
     this.onChange(picture);
     try {
-      words.whole = await describe(picture.file, words.level, words.abort.signal, (piece) => this.heard(picture, piece));
+      const onPiece = (piece) => this.heard(picture, piece);
+      words.whole = await describe(picture.file, words.level, words.abort.signal, onPiece);
       words.state = "done";
     } catch (error) {
       this.textFailed(picture, error);

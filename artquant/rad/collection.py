@@ -72,13 +72,11 @@ def open_collection(config: RadConfig) -> Iterator[Collection]:
     prompts = Prompts(config.prompts)
     made_with = _made_with(config, prompts)
     with only_writer(path.parent):
-        if not path.exists():
-            entries = read_entries(config.source, config.seed)
-            told = statistics(entries)
-            _require_pictures(config, entries)
+        found = None if path.exists() else _read(config)  # a source that is wrong leaves no file
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_store(path, config.durable) as store:
             if store.about("made_with") is None:
+                entries, told = found or _read(config)  # there and empty: its process was killed in the first moments
                 store.begin(entries, made_with=made_with, statistics=told, config=resolve(config))
             _require_same(path, store.about("made_with"), made_with)
             ends = store.ends(_END, _MOST_ENDS)
@@ -112,8 +110,9 @@ def _require_same(path: Path, before: dict[str, str], now: dict[str, str]) -> No
             raise ArtQuantError(f"{path}: was begun with other settings: {what}; set it back, or name another run")
 
 
-def _require_pictures(config: RadConfig, entries: list[Entry]) -> None:
-    """A wrong folder is said before anything is asked; single pictures that are missing are said one by one."""
+def _read(config: RadConfig) -> tuple[list[Entry], dict[str, Any]]:
+    """The pictures and their statistics. A wrong folder is said here; single pictures that are missing, one by one."""
+    entries = read_entries(config.source, config.seed)
     folder, names = config.source.images, PictureNames()
     if not folder.is_dir():
         raise ArtQuantError(f"{folder}: is no folder; name that of the pictures in source.images")
@@ -122,3 +121,4 @@ def _require_pictures(config: RadConfig, entries: list[Entry]) -> None:
             f"{folder}: holds none of the first pictures of {config.source.records}, such as {entries[0].image!r}; "
             "correct source.images"
         )
+    return entries, statistics(entries)

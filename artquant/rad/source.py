@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
     comments = {} if settings.comments is None else _comments(settings.comments)
     for source, item in iterate_records(settings.records):
         entry = _entry(item, source, settings, comments)
-        if entry.image in places:
-            where = places[entry.image]
+        name = os.path.normpath(entry.image)
+        if name in places:
+            where = places[name]
             raise RecordError(f"{source}: the same image {entry.image!r} as {where}; keep one record of each picture")
-        places[entry.image] = source
+        places[name] = source
         entries.append(entry)
     if not entries:
         raise ArtQuantError(f"{settings.records}: no records in it; name a file of scored pictures")
+    if settings.comments is not None and all(entry.comment is None for entry in entries):
+        raise ArtQuantError(f"{settings.comments}: no text on a picture of {settings.records}; correct source.comments")
     if settings.limit is not None and settings.limit < len(entries):
         chosen = np.random.default_rng(seed).permutation(len(entries))[: settings.limit]
         return [entries[place] for place in sorted(chosen)]
@@ -73,10 +77,12 @@ def _comments(file: Path) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for source, item in iterate_records(file):
         fields = Fields(item, source)
-        image = fields.text("image")
+        image, texts = fields.text("image"), description_texts(item, source)
+        for name, text in texts:
+            fields.is_unicode(name, text)
         fields.refuse()
-        found.setdefault(image, []).extend(text for _, text in description_texts(item, source))
-    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items()}
+        found.setdefault(image, []).extend(text for _, text in texts if text.strip())
+    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items() if texts}
 
 
 def statistics(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Lane:
         self._chosen, self._name, self._queue = chosen, name, queue
         self._tell_ready, self._tell_failed = ready, failed
         self._numbers, self._tries = itertools.count(), 0
-        self._scores: dict[int, asyncio.Future[Scored]] = {}
+        self._scores: dict[int, asyncio.Future[Scored | Refused]] = {}
         self._texts: dict[int, asyncio.Queue[Written | Done | Refused]] = {}
         self._loaded, self._ending = asyncio.Event(), False
         self._loop = asyncio.get_running_loop()
@@ -96,7 +96,7 @@ class Lane:
         """The process has ended, whyever: what it had is to be sent again."""
         self._loaded.clear()
         for answer in self._scores.values():
-            answer.set_exception(_gone())
+            answer.set_result(_gone())
         self._scores.clear()
         for text in self._texts.values():
             text.put_nowait(_gone())
@@ -128,13 +128,13 @@ class Lane:
         answer = self._scores[number] = self._loop.create_future()
         try:
             await asyncio.to_thread(self._device.ask, ScoreThese(number, pictures, attributes))
-            outcomes = (await answer).outcomes
+            said = await answer
         except OSError:  # it has just ended
             self._scores.pop(number, None)
-            return [_gone()] * len(pictures)
-        except Refused as gone:
-            return [gone] * len(pictures)
-        return [one if isinstance(one, Judged) else Refused(422, "failed", one) for one in outcomes]
+            said = _gone()
+        if isinstance(said, Refused):
+            return [said] * len(pictures)
+        return [one if isinstance(one, Judged) else Refused(422, "failed", one) for one in said.outcomes]
 
     async def describe(self, image: Image.Image, level: int | None) -> AsyncIterator[Written | Done]:
         """Pieces of a description, the whole at last; it is written until then, or until nobody reads it.

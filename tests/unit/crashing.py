@@ -1,4 +1,4 @@
-"""Ways to read a picture that end the process; in a module of their own, so that processes that import it start soon."""
+"""Ways to read a picture that end the process; by themselves, so that processes that import them start soon."""
 
 import os
 from pathlib import Path

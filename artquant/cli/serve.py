@@ -28,12 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.root is not None and not arguments.root.is_dir():
         raise ArtQuantError(f"--root {arguments.root}: is no folder; name one that holds pictures")
+    tested = (arguments.test_predictions, arguments.test_records)
+    if (tested[0] is None) != (tested[1] is None):
+        raise ArtQuantError("--test-predictions and --test-records belong together; name both or neither")
     devices, token = _devices(arguments.devices), _token(arguments.token_variable)
     chosen = Chosen(
         arguments.model,
         arguments.base,
         arguments.allow_other_base,
         arguments.describe_model,
+        None if tested[0] is None else tested,
         given_loading(arguments),
         batch=arguments.batch,
     )

@@ -19,6 +19,8 @@ def add_serve(commands: Commands, command: AddCommand) -> None:
     add = serve.add_argument
     add("model", type=path, metavar="MODEL", help="folder, owner/name[@revision] or short name")
     add("--describe-model", type=path, metavar="MODEL", help="another model that describes")
+    add("--test-predictions", type=path, metavar="FILE", help="the model's of test pictures: percentiles on the page")
+    add("--test-records", type=path, metavar="FILE", help="true scores of these pictures")
     add("--base", type=path, metavar="MODEL", help="base model: of a LoRA run, or with a missing tokenizer")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--host", type=text, default="127.0.0.1", help="address to serve on (default %(default)s)")

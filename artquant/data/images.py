@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 MINIMUM_SIDE = 8  # pixels
 MAXIMUM_PIXELS = 100_000_000  # of which reading takes up to 1.7 GiB of memory (RGBA; RGB half of that)
 MAXIMUM_ASPECT_RATIO = 100
+_LARGE = 20_000_000  # pixels
 
 # Raster formats that people exchange pictures in; Pillow's others (Ghostscript, fonts, science data) are not opened.
 # JPEG includes the multi-picture files that cameras write (MPO).
@@ -92,8 +93,11 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
             return pixels.to_rgb(_decode(stream, draft_to))
 
 
-def read_image(data: bytes, name: str) -> Image.Image:
+def read_image(data: bytes, name: str, turn: AbstractContextManager[object] | None = None) -> Image.Image:
     """A picture file's content as :func:`load_image` reads a file; `name` stands in the message of an error.
+
+    Args:
+        turn: Entered while a large picture (20 million pixels) is decoded, so that few take their memory at a time.
 
     Raises:
         ImageError: As :func:`load_image`.
@@ -101,7 +105,10 @@ def read_image(data: bytes, name: str) -> Image.Image:
     with _errors_named(name):
         if not data:
             raise Refused("it is empty; send the file again")
-        return pixels.to_rgb(_decode(io.BytesIO(data), None))
+        with _STRICT.decoding():
+            width, height = _opened_picture(io.BytesIO(data)).size
+        with turn if turn is not None and width * height > _LARGE else nullcontext():
+            return pixels.to_rgb(_decode(io.BytesIO(data), None))
 
 
 def read_header(path: Path | str) -> PictureHeader:

@@ -111,7 +111,7 @@ class Scale(BaseModel):
 class TestFigures(BaseModel):
     """What is known of the model on its test pictures; null: not known."""
 
-    percentiles: list[float] | None = None
+    percentiles: tuple[float, ...] | None = None
     attribute_means: dict[str, float] | None = None
     attribute_errors: dict[str, float] | None = None
     srcc: float | None = None
@@ -141,7 +141,7 @@ class ModelAnswer(Model):
             trained_on=facts.trained_on,
             licence=facts.licence,
             warning=facts.warning,
-            test=TestFigures(),
+            test=TestFigures(**vars(facts.test)),
         )
 
 

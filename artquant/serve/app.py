@@ -108,7 +108,7 @@ def _sent(service: Service, sent: PicturesSent) -> list[Upload]:
     if (sent.images is None) == (sent.paths is None):
         raise bad("send either images (base64) or paths")
     if sent.paths is not None:
-        return from_paths(sent.paths, service.settings.root, limits)
+        return from_paths(sent.paths, service.settings.root, limits, sent.ids)
     return from_base64(sent.images or [], limits, sent.ids)
 
 
@@ -151,12 +151,13 @@ def _descriptions(service: Service) -> APIRouter:
         responses=_ERRORS | {200: {"content": {"text/event-stream": {}}}},
         openapi_extra=_takes(PictureSent, "image"),
     )
-    async def describe(request: Request, level: int = 3) -> StreamingResponse:
+    async def describe(request: Request, level: int | None = None) -> StreamingResponse:
         """A description of one picture as server-sent events `text`, then `done` (or `error`).
 
-        It is no longer written when the client goes away.
+        It is no longer written when the client goes away. Level: default is the fullest.
         """
         facts = service.facts("describe")
+        level = facts.levels[-1] if level is None else level
         async with service.bodies.read(request) as body:
             if media_type(request) == "multipart/form-data":
                 uploads = await read_form(request, body, "image", limits)

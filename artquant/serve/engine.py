@@ -17,6 +17,7 @@ from artquant.infer.score import Score
 from artquant.infer.scorer import Scorer
 from artquant.infer.streamed import describe_in_pieces
 from artquant.models.model_folder import ModelFolder
+from artquant.serve.known import tested
 from artquant.serve.messages import (
     Asked,
     Describe,
@@ -29,7 +30,7 @@ from artquant.serve.messages import (
     ScoreThese,
     Written,
 )
-from artquant.serve.settings import Chosen, Facts, Identity
+from artquant.serve.settings import Chosen, Facts, Identity, Tested
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ class Inbox(Protocol):
 
 
 def shapes(batch: int) -> tuple[int, ...]:
-    """Sizes that batches have: powers of two below the largest, and the largest."""
-    return (*(2**power for power in range(batch.bit_length()) if 2**power < batch), batch)
+    """Sizes that batches have: powers of two from 4 to below the largest, and the largest.
+
+    Products of one or two rows are computed by other kernels, whose last digits differ.
+    """
+    return (*(2**power for power in range(2, batch.bit_length()) if 2**power < batch), batch)
 
 
 class Engine:
@@ -69,7 +73,9 @@ class Engine:
         self._later: deque[Describe] = deque()
         self._unread: set[int] = set()
         self._over = False
-        say(Ready(_facts(folder, self._scorer, self._teller), self._scorer.processor))
+        weights = [one.fingerprint for one in folder.chain()]
+        test = Tested() if chosen.tested is None else tested(*chosen.tested, weights)
+        say(Ready(_facts(folder, self._scorer, self._teller, test), self._scorer.processor))
 
     def run(self) -> None:
         """Until there will be no more requests."""
@@ -152,7 +158,7 @@ def _plain(score: Score) -> Prediction:
     return Prediction(score.score, score.std, columns)
 
 
-def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer) -> Facts:
+def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer, test: Tested) -> Facts:
     loaded, readout = scorer.loaded, scorer.loaded.readout
     said = readout.to_dict()
     words, values = said.get("words"), said.get("weights")
@@ -178,6 +184,7 @@ def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer) -> Facts:
         loaded.readout.several,
         _trained_on(history),
         _licence(folder.path),
+        test=test,
     )
 
 

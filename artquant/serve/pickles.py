@@ -36,7 +36,7 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError("a reference")
 
 
-def read_pickle(data: bytes) -> dict[str, Any]:
+def read_pickle(data: bytes | bytearray) -> dict[str, Any]:
     """The dictionary that a pickle holds.
 
     Raises:
@@ -57,7 +57,7 @@ def read_pickle(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _instructions(data: bytes) -> Iterator[tuple[str, Any, int]]:
+def _instructions(data: bytes | bytearray) -> Iterator[tuple[str, Any, int]]:
     """Name, argument and number of each. Raises ValueError: too deep, or something follows the end."""
     depth = 0
     stream = io.BytesIO(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class Service:
         self._facts: Facts | None = None
         self._processor: Preparing | None = None
         self._waiting = 0
+        self._large = threading.Lock()
         self._readers = ThreadPoolExecutor(settings.threads)
         self._read = asyncio.Semaphore(_READ_AHEAD * settings.batch)
         self._queue = BatchingQueue(settings.batch, settings.collect)
@@ -118,7 +120,7 @@ class Service:
             return upload.data
         async with self._read:
             try:
-                prepared = await self._in_reader(_prepared, self._processor, upload.data, upload.name)
+                prepared = await self._in_reader(self._prepared, upload.data, upload.name)
             except Refused as refused:
                 return refused
             return await self._queue.put(prepared, attributes)
@@ -127,8 +129,21 @@ class Service:
         """A picture's pixels. Raises Refused: it cannot be read."""
         if isinstance(upload.data, Refused):
             raise upload.data
-        image: Image.Image = await self._in_reader(_image, upload.data, upload.name)
+        image: Image.Image = await self._in_reader(self._image, upload.data, upload.name)
         return image
+
+    def _image(self, data: bytes, name: str) -> Image.Image:
+        try:
+            return read_image(data, name, self._large)
+        except ImageError as error:
+            raise Refused(422, "unreadable", str(error)) from None
+        except MemoryError:
+            raise Refused(422, "unreadable", f"{name}: takes more memory than there is; make it smaller") from None
+
+    def _prepared(self, data: bytes, name: str) -> Any:
+        if self._processor is None:
+            raise Refused(503, "loading", "the model is being loaded; ask again", after=_LOADING)
+        return self._processor.picture(self._image(data, name))
 
     async def _in_reader(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
@@ -156,16 +171,3 @@ class Service:
 
 
 _DOING: dict[Task, str] = {"score": "score", "attributes": "score attributes", "describe": "describe"}
-
-
-def _image(data: bytes, name: str) -> Image.Image:
-    try:
-        return read_image(data, name)
-    except ImageError as error:
-        raise Refused(422, "unreadable", str(error)) from None
-    except MemoryError:
-        raise Refused(422, "unreadable", f"{name}: takes more memory than there is; make it smaller first") from None
-
-
-def _prepared(processor: Preparing, data: bytes, name: str) -> Any:
-    return processor.picture(_image(data, name))

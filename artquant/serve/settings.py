@@ -15,7 +15,7 @@ class Limits:
 
     images: int = 64  # of a request
     body: int = 128 << 20  # bytes of a request
-    held: int = 1 << 30  # bytes of all requests that are held
+    held: int = 1 << 29  # bytes of all requests that are held
     waiting: int = 1024  # pictures that wait
     describing: int = 32  # descriptions that wait or are written
     silence: float = 10.0  # seconds that a sender may be silent
@@ -55,6 +55,19 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What is known of a model on its test pictures; None: not known.
+
+    percentiles: of its scores, 0 to 100. attribute_means, attribute_errors: mean score and mean absolute error of each.
+    """
+
+    percentiles: tuple[float, ...] | None = None
+    attribute_means: dict[str, float] | None = None
+    attribute_errors: dict[str, float] | None = None
+    srcc: float | None = None
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a loaded model is, as plain values.
 
@@ -74,6 +87,7 @@ class Facts:
     trained_on: str | None = None
     licence: str | None = None
     warning: str | None = None
+    test: Tested = Tested()
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class Chosen:
     base: Path | None = None
     allow_other_base: bool = False
     describing: Path | None = None  # another model that describes
+    tested: tuple[Path, Path] | None = None  # its predictions of test pictures, and records of their true scores
     loading: dict[str, Any] = field(default_factory=dict)
     tokens: int = 512  # of a description
     batch: int = 16

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import math
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ class Bodies:
         self._limits, self._held = limits, 0
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
         """A request's body, which counts until the block ends.
 
         Raises:
@@ -61,7 +60,7 @@ class Bodies:
                     raise _too_large(limits.body)
                 if self._held > limits.held:
                     raise busy("too much is being sent at once; send the request again")
-            yield bytes(taken)
+            yield taken
         finally:
             self._held -= len(taken)
 
@@ -96,7 +95,7 @@ def _not_taken(request: Request, taken: str) -> Refused:
     return Refused(415, "bad_request", f"Content-Type says {said}; send {taken}")
 
 
-async def read_json(request: Request, body: bytes, kind: type[_Body]) -> _Body:
+async def read_json(request: Request, body: bytearray, kind: type[_Body]) -> _Body:
     """A JSON body.
 
     Raises:
@@ -114,7 +113,7 @@ async def read_json(request: Request, body: bytes, kind: type[_Body]) -> _Body:
         ) from None
 
 
-async def read_form(request: Request, body: bytes, field: str, limits: Limits) -> list[Upload]:
+async def read_form(request: Request, body: bytearray, field: str, limits: Limits) -> list[Upload]:
     """The files of a multipart form's field, in order.
 
     Raises:
@@ -135,9 +134,9 @@ async def read_form(request: Request, body: bytes, field: str, limits: Limits) -
     return uploads
 
 
-async def _parts(body: bytes) -> AsyncGenerator[bytes, None]:
+async def _parts(body: bytearray) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(body), _PART):
-        yield body[start : start + _PART]
+        yield bytes(body[start : start + _PART])
 
 
 def _name(said: str | None, number: int) -> str:
@@ -159,9 +158,8 @@ def from_base64(texts: Sequence[str], limits: Limits, names: Sequence[str] | Non
         Refused: there are none, too many, or not as many names.
     """
     _check_count(texts, limits, "the request")
-    if names is not None and len(names) != len(texts):
-        raise bad(f"there are {len(texts)} pictures and {len(names)} ids; send one id for each")
     given = range(1, len(texts) + 1) if names is None else names
+    _check_names(texts, given)
     return [Upload(_name(str(name), 0), _decoded(text)) for name, text in zip(given, texts, strict=True)]
 
 
@@ -183,16 +181,25 @@ def from_bytes(values: object, limits: Limits) -> list[Upload]:
     return [Upload(str(number), one) for number, one in enumerate(values, 1)]
 
 
-def from_paths(paths: Sequence[str], root: Path | None, limits: Limits) -> list[Upload]:
-    """Picture files under a folder, by their paths in it.
+def from_paths(
+    paths: Sequence[str], root: Path | None, limits: Limits, names: Sequence[str] | None = None
+) -> list[Upload]:
+    """Picture files under a folder, by their paths in it, which are their names where no others are given.
 
     Raises:
-        Refused: there is no such folder, or there are no paths or too many.
+        Refused: there is no such folder, there are no paths or too many, or not as many names.
     """
     if root is None:
         raise bad("this server reads no paths; send the pictures, or start it with --root")
     _check_count(paths, limits, "paths")
-    return [Upload(_name(path, number), _file(path, root, limits)) for number, path in enumerate(paths, 1)]
+    given = paths if names is None else names
+    _check_names(paths, given)
+    return [Upload(_name(name, 0), _file(path, root, limits)) for name, path in zip(given, paths, strict=True)]
+
+
+def _check_names(pictures: Sequence[str], names: Sequence[object]) -> None:
+    if len(names) != len(pictures):
+        raise bad(f"there are {len(pictures)} pictures and {len(names)} ids; send one id for each")
 
 
 def _file(path: str, root: Path, limits: Limits) -> bytes | Refused:
@@ -208,10 +215,3 @@ def _file(path: str, root: Path, limits: Limits) -> bytes | Refused:
         return read_whole(real, limits.body)
     except (ArtQuantError, ValueError):
         return missing
-
-
-def finite(values: Mapping[str, float]) -> dict[str, float]:
-    """Numbers of which each is one. Raises Refused: one is not."""
-    if not all(math.isfinite(value) for value in values.values()):
-        raise Refused(422, "failed", "the model gives a number that is not finite")
-    return dict(values)

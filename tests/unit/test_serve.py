@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import threading
 import zlib
@@ -92,6 +93,11 @@ def test_what_is_served_is_told(served):
     metrics = served.request("GET", "/metrics").body.decode()
     assert 'artquant_requests_total{route="/v1/model",status="200"}' in metrics
     assert b"/v1/score" in served.request("GET", "/docs").body
+    page = served.request("GET", "/")
+    assert page.status == 200 and page.headers["content-type"].startswith("text/html")
+    for file in re.findall(r'(?:src|href)="(static/[^"]+)"', page.body.decode()):
+        assert served.request("GET", f"/{file}").status == 200
+    assert served.request("GET", "/static/../app.py").status == 404
     assert "/v1/score" in served.request("GET", "/openapi.json").json()["paths"]
 
 

@@ -17,6 +17,7 @@ from serving import picture, wait_until
 import artquant
 from artquant.cli import main
 from artquant.data.images import read_image
+from artquant.errors import ArtQuantError
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.model_card import Card
@@ -81,6 +82,21 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_batch(model, one_thread)
     assert list(named.outcomes[0].prediction.attributes) == ["Color"]
 
 
+def test_what_its_test_pictures_say(model, tmp_path):
+    predictions, records = tmp_path / "predictions.jsonl", tmp_path / "test.json"
+    scores = [2.0, 4.0, 5.0, 9.0]
+    lines = [{"id": str(n), "score": score, "attributes": {"Color": {"score": 1}}} for n, score in enumerate(scores)]
+    predictions.write_text("\n".join(map(json.dumps, lines)))
+    rated = [{"id": str(n), "image": "x", "gt_score": n, "attributes": {"Color": 1 + n}} for n in range(4)]
+    records.write_text(json.dumps(rated))
+    test = said(model, tested=(predictions, records))[0].facts.test
+    assert len(test.percentiles) == 101 and test.percentiles[0] == 2 and test.percentiles[100] == 9
+    assert (test.attribute_means, test.attribute_errors, test.srcc) == ({"Color": 1}, {"Color": 1.5}, 1)
+    (tmp_path / "predictions.jsonl.origin.json").write_text('{"weights": ["others"]}')
+    with pytest.raises(ArtQuantError, match="another model"):
+        said(model, tested=(predictions, records))
+
+
 def test_batches_have_few_sizes(model, monkeypatch):
     sizes = []
     scored = Scorer.score_pictures
@@ -89,7 +105,7 @@ def test_batches_have_few_sizes(model, monkeypatch):
     )
     prepared = Scorer.from_pretrained(model, device="cpu").processor.picture(read_image(FILES[0], "x"))
     answers = said(model, *(ScoreThese(0, (prepared,) * count, False) for count in range(1, 7)), batch=6)
-    assert sizes == [1, 2, 4, 4, 6, 6] and set(sizes) <= set(shapes(6))
+    assert sizes == [4, 4, 4, 4, 6, 6] and set(sizes) <= set(shapes(6))
     assert [len(one.outcomes) for one in answers if isinstance(one, Scored)] == [1, 2, 3, 4, 5, 6]
 
 

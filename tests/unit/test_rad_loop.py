@@ -227,8 +227,8 @@ def test_what_is_stored_comes_back(tmp_path):
         store.sending(call, "local", "m")
         store.sending(call, "local", "m")
         assert store.reply(call) is None
-        store.answered(call, Reply("text", Usage(5, 7), "id"), 0.5)
-        assert store.reply(call) == Reply("text", Usage(5, 7), "id")
+        kept = store.answered(call, Reply("text\ud800", Usage(5, 7), "id"), 0.5)
+        assert store.reply(call) == kept == Reply("text?", Usage(5, 7), "id")
         store.finish(Outcome("a.png", "partly", "why", drafts))
         store.finish(Outcome("b.png", "failed", "refused"))
         with pytest.raises(ArtQuantError, match="outcome already"):

@@ -62,7 +62,7 @@ def code_of(loaded: LoadedModel) -> Code:
     auto_map = dict.fromkeys(_AUTO_CLASSES, f"{_ENTRY}.{type(model).__name__}")
     own: dict[str, type] = {"AutoConfig": type(model.config)}
     if isinstance(loaded.processor, ProcessorMixin):
-        own["AutoProcessor"] = type(loaded.processor)
+        own |= {"AutoProcessor": type(loaded.processor), "AutoTokenizer": type(loaded.processor.tokenizer)}
     for name, kind in own.items():
         if _is_own(kind):
             auto_map[name] = f"{_module(sources, kind)}.{kind.__name__}".removeprefix(".")

@@ -18,7 +18,7 @@ from artquant.rad.loop import Task
 from artquant.rad.outcome import Entry
 from artquant.rad.prompts import Prompts
 from artquant.rad.settings import RadConfig
-from artquant.rad.source import read_entries, statistics
+from artquant.rad.source import drawn, read_entries, statistics
 from artquant.rad.store import Store, open_store
 
 STORE = "rad.sqlite"
@@ -111,8 +111,12 @@ def _require_same(path: Path, before: dict[str, str], now: dict[str, str]) -> No
 
 
 def _read(config: RadConfig) -> tuple[list[Entry], dict[str, Any]]:
-    """The pictures and their statistics. A wrong folder is said here; single pictures that are missing, one by one."""
-    entries = read_entries(config.source, config.seed)
+    """The pictures to describe, and the statistics of all.
+
+    A wrong folder is said here, before anything is asked; single pictures that are missing are said one by one.
+    """
+    every = read_entries(config.source)
+    entries = drawn(every, config.source.limit, config.seed)
     folder, names = config.source.images, PictureNames()
     if not folder.is_dir():
         raise ArtQuantError(f"{folder}: is no folder; name that of the pictures in source.images")
@@ -121,4 +125,4 @@ def _read(config: RadConfig) -> tuple[list[Entry], dict[str, Any]]:
             f"{folder}: holds none of the first pictures of {config.source.records}, such as {entries[0].image!r}; "
             "correct source.images"
         )
-    return entries, statistics(entries)
+    return entries, statistics(every)

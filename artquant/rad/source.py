@@ -21,8 +21,8 @@ _LONGEST_COMMENT = 4_000  # characters that are told
 _MOST_CATEGORIES = 200
 
 
-def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
-    """The pictures to describe, in the order of the file; with a limit, drawn from it by the seed.
+def read_entries(settings: SourceSettings) -> list[Entry]:
+    """All pictures of the data set, in the order of the file.
 
     Raises:
         ArtQuantError: a record without image or score, a score beyond the range, a picture named twice, or no record.
@@ -42,10 +42,13 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
         raise ArtQuantError(f"{settings.records}: no records in it; name a file of scored pictures")
     if settings.comments is not None and all(entry.comment is None for entry in entries):
         raise ArtQuantError(f"{settings.comments}: no text on a picture of {settings.records}; correct source.comments")
-    if settings.limit is not None and settings.limit < len(entries):
-        chosen = np.random.default_rng(seed).permutation(len(entries))[: settings.limit]
-        return [entries[place] for place in sorted(chosen)]
     return entries
+
+
+def drawn(entries: Sequence[Entry], limit: int | None, seed: int) -> list[Entry]:
+    """The pictures to describe, in their order; with a limit, drawn by the seed."""
+    chosen = np.random.default_rng(seed).permutation(len(entries))[:limit]
+    return [entries[place] for place in sorted(chosen)]
 
 
 def _entry(item: Any, source: str, settings: SourceSettings, comments: dict[str, str]) -> Entry:

@@ -87,6 +87,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._database = connection
         self.path = path
+        self.files = [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]  # SQLite's own beside it
 
     # What it is about
 
@@ -156,6 +157,10 @@ class Store:
             ).rowcount
             if changed != 1:
                 raise ArtQuantError(f"{self.path}: {outcome.image} has an outcome already; is another process at work?")
+            self._database.execute(  # let go by `reopen`, and not asked again: replies came that made them needless
+                "UPDATE call SET state = 'refused' WHERE image = ? AND state = 'sent' AND ended IS NOT NULL",
+                (outcome.image,),
+            )
             self._database.executemany(
                 "INSERT INTO draft VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (

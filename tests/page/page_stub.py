@@ -93,11 +93,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        if path == "/v1/health":
-            self.tell({"status": self.server.status, "queue": self.server.queue})
-        elif path == "/v1/model":
+        if path.startswith("/v1/"):
             if self.is_let_in():
-                self.tell(self.server.model)
+                health = {"status": self.server.status, "queue": self.server.queue}
+                self.tell(health if path == "/v1/health" else self.server.model)
         else:
             file = PAGE / ("index.html" if path == "/" else path.removeprefix("/static/"))
             self.reply(200, TYPES[file.suffix], file.read_bytes())

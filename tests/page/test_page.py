@@ -48,6 +48,18 @@ def add(page, *files):
     page.wait(f"document.querySelectorAll('.card').length >= {len(files)}")
 
 
+def choose(page, selector, value):
+    page.run(
+        f"(() => {{ const list = document.querySelector('{selector}'); list.value = '{value}';"
+        " list.dispatchEvent(new Event('change')) })()"
+    )
+
+
+def go_offline(page, offline=True):
+    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.send("Network.emulateNetworkConditions", offline=offline, **conditions)
+
+
 def by_code(page, event, holder, files):
     """Hand files to the page in an event, as the browser does for a drop or a paste."""
     made = ", ".join(f"new File(['x'.repeat({size})], '{name}', {{type: '{kind}'}})" for name, size, kind in files)
@@ -108,21 +120,23 @@ def test_scores_first_texts_after_and_stop(page, stub):
     stub.flow.clear()
     stub.scoring.clear()
     stub.queue = 7
-    add(page, TOWN, SEA)
-    page.wait("document.querySelector('.state').innerText === 'Waiting: 5 before this one'")
-    assert page.text("#progress") == "0 of 2 done"
+    add(page, TOWN, SEA, VASE, TOWN, SEA, VASE)  # more than are scored at once
+    page.wait("document.querySelector('.state').innerText === 'Waiting: 3 before this one'")
+    assert page.text(".card:last-child .state") == "Waiting: 8 before this one"
+    assert page.text("#progress") == "0 of 6 done"
     stub.scoring.set()
     page.wait("document.querySelector('.text').innerText.startsWith('A street')")
-    assert page.run("document.querySelectorAll('.score strong').length") == 2  # both scores, before the first text
+    asked = [url.split("?")[0].removeprefix(stub.address) for url in page.requests() if "?" in url]
+    assert asked == ["v1/score"] * 6 + ["v1/describe"]
     page.wait(f"{LAST}.querySelector('.text-state').innerText === 'The text comes next'")
     page.click(".stop")
     page.wait("document.querySelector('.text-state').innerText === 'Stopped: the text is incomplete.'")
-    page.wait(f"{LAST}.querySelector('.text').innerText.startsWith('A street')")
+    page.wait("document.querySelectorAll('.text')[1].innerText.startsWith('A street')")
     stub.flow.set()
-    page.wait(DONE)
+    page.wait("document.querySelectorAll('.text h5').length === 15")
     page.click(".describe")
-    page.wait("document.querySelectorAll('.text h5').length === 6")
-    assert page.text("#progress") == "2 of 2 done"
+    page.wait("document.querySelectorAll('.text h5').length === 18")
+    assert page.text("#progress") == "6 of 6 done"
 
 
 def test_loading_busy_and_offline_servers_are_waited_for(page, stub, tmp_path):
@@ -134,17 +148,19 @@ def test_loading_busy_and_offline_servers_are_waited_for(page, stub, tmp_path):
     add(page, TOWN, moved)
     assert page.text(".state") == "The model is loading; this picture waits"
     moved.unlink()
+    go_offline(page)
+    page.wait("document.querySelector('.state').innerText === 'Waiting for the server to answer'")
+    go_offline(page, False)
     stub.status, stub.busy = "ready", 1
     page.wait(DONE)
     assert stub.busy == 0 and stub.sent == ["town.jpg"]
     assert "no longer where it was" in page.text(".card:last-child .fault")
     page.click(".card:last-child .remove")
-    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    page.send("Network.emulateNetworkConditions", offline=True, **conditions)
+    go_offline(page)
     add(page, SEA)
     page.wait(f"{LAST}.querySelector('.state').innerText === 'Waiting for the server to answer'")
     assert page.text("#banner").startswith("The server does not answer")
-    page.send("Network.emulateNetworkConditions", offline=False, **conditions)
+    go_offline(page, False)
     page.wait("document.querySelectorAll('.text h5').length === 6 && document.querySelector('#banner').hidden")
 
 
@@ -210,8 +226,7 @@ def test_sort_compare_thumbs_and_grid(page, stub):
     add(page, TOWN, SEA, VASE)
     page.wait("document.querySelectorAll('.text h5').length === 9")
     names = "[...document.querySelectorAll('.card h3')].map(one => one.innerText)"
-    page.run("(() => { const sort = document.querySelector('#sort'); sort.value = 'high';"
-             " sort.dispatchEvent(new Event('change')) })()")  # fmt: skip
+    choose(page, "#sort", "high")
     assert page.run(names) == ["seascape.jpg", "still_life.jpg", "town.jpg"]
     page.click(".card:first-child .compared-too")
     assert page.run("document.querySelector('#compare').disabled")
@@ -256,25 +271,25 @@ def test_results_leave_the_page(browser, page, stub, tmp_path):
     page.click(".copy")
     page.wait("document.querySelector('.said').innerText === 'Copied'")
     assert page.run("window.copied").splitlines()[1] == "6.42 good ± 0.61"
-    page.run("window.print = () => { window.printed = document.body.className + document.querySelector('.printed h3')"
-             ".innerText; dispatchEvent(new Event('afterprint')) }")  # fmt: skip
+    printed = "document.body.className + document.querySelector('.printed h3').innerText"
+    page.run(f"window.print = () => {{ window.printed = {printed}; dispatchEvent(new Event('afterprint')) }}")
     page.click(".print-one")
     assert page.run("window.printed") == f"printing-one{bad.name}" and page.run("document.body.className") == ""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_every_language_fits_a_phone(page, dark):
-    page.look(360, 740, dark)
+def test_every_language_fits_a_phone_by_day_and_night(page):
+    page.look(360, 740)
     add(page, TOWN, SEA)
     page.wait("document.querySelectorAll('.text h5').length === 6")
-    keys = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (PAGE / "texts").glob("*.json")}
     for language, score in (("de", "6,42 gut"), ("zh", "6.42 良好"), ("en", "6.42 good")):
-        page.run(f"(() => {{ const choice = document.querySelector('#language'); choice.value = '{language}';"
-                 " choice.dispatchEvent(new Event('change')) })()")  # fmt: skip
+        choose(page, "#language", language)
         page.wait(f"document.documentElement.lang === '{language}'")
         page.wait(f"document.querySelector('.score').innerText.startsWith('{score}')")
+        texts = json.loads((PAGE / "texts" / f"{language}.json").read_text(encoding="utf-8"))
+        assert page.text("footer p") == texts["footer.opinion"]
         assert page.run(WIDE) == 0 and faults(page) == []
-        assert page.text("footer p") == keys[language]["footer.opinion"]
+    page.look(360, 740, dark=True)
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 26)" and faults(page) == []
 
 
 def test_keyboard_alone(page):

@@ -5,14 +5,20 @@ import ast
 import pytest
 import torch
 
+from artquant import create_metric
 from artquant.config.schema import Loading
+from artquant.errors import ArtQuantError
+from artquant.hub_folders import write
+from artquant.hub_folders.push import push_folder
 from artquant.hub_folders.readme import About
 from artquant.hub_folders.source import Sources
-from artquant.hub_folders.trial import draw_pictures, said_here, said_without_package
+from artquant.hub_folders.trial import Said, draw_pictures, said_here, said_without_package
 from artquant.hub_folders.write import write_files
 from artquant.labels.rating_scale import APDD_SCALE
 from artquant.models.auto.tiny_settings import TESTED
+from artquant.models.export import write_own
 from artquant.models.families import family_of
+from artquant.models.model_folder import ModelFolder
 from artquant.models.scoring_network import ScoringNetwork
 from artquant.models.vocabulary import add_new_words
 from artquant.models.weights import LoadedModel
@@ -55,6 +61,43 @@ def test_families_and_readouts_say_the_same_without_the_package(pairs, tiny_base
         assert said.difference(there[folder]) < 1e-5 * 9, folder.name
         assert said.texts == there[folder].texts, folder.name
         assert len(set(said.scores)) > 1, f"{folder.name}: all pictures are the same to it"
+
+
+@pytest.fixture
+def source(tiny_base, tmp_path):
+    """A model's folder, with a card."""
+    write_own(loaded(tiny_base, family_of("mplug_owl2"), "rating_levels"), tmp_path / "model", {})
+    return ModelFolder.open(tmp_path / "model")
+
+
+def test_a_folder_that_says_something_else_is_not_written(source, tmp_path, monkeypatch):
+    def other(folders, pictures, scratch):
+        return {folder: Said([5.5] * len(pictures), []) for folder in folders}
+
+    monkeypatch.setattr(write, "said_without_package", other)
+    with pytest.raises(ArtQuantError, match=r"differ by up to .*nothing was written"):
+        write.write_hub_folder(source, tmp_path / "hub")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_the_token_is_never_shown(tmp_path, monkeypatch):
+    def refuses(self, name, **how):
+        raise OSError(f"401 for {name}, Authorization: Bearer hf_secret")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuses)
+    with pytest.raises(ArtQuantError, match=r"was not put on the hub as me/x \(401") as caught:
+        push_folder(tmp_path, "me/x")
+    assert "hf_secret" not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_a_metric(source):
+    metric = create_metric(source.path, device="cpu")
+    pictures = torch.rand(3, 3, 40, 30, generator=torch.Generator().manual_seed(0))
+    scores = metric(pictures)
+    assert scores.shape == (3,) and metric.score_range == (1.0, 10.0) and not metric.lower_better
+    assert torch.allclose(metric(list(pictures.permute(0, 2, 3, 1).numpy())), scores, atol=1e-5)
+    assert torch.allclose(metric(pictures[1]), scores[1:2], atol=1e-5)
 
 
 def test_code_is_the_same_each_time_and_whole():

@@ -12,7 +12,7 @@ async function snapshot(video) {
   return new File([blob], text("camera.name", { count }), { type: "image/jpeg" });
 }
 
-/** Show what the camera sees until a picture is taken; null if the dialog is closed. Rejects where there is no camera. */
+/** Show what the camera sees until a picture is taken; null if the dialog is closed. Rejects without a camera. */
 export async function takePicture() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
   const dialog = document.getElementById("taking");

@@ -6,7 +6,7 @@ import { describe, health, score, ServerError } from "./server.js";
 const AT_ONCE = 4; // scores under way; the server batches them
 const MOST_TRIES = 30; // of a picture at a server that is full or loading
 const MOST_BROKEN = 3; // connections that broke under one picture: then it is the picture
-const CHECK_BUSY = 1500; // milliseconds between two looks at the server's state
+const CHECK_BUSY = 1000; // milliseconds between two looks at the server's state
 const CHECK_IDLE = 10000;
 
 export class Work {

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError, one_line, visible
 from artquant.infer.score import Score
@@ -34,6 +36,7 @@ from artquant.serve.settings import Chosen, Facts, Identity, Tested
 
 logger = logging.getLogger(__name__)
 
+_MOST_BROKEN = 20  # pictures in a row that a network may fail with, before it counts as broken itself, as GPUs are
 _LICENCE = re.compile(r"^license: *[\"']?([\w. -]+)", re.MULTILINE)
 
 
@@ -73,6 +76,7 @@ class Engine:
         self._later: deque[Describe] = deque()
         self._unread: set[int] = set()
         self._over = False
+        self._broken = 0
         weights = [one.fingerprint for one in folder.chain()]
         test = Tested() if chosen.tested is None else tested(*chosen.tested, weights)
         say(Ready(_facts(folder, self._scorer, self._teller, test), self._scorer.processor))
@@ -106,12 +110,22 @@ class Engine:
         size = next(size for size in self._shapes if size >= min(count, self._shapes[-1]))
         try:
             filled = [*pictures, *[pictures[-1]] * (size - count)]
-            return [_judged(score) for score in self._scorer.score_pictures(filled, names)[:count]]
+            scores = self._scorer.score_pictures(filled, names)[:count]
+            self._broken = 0
+            return [_judged(score) for score in scores]
         except Exception as error:  # a network's own errors are of any type; the server goes on
             if count == 1:
-                logger.warning("a picture could not be scored: %s", one_line(error))
-                return [f"the model gives no score for it: {one_line(error)}"]
+                return [self._without(error)]
             return [outcome for one in pictures for outcome in self._outcomes([one], names)]
+
+    def _without(self, error: Exception) -> str:
+        """Why a picture has no score. Raises the error: so many have none that it is not about the pictures."""
+        if not isinstance(error, (ArtQuantError, MemoryError, torch.OutOfMemoryError)):
+            self._broken += 1
+            if self._broken > _MOST_BROKEN:
+                raise error
+        logger.warning("a picture could not be scored: %s", one_line(error))
+        return f"the model gives no score for it: {one_line(error)}"
 
     def _describe(self, asked: Describe) -> None:
         """Write, and look after each token for what else is asked."""

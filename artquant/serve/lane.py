@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from artquant.errors import one_line
 from artquant.serve.devices import Device, start_device
 from artquant.serve.messages import Describe, Done, Failed, Judged, NoLonger, Ready, Said, Scored, ScoreThese, Written
 from artquant.serve.queue import BatchingQueue
@@ -82,6 +83,8 @@ class Lane:
             self._told(said.number, said)
         elif isinstance(said, Failed) and said.number is not None:
             self._told(said.number, Refused(422, "failed", f"no description: {said.message}"))
+        elif isinstance(said, Failed) and self.is_loaded:
+            logger.warning("%s", said.message)  # it ends, and is started again
         elif isinstance(said, Failed):
             self._ending = True
             self._tell_failed(said.message)
@@ -132,6 +135,9 @@ class Lane:
         except OSError:  # it has just ended
             self._scores.pop(number, None)
             said = _gone()
+        except Exception as error:  # what cannot be handed over to another process
+            del self._scores[number]
+            said = Refused(422, "failed", f"cannot be handed over: {one_line(error)}")
         if isinstance(said, Refused):
             return [said] * len(pictures)
         return [one if isinstance(one, Judged) else Refused(422, "failed", one) for one in said.outcomes]

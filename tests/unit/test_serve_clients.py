@@ -11,8 +11,10 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from serving import FACTS, picture, running, score_of
 
+from artquant.reward import RewardClient, RewardError
 from artquant.serve.pickles import read_pickle
 from artquant.serve.refusals import Refused
 
@@ -72,6 +74,14 @@ def test_flow_factory(served):
     body = {"prompt": ["a cat", "a dog"], "image": [b64(LIGHT), b64(DARK)]}
     assert served.request("POST", "/compute", body).json() == {"rewards": [1.0, 0.0]}
     assert served.request("POST", "/compute", {**body, "image": ["?", b64(DARK)]}).status == 422
+
+
+def test_our_own_client(served):
+    client = RewardClient(f"http://127.0.0.1:{served.port}", batch=2)
+    pictures = [Image.new("RGB", (16, 16), (light,) * 3) for light in (255, 0, 128)]
+    assert client(pictures, ["a"] * 3, {"step": 1}) == [1.0, 0.0, pytest.approx(UNIT)]
+    with pytest.raises(RewardError):
+        client([b"no picture"])
 
 
 def test_roc4mllm(served):

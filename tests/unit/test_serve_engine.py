@@ -115,6 +115,15 @@ def test_one_picture_that_fails_does_not_take_the_others_with_it(model):
     assert isinstance(found.outcomes[1], str) and found.outcomes[0] == found.outcomes[2] != found.outcomes[1]
 
 
+def test_a_network_that_fails_with_everything_ends(model, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(Scorer, "score_pictures", broken)
+    with pytest.raises(RuntimeError):
+        said(model, *[ScoreThese(0, (0, 0), False)] * 20)
+
+
 def test_a_description_is_whole_stoppable_and_lets_scores_pass(model):
     scorer = Scorer.from_pretrained(model, device="cpu")
     image = read_image(FILES[1], "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import queue
 import threading
@@ -15,6 +16,8 @@ from artquant.errors import ArtQuantError, one_line
 from artquant.files.child_processes import end_with_parent
 from artquant.serve.messages import Asked, Failed, Said
 from artquant.serve.settings import Chosen
+
+_DRIVERS = ("/proc/driver/nvidia", "/dev/kfd")  # told without torch, which takes seconds to load
 
 Hear = Callable[[Said | None], None]  # what an engine says, from a thread of its own; None: it has ended
 
@@ -130,5 +133,5 @@ def _engine(chosen: Chosen, name: str, inbox: ThreadDevice | _Pipe, say: Callabl
 
 def start_device(chosen: Chosen, name: str, hear: Hear) -> Device:
     """An engine on a device by name, "auto" as in `Scorer`: a GPU has a process of its own."""
-    kind = ThreadDevice if name in ("auto", "cpu", "mps") else ProcessDevice
-    return kind(chosen, name, hear)
+    alone = name.startswith("cuda") or (name == "auto" and any(map(os.path.exists, _DRIVERS)))
+    return (ProcessDevice if alone else ThreadDevice)(chosen, name, hear)

@@ -21,6 +21,7 @@ from artquant.cli.arguments import (
 )
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
+from artquant.cli.serve_options import add_serve
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -52,6 +53,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
     add_rad(commands, _command)
+    add_serve(commands, _command)
     return parser
 
 
@@ -332,8 +334,12 @@ def _export(commands: Commands) -> None:
         "--to",
         metavar="FORM",
         required=True,
-        help="merged or native (the same): one model of ours; or a published form (a wrong name lists them)",
+        help="merged or native (the same): one model of ours; hub: the same with code for transformers alone; or a "
+        "published form (a wrong name lists them)",
     )
+    add("--push", metavar="OWNER/NAME", help="of --to hub: put it on the Hugging Face hub, too")
+    add("--licence", metavar="ID", help="of --to hub: the weights' licence, as the hub names it")
+    add("--metrics", type=path, metavar="FILE", help="of --to hub: metrics.json for its README (default: the run's)")
     add("--base", type=path, metavar="MODEL", help="base model (default: what the model says)")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")

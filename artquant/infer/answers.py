@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch.nn.functional import pad
@@ -20,11 +20,29 @@ from artquant.batches.packed import shared_length
 from artquant.data.predictions import Prediction
 from artquant.errors import ArtQuantError
 from artquant.infer.asked import Asked
-from artquant.models.family import NetworkInputs, Row
+from artquant.models.family import NetworkInputs, Processor, Row
 from artquant.models.no_bar import no_bar
 from artquant.models.weights import LoadedModel
+from artquant.readouts import Readout
+from artquant.texts.prompt import Prompt
 
 DECIMALS = 4  # of the scores in a text, as published
+
+
+class Speaker(Protocol):
+    """What a model's words are read with."""
+
+    @property
+    def processor(self) -> Processor:
+        """Its own."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """As it is asked."""
+
+    @property
+    def readout(self) -> Readout:
+        """As its scores are read."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +65,19 @@ class Answer:
 
 @torch.inference_mode()
 def generate(
-    loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
+    loaded: LoadedModel,
+    device: torch.device,
+    rows: Sequence[Row],
+    pictures: Sequence[Any],
+    max_new_tokens: int,
+    **watched: Any,
 ) -> tuple[NetworkInputs, torch.Tensor]:
-    """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
+    """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up).
+
+    watched: transformers' `streamer` and `stopping_criteria`.
+    """
     inputs = loaded.processor.inputs(rows, pictures, padding_side="left").to(device, loaded.network.plain.dtype)
-    generated = _said(loaded, max_new_tokens, **inputs)
+    generated = _said(loaded, max_new_tokens, **inputs, **watched)
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
 
 
@@ -153,7 +179,7 @@ def _said(loaded: LoadedModel, max_new_tokens: int, **inputs: Any) -> torch.Tens
     return generated
 
 
-def score_places(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
+def score_places(loaded: Speaker, ids: torch.Tensor) -> torch.Tensor:
     """Where answers [B, L] hold a score: [M, 2], row and index, in order; none where a readout's words are ordinary."""
     if not loaded.readout.several:
         return torch.zeros(0, 2, dtype=torch.int64)
@@ -170,7 +196,7 @@ def with_answers(inputs: NetworkInputs, ids: torch.Tensor) -> NetworkInputs:
     return NetworkInputs(tensors)
 
 
-def worded(loaded: LoadedModel, ids: Sequence[int], scores: Sequence[Prediction], decimals: int) -> Answer:
+def worded(loaded: Speaker, ids: Sequence[int], scores: Sequence[Prediction], decimals: int) -> Answer:
     """One answer's ids [L] as a text."""
     pieces: list[list[int]] = [[]]
     for token in ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -16,11 +17,12 @@ from artquant.files.whole_folder import whole_folder
 from artquant.models.family import LoraForm, WeightsFormat, WholeForm
 from artquant.models.model_card import Card
 from artquant.models.model_folder import ModelFolder
-from artquant.models.weights import load_model, save_model
+from artquant.models.weights import LoadedModel, load_model, save_model
 from artquant.texts.prompt import Prompt
 
 MERGED = "merged"
 OWN_FORM = (MERGED, "native")  # the names of our own form
+HUB = "hub"  # our own with the code that reads it: `artquant.hub_folders`
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def export_model(
     """
     forms = source.family.forms
     if form not in (*OWN_FORM, *forms):
-        known = ", ".join((*OWN_FORM, *forms))
+        known = ", ".join((*OWN_FORM, HUB, *forms))
         raise ArtQuantError(f"{source.path}: has no published form {form!r}; export it as {known}")
     writer = forms.get(form)
     if writer is not None and source.card is not None:
@@ -70,12 +72,8 @@ def export_model(
             model = loaded.network.plain
             model.to(dtype or torch.float32)  # type: ignore[arg-type]  # transformers' wrapper hides what is bound
             if writer is None:
-                model.config.dtype = dtype or torch.float32
                 history = {"exported_from": str(source.path)} | ({} if source.card is None else source.card.history)
-                card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
-                card = replace(card, one_text=loaded.one_text, learned=loaded.learned)
-                head = loaded.network.readout_head.state_dict() if loaded.network.readout_head is not None else None
-                save_model(partial, model, loaded.processor, source.family, card, readout_head=head)
+                card = write_own(loaded, partial, history)
                 if weights_format == "bin":
                     _as_pickles(partial)
                     card.write(partial)  # it lists files
@@ -89,8 +87,24 @@ def export_model(
                     raise
                 except ArtQuantError as error:
                     raise ArtQuantError(f"{source.path}: {error}; export it as merged") from error
-    files = sorted(file for file in out.rglob("*") if file.is_file())
-    return [WrittenFile(str(file.relative_to(out)), file.stat().st_size) for file in files]
+    return written_files(out)
+
+
+def written_files(folder: Path) -> list[WrittenFile]:
+    """What lies in a folder that was written, by name."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [WrittenFile(str(file.relative_to(folder)), file.stat().st_size) for file in files]
+
+
+def write_own(loaded: LoadedModel, folder: Path, history: dict[str, Any]) -> Card:
+    """Write a loaded model in our own form, in the number format that it is in; the card that was written."""
+    model = loaded.network.plain
+    model.config.dtype = model.dtype
+    card = Card(loaded.prompt, loaded.readout, loaded.attributes, history)
+    card = replace(card, one_text=loaded.one_text, learned=loaded.learned)
+    head = loaded.network.readout_head.state_dict() if loaded.network.readout_head is not None else None
+    save_model(folder, model, loaded.processor, loaded.family, card, readout_head=head)
+    return card
 
 
 def _as_pickles(folder: Path) -> None:

@@ -235,6 +235,7 @@ class Unpublished:
     forms: Mapping[str, WholeForm | LoraForm] = {}
     packs: bool = False
     idle_parameters: bool = True
+    read_processor: Callable[[Path, Any], Processor] | None = None
 
     def published_config(self) -> None:
         """None: there is no best-known one."""
@@ -262,6 +263,7 @@ class Family(Protocol[_Config, _Processor]):
     forms: Mapping[str, WholeForm | LoraForm]  # published folders that it can write, beside our own
     idle_parameters: bool  # whether networks may hold parameters that no output depends on: ranks must look for them
     packs: bool  # whether prompts that share their beginning can be read in one pass, by a mask of every pair
+    read_processor: Callable[[Path, Any], Processor] | None  # `processor` unchecked, a function on its own; None: none
     TinySettings: ClassVar[type]  # frozen dataclass: every setting of its small drawn networks
 
     def config(self, folder: Path, untested: bool = False) -> _Config:

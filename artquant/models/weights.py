@@ -91,7 +91,8 @@ def load_network(folder: ModelFolder, loading: Loading) -> Network:
     config = _plausible_config(whole, loading)
     with no_bar():
         model = whole.family.load(whole.path, config, loading)
-    model.config.__dict__.pop(CARD_MARK, None)  # what is saved from here has a card of its own, or none
+    for own in (CARD_MARK, "auto_map"):  # what is saved from here has a card and code of its own, or none
+        model.config.__dict__.pop(own, None)
     processor = whole.family.processor(_processor_holder(folder), config)
     processor.add_words(whole.new_words)  # the base's files, where it is taken from there, do not know them
     for adapter in adapters:

@@ -166,6 +166,9 @@ def test_trains_scores_and_exports(lab, house, bases, tmp_path, readout, family,
     house.run("export", model, "--to", "merged", "--out", merged)
     assert house.scores(merged, pictures) == pytest.approx(scores, abs=1e-4)
     assert house.tried("export", model, "--to", "full", "--out", tmp_path / "full")[0] == 2  # no published form
+    if (readout, trains) == ("regression", "everything"):
+        status, out, err = house.tried("export", model, "--to", "hub", "--out", tmp_path / "hub")
+        assert "tried with transformers alone" in out if family == "mplug_owl2" else status == 2 and "no code" in err
     house.run("infer", "--config", config)
     assert "SRCC" in house.run("eval", "--config", config, "--bootstrap", 0, "--no-plot")
     if readout == "regression":

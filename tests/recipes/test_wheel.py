@@ -40,6 +40,16 @@ def installed(tmp_path_factory) -> Path:
     return python
 
 
+def test_it_holds_every_file_of_the_package(installed):
+    [wheel] = installed.parents[2].glob("*.whl")
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("artquant/")}
+    files = (
+        Path(folder, name) for folder, _, names in os.walk(REPOSITORY / "artquant", followlinks=True) for name in names
+    )
+    expected = {file.relative_to(REPOSITORY).as_posix() for file in files if file.parent.name != "__pycache__"}
+    assert found == expected
+
+
 def test_the_demo_and_its_results_from_an_empty_folder(installed, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -60,7 +70,12 @@ def test_the_demo_and_its_results_from_an_empty_folder(installed, tmp_path):
     picture = next((tmp_path / "dataset" / "demo-short" / "images").iterdir())
     line = json.loads(artquant("score", picture, "--model", results / "scores" / "model", "--json"))
     assert 1 <= line["score"] <= 10
-    written = artquant("export", results / "scores" / "model", "--to", "merged", "--out", tmp_path / "merged")
-    assert written.startswith("artquant.json "), "a library has something to say"
+    written = artquant("export", results / "scores" / "model", "--to", "hub", "--out", tmp_path / "hub")
+    assert written.startswith("README.md "), "a library has something to say"
+    assert "tried with transformers alone" in written
+    [row] = [
+        line for line in (tmp_path / "hub" / "README.md").read_text().splitlines() if line.startswith("| test.json")
+    ]
+    assert row.count("[") == 5, "intervals of the run's evaluation"
     truth = tmp_path / "dataset" / "demo-short" / "meta" / "test.json"
     assert "SRCC" in artquant("eval", "--predictions", results / "predictions.jsonl", "--truth", truth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from artquant.errors import ArtQuantError, one_line
 from artquant.models.auto import tiny
-from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, load_processor
+from artquant.models.auto.processing import PROCESSOR_FILES, TOKENIZER_FILE, AutoChatProcessor, read_processor
 from artquant.models.auto.tiny_settings import TESTED, TinySettings
 from artquant.models.family import (
     CheckpointError,
@@ -25,6 +25,7 @@ from artquant.models.family import (
     NetworkInputs,
     Part,
     Parts,
+    Processor,
     Row,
     Unpublished,
 )
@@ -45,6 +46,7 @@ class AutoFamily(Unpublished):
     """Networks that `AutoModelForImageTextToText` loads; `TESTED` are those that the tests here cover."""
 
     model_types: tuple[str, ...] = TESTED
+    read_processor: Callable[[Path, Any], Processor] | None = staticmethod(read_processor)
     TinySettings: ClassVar[type] = TinySettings
 
     def config(self, folder: Path, untested: bool = False) -> PretrainedConfig:
@@ -95,8 +97,7 @@ class AutoFamily(Unpublished):
             CheckpointError: a file or package of it is missing or cannot be read, or its chat template cannot be used.
         """
         try:
-            longest = config.get_text_config().to_dict().get("max_position_embeddings")
-            processor = AutoChatProcessor(load_processor(folder, config), longest)
+            processor = read_processor(folder, config)
             require_plausible_pictures(processor.processor.image_processor.to_dict())
         except ArtQuantError as error:
             raise CheckpointError(f"{folder}: {error}") from error

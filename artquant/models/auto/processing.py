@@ -220,3 +220,9 @@ class AutoChatProcessor:
         write_text(folder / TEMPLATE_FILE, self.processor.chat_template)
         self.processor.image_processor.save_pretrained(folder)  # where torchvision is, video processors begin with it
         write_json(folder / PROCESSOR_FILES[0], {name: fact for name, fact in facts.items() if fact is not None})
+
+
+def read_processor(folder: Path, config: PretrainedConfig) -> AutoChatProcessor:
+    """The processor that lies in a folder; raises whatever transformers' readers raise."""
+    longest = config.get_text_config().to_dict().get("max_position_embeddings")
+    return AutoChatProcessor(load_processor(folder, config), longest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.json_files import read_json
-from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, WholeForm
+from artquant.models.family import CheckpointError, Example, LoraForm, NetworkInputs, Parts, Processor, WholeForm
 from artquant.models.mplug_owl2 import published, tiny
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.decoder import Multiway
 from artquant.models.mplug_owl2.image_processing import PREPROCESSOR_FILES
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
-from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor, chat_template
+from artquant.models.mplug_owl2.processing import MPLUGOwl2Processor, chat_template, read_processor
 from artquant.models.mplug_owl2.tiny_settings import DemoModelConfig
 from artquant.models.mplug_owl2.tokenization import TOKENIZER_MODEL
 from artquant.models.plausible import require_plausible_pictures
@@ -57,6 +57,7 @@ class MPLUGOwl2Family:
     }
     packs = True
     idle_parameters = False
+    read_processor: Callable[[Path, Any], Processor] | None = staticmethod(read_processor)
     TinySettings: ClassVar[type] = DemoModelConfig
 
     def config(self, folder: Path, untested: bool = False) -> MPLUGOwl2Config:
@@ -86,7 +87,7 @@ class MPLUGOwl2Family:
     def processor(self, folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
         """Tokenizer and preprocessor of a folder; raises CheckpointError if one cannot be read."""
         try:
-            processor = MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
+            processor = read_processor(folder, config)
             require_plausible_pictures(processor.image_processor.to_dict())
             side, wanted = processor.image_processor.side, config.vision.image_size
             if side != wanted:

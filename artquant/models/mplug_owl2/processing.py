@@ -232,6 +232,11 @@ class MPLUGOwl2Processor(ProcessorMixin):
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
+def read_processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
+    """The processor that lies in a folder; raises whatever its readers raise."""
+    return MPLUGOwl2Processor.from_pretrained(folder, config=config, local_files_only=True)
+
+
 _chat_template = chat_template  # the constructor has an argument of that name
 
 

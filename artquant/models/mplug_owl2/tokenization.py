@@ -73,6 +73,7 @@ class MPLUGOwl2Tokenizer(SentencePieceBackend):
                 f"{vocab_file or TOKENIZER_MODEL}: no such file; the sentencepiece model belongs into the model folder"
             )
         image = AddedToken(IMAGE_TOKEN, normalized=False, special=True)
+        kwargs.pop("auto_map", None)  # of a hub folder: where it is saved again there may be no code
         added = {number: token for number, token in kwargs.pop("added_tokens_decoder", {}).items() if token != image}
         before = "bos" in around if add_bos_token is None else add_bos_token
         after = "eos" in around if add_eos_token is None else add_eos_token

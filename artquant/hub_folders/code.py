@@ -1,0 +1,84 @@
+"""The code of a hub folder: the network's class, its configuration and processor, and what they need, as flat files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import ProcessorMixin
+
+from artquant import __version__
+from artquant.errors import ArtQuantError
+from artquant.hub_folders.network import ScoresPictures
+from artquant.hub_folders.source import Sources, flat_name
+from artquant.models.weights import LoadedModel
+
+_OWN = __package__.partition(".")[0]
+_ENTRY = f"modeling_{_OWN}"
+_AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText")
+_CODE = '''\
+# Copyright: the authors of {own}. SPDX-License-Identifier: Apache-2.0
+# Written by `{own} export --to hub` ({version}).
+
+"""{network} that scores pictures: `score(images)`, `describe(images, level)`."""
+
+from {network_module} import {network} as _Network
+
+from {mixin_module} import ScoresPictures
+from {processor_module} import {processor} as _read_processor
+
+
+class {network}(ScoresPictures, _Network):
+    """The network; see the methods of `ScoresPictures`."""
+
+    read_processor = staticmethod(_read_processor)
+'''
+
+
+@dataclass(frozen=True)
+class Code:
+    """files: their texts by name. auto_map: of `config.json`. packages: that they import, beside Python's own."""
+
+    files: Mapping[str, str]
+    auto_map: Mapping[str, str]
+    packages: tuple[str, ...]
+
+
+def code_of(loaded: LoadedModel) -> Code:
+    """The code with which transformers alone scores as a model does.
+
+    Raises:
+        ArtQuantError: its family has no processor that stands alone, or a part of it is defined elsewhere.
+    """
+    model, read = loaded.network.plain, loaded.family.read_processor
+    if read is None:
+        raise ArtQuantError(f"networks of type {model.config.model_type} have no code for the hub; export it as merged")
+    sources = Sources()
+    parts: dict[str, Any] = {"network": type(model), "mixin": ScoresPictures, "processor": read}
+    named = {"own": _OWN, "version": __version__}
+    for name, part in parts.items():
+        named |= {name: part.__name__, f"{name}_module": _module(sources, part)}
+    auto_map = dict.fromkeys(_AUTO_CLASSES, f"{_ENTRY}.{type(model).__name__}")
+    own: dict[str, type] = {"AutoConfig": type(model.config)}
+    if isinstance(loaded.processor, ProcessorMixin):
+        own |= {"AutoProcessor": type(loaded.processor), "AutoTokenizer": type(loaded.processor.tokenizer)}
+    for name, kind in own.items():
+        if _is_own(kind):
+            auto_map[name] = f"{_module(sources, kind)}.{kind.__name__}".removeprefix(".")
+    return Code(
+        {f"{_ENTRY}.py": _CODE.format(**named)} | sources.files(), dict(sorted(auto_map.items())), sources.packages
+    )
+
+
+def _is_own(part: Any) -> bool:
+    return part.__module__.partition(".")[0] == _OWN
+
+
+def _module(sources: Sources, part: Any) -> str:
+    """Where a class or function is, seen from a flat file."""
+    if _is_own(part):
+        return f".{flat_name(sources.need(part.__module__, part.__qualname__).module)}"
+    if part.__module__.partition(".")[0] == "transformers":
+        return part.__module__
+    raise ArtQuantError(f"{part.__module__}.{part.__qualname__} is not code of this package; export it as merged")

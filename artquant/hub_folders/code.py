@@ -61,8 +61,9 @@ def code_of(loaded: LoadedModel) -> Code:
         named |= {name: part.__name__, f"{name}_module": _module(sources, part)}
     auto_map = dict.fromkeys(_AUTO_CLASSES, f"{_ENTRY}.{type(model).__name__}")
     own: dict[str, type] = {"AutoConfig": type(model.config)}
-    if isinstance(loaded.processor, ProcessorMixin):
-        own |= {"AutoProcessor": type(loaded.processor), "AutoTokenizer": type(loaded.processor.tokenizer)}
+    processor: Any = loaded.processor
+    if isinstance(processor, ProcessorMixin):
+        own |= {"AutoProcessor": type(processor), "AutoTokenizer": type(processor.tokenizer)}
     for name, kind in own.items():
         if _is_own(kind):
             auto_map[name] = f"{_module(sources, kind)}.{kind.__name__}".removeprefix(".")

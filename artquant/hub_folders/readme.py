@@ -83,13 +83,14 @@ def _header(about: About) -> Iterator[str]:
 
 def _use(loaded: LoadedModel, about: About, packages: Sequence[str]) -> Iterator[str]:
     low, high = loaded.readout.low, loaded.readout.high
-    yield f"Scores the aesthetics of a {loaded.prompt.subject} from {low:g} to {high:g}, as people are expected to."
+    yield f"Scores the aesthetics of pictures, asked about as {loaded.prompt.subject}, from {low:g} to {high:g}."
     yield from ("", f"    pip install {' '.join(_INSTALLED_AS.get(name, name) for name in packages)}", "")
     yield from ("```python", "from transformers import AutoModelForCausalLM", "")
     yield f'model = AutoModelForCausalLM.from_pretrained("{visible(about.name)}", trust_remote_code=True)'
     yield 'print(model.score(["a.jpg", "b.jpg"]))  # Tensor[2]; PIL pictures, arrays and tensors too'
     if loaded.learned is None or "description" in loaded.learned:
-        yield 'print(model.describe(["a.jpg"], level=3))  # a list of texts'
+        level = len(loaded.prompt.description_questions)
+        yield f'print(model.describe(["a.jpg"], level={level}))  # a list of texts'
     yield "```"
     yield ""
     yield f"`trust_remote_code` runs the files beside the weights: read them. Tried with transformers {version}. A"

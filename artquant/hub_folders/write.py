@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import ProcessorMixin
 
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
@@ -84,10 +83,10 @@ def write_files(loaded: LoadedModel, history: dict[str, Any], folder: Path, abou
     """
     code = code_of(loaded)
     loaded.network.config.auto_map = dict(code.auto_map)
-    if isinstance(loaded.processor, ProcessorMixin):  # others are none of transformers' classes
-        tokenizer = {"AutoTokenizer": [code.auto_map["AutoTokenizer"], None]}  # slow and fast
-        loaded.processor.auto_map = {"AutoProcessor": code.auto_map["AutoProcessor"]}
-        loaded.processor.tokenizer._auto_map = tokenizer
+    processor: Any = loaded.processor
+    if "AutoProcessor" in code.auto_map:  # it is one of transformers' kind
+        processor.auto_map = {"AutoProcessor": code.auto_map["AutoProcessor"]}
+        processor.tokenizer._auto_map = {"AutoTokenizer": [code.auto_map["AutoTokenizer"], None]}  # slow and fast
     card = write_own(loaded, folder, _without_places(history))
     # The card does not list what follows: folders that are fetched for this package come without code.
     for name, text in code.files.items():

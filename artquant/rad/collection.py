@@ -104,9 +104,11 @@ def _flat(values: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 def _require_same(path: Path, before: dict[str, str], now: dict[str, str]) -> None:
     for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            one, other = (str(values.get(key))[:60] for values in (before, now))
-            what = f"{key} was {one!r} and is {other!r}" if "\n" not in one + other else f"the {key} was another"
+        one, other = (values.get(key, str(None)) for values in (before, now))  # a role that is null has no settings
+        if one != other:
+            what = (
+                f"{key} was {one[:60]!r} and is {other[:60]!r}" if "\n" not in one + other else f"the {key} was another"
+            )
             raise ArtQuantError(f"{path}: was begun with other settings: {what}; set it back, or name another run")
 
 

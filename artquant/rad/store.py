@@ -320,7 +320,7 @@ def open_store(path: Path, durable: bool = False, read_only: bool = False) -> It
         ArtQuantError: it is not there to be read, is no store of ours or of another edition, or cannot be written.
     """
     if read_only and not path.is_file():
-        raise ArtQuantError(f"{path}: there is no collection yet; start one with: artquant rad run --config ...")
+        raise ArtQuantError(f"{path}: not there yet; begin it with: artquant rad run --config ...")
     try:
         mode = "ro" if read_only else "rwc"
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)

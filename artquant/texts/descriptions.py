@@ -98,6 +98,8 @@ def split_descriptions(
             record has a file from before.
     """
     source, out = Path(source), Path(out)
+    if (tag := media_tag(subject)) is not None:
+        raise ArtQuantError(f"subject {subject[:60]!r}: holds {tag}; name what a question asks about, such as painting")
     questions = questions or Questions()
     structured = read_structured(source)
     levels = {

@@ -218,6 +218,8 @@ def test_other_settings_and_pictures_that_cannot_be_read(lab, collecting, tmp_pa
         assert rows(tmp_path, "SELECT image FROM picture WHERE state = 'unreadable'") == [(first,)]
         assert lab.artquant("rad", "run", *settings, "loop.threshold=8") == 2
         assert "loop.threshold was '7.0' and is '8.0'" in capsys.readouterr().err
+        assert lab.artquant("rad", "run", *settings, "roles.reader=null") == 2
+        assert "roles.reader.endpoint was 'local' and is 'None'" in capsys.readouterr().err
         shutil.copy(lab.images / first, images / first)
         assert lab.artquant("--quiet", "rad", "run", *settings, "--retry") == 0
     assert rows(tmp_path, "SELECT COUNT(*) FROM picture WHERE state = 'unreadable'") == [(0,)]

@@ -145,3 +145,7 @@ def _make_base(out: Path, captions: int, more: Sequence[str], quiet: bool) -> No
     if not out.is_dir():
         model = Path("runs") / name / "captions" / "model"
         step(quiet, "export", model, "--to", "merged", "--dtype", "bfloat16", "--out", out)
+        from artquant.cli import demo_report
+
+        finish()
+        demo_report.caption_report(data, out)

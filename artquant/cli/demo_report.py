@@ -19,7 +19,7 @@ from artquant.data.predictions import read_predictions
 from artquant.demo.attributes import ATTRIBUTES, panel_biases
 from artquant.demo.contact_sheet import Shown, contact_sheet, statements
 from artquant.demo.dataset import MANIFEST, Picture, make_picture
-from artquant.demo.phrases import LEVELS
+from artquant.demo.phrases import CAPTION_QUESTION, LEVELS
 from artquant.demo.reader import SEEN, Share, judge_texts, read_level
 from artquant.evaluate.report import aligned
 from artquant.files.json_files import read_json, write_json
@@ -100,3 +100,19 @@ def report(data: Path, model: Path, predictions: Path, out: Path) -> None:
         say(f"\n{one.name}: score {one.score:.1f}, true {one.true_score:.1f}")
         say(*(f"  {text}" for text, _ in statements(one)))
     say(f"\n{out / 'contact_sheet.png'}: {len(shown)} held-out pictures with what is true of them and what is said")
+
+
+def caption_report(data: Path, model: Path) -> None:
+    """Captions by a base of the held-out pictures, and of as many training pictures, judged; printed."""
+    scorer = Scorer.from_pretrained(model)
+    test, training = known_pictures(data, "test.json"), known_pictures(data, "score.json")
+    found = []
+    for pictures in (test, training[: len(test)]):
+        images = [load_image(data / "images" / picture.name) for picture in pictures]
+        answers = scorer.answer(images, CAPTION_QUESTION, max_new_tokens=200, batch_size=32)
+        found.append(judge_texts([(one.caption, answer.text) for one, answer in zip(pictures, answers, strict=True)]))
+    rows = [["statement", "right", "of said", "most frequent", "training: right"]]
+    for kind, share in found[0].items():
+        figures = [f"{figure:.3f}" for figure in (share.right, share.of_said, share.usual)]
+        rows.append([kind, *figures, f"{found[1][kind].right:.3f}" if kind in found[1] else "-"])
+    say("", f"captions of {len(test)} held-out pictures:", *aligned(rows))

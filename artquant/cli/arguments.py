@@ -92,7 +92,7 @@ def add_folder(command: Arguments, required: bool) -> None:
     add("--base", type=path, metavar="MODEL", help="base model: of a LoRA run, or with a missing tokenizer")
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--device", type=device, help="auto, cpu, cuda, cuda:N, mps (default auto)")
-    _loading(command)
+    add_loading(command)
 
 
 def add_model(command: argparse.ArgumentParser, required: bool) -> None:
@@ -113,7 +113,7 @@ def add_model(command: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _loading(command: Arguments) -> None:
+def add_loading(command: Arguments) -> None:
     """A flag for each setting of `Loading`; None or false where it is not given."""
     for field in fields(Loading):
         flag, hint = f"--{field.name.replace('_', '-')}", get_type_hints(Loading)[field.name]

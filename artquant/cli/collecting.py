@@ -41,6 +41,11 @@ def collect(arguments: argparse.Namespace) -> int:
 
     config = config_of(arguments)
     with open_collection(config) as collection:
+        if in_files := sum(1 for _ in collection.store.in_batches()):
+            raise ArtQuantError(
+                f"{collection.store.path}: {in_files:,} requests are in batch files and would be paid twice; "
+                "read their results first (artquant rad batch --results), or give them up (--abandon)"
+            )
         if arguments.retry:
             say(f"{collection.store.reopen('failed', 'unreadable')} pictures are tried again")
         expected = estimate(collection)

@@ -21,6 +21,7 @@ from artquant.cli.arguments import (
 )
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
+from artquant.cli.serve_options import add_serve
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -52,6 +53,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
     add_rad(commands, _command)
+    add_serve(commands, _command)
     return parser
 
 

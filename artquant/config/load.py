@@ -242,7 +242,14 @@ def _convert_dict(hint: Any, value: Any, key: str) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise ConfigError(_joined(key, name), "the key must be text; put it in quotes")
-    return {name: _convert(hint, entry, _joined(key, name)) for name, entry in value.items()}
+    return {_unicode(name, key): _convert(hint, entry, _joined(key, name)) for name, entry in value.items()}
+
+
+def _unicode(value: Any, key: str) -> str:
+    text = _text(value, key)
+    if any("\ud800" <= character <= "\udfff" for character in text):  # as paths may hold that are no UTF-8
+        raise ConfigError(key, f"holds half a character, got {text[:60]!r}; correct the text")
+    return text
 
 
 def _text(value: Any, key: str) -> str:
@@ -288,7 +295,7 @@ def _number(value: Any, key: str) -> float:
     return number
 
 
-_SCALARS: dict[Any, Any] = {str: _text, Path: _path, bool: _truth, int: _whole_number, float: _number}
+_SCALARS: dict[Any, Any] = {str: _unicode, Path: _path, bool: _truth, int: _whole_number, float: _number}
 
 
 # Messages

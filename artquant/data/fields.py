@@ -131,7 +131,11 @@ class Fields:
 
     def named_numbers(self, key: str) -> dict[str, float]:
         """An object of finite numbers, without keys where there is none."""
-        named = {name: self._finite(key, value, f'"{key}" of {name!r}') for name, value in self.object(key).items()}
+        named = {
+            name: self._finite(key, value, f'"{key}" of {name!r}')
+            for name, value in self.object(key).items()
+            if self.is_unicode(key, name)
+        }
         return {name: number for name, number in named.items() if number is not None}
 
     def _finite(self, key: str, value: Any, what: str, kind: str = "record") -> float | None:

@@ -12,9 +12,10 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 MINIMUM_SIDE = 8  # pixels
 MAXIMUM_PIXELS = 100_000_000  # of which reading takes up to 1.7 GiB of memory (RGBA; RGB half of that)
 MAXIMUM_ASPECT_RATIO = 100
+_LARGE = 20_000_000  # pixels
 
 # Raster formats that people exchange pictures in; Pillow's others (Ghostscript, fonts, science data) are not opened.
 # JPEG includes the multi-picture files that cameras write (MPO).
@@ -89,6 +91,24 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
         _check_file(path)
         with path.open("rb") as stream:
             return pixels.to_rgb(_decode(stream, draft_to))
+
+
+def read_image(data: bytes, name: str, turn: AbstractContextManager[object] | None = None) -> Image.Image:
+    """A picture file's content as :func:`load_image` reads a file; `name` stands in the message of an error.
+
+    Args:
+        turn: Entered while a large picture (20 million pixels) is decoded, so that few take their memory at a time.
+
+    Raises:
+        ImageError: As :func:`load_image`.
+    """
+    with _errors_named(name):
+        if not data:
+            raise Refused("it is empty; send the file again")
+        with _STRICT.decoding():
+            width, height = _opened_picture(io.BytesIO(data)).size
+        with turn if turn is not None and width * height > _LARGE else nullcontext():
+            return pixels.to_rgb(_decode(io.BytesIO(data), None))
 
 
 def read_header(path: Path | str) -> PictureHeader:
@@ -202,7 +222,7 @@ def _check_file(path: Path) -> None:
         raise Refused("the file is empty; fetch or export it again")
 
 
-def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
+def _decode(stream: BinaryIO, draft_to: int | None) -> Image.Image:
     """Open, check the header, decode the first frame in full."""
     with _STRICT.decoding():
         image = _opened_picture(stream)
@@ -219,7 +239,7 @@ def _decode(stream: io.BufferedReader, draft_to: int | None) -> Image.Image:
             raise Refused(f"too many pixels for a {image.format} file; convert it to PNG or JPEG") from None
 
 
-def _opened_picture(stream: io.BufferedReader) -> ImageFile.ImageFile:
+def _opened_picture(stream: BinaryIO) -> ImageFile.ImageFile:
     """A file at the frame or page that is read."""
     image = _open(stream)
     with _without_size_warning(image.format):
@@ -227,7 +247,7 @@ def _opened_picture(stream: io.BufferedReader) -> ImageFile.ImageFile:
     return image
 
 
-def _open(stream: io.BufferedReader) -> ImageFile.ImageFile:
+def _open(stream: BinaryIO) -> ImageFile.ImageFile:
     """What ``PIL.Image.open`` does, for ``FORMATS`` and without its size limit, which is lower than ours.
 
     Going through the registry of formats leaves ``PIL.Image.MAX_IMAGE_PIXELS`` alone, which belongs to the process.

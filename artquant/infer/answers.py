@@ -65,11 +65,19 @@ class Answer:
 
 @torch.inference_mode()
 def generate(
-    loaded: LoadedModel, device: torch.device, rows: Sequence[Row], pictures: Sequence[Any], max_new_tokens: int
+    loaded: LoadedModel,
+    device: torch.device,
+    rows: Sequence[Row],
+    pictures: Sequence[Any],
+    max_new_tokens: int,
+    **watched: Any,
 ) -> tuple[NetworkInputs, torch.Tensor]:
-    """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up)."""
+    """The likeliest answers to a prompt about each prepared picture: inputs [B, T], ids [B, L] (filled up).
+
+    watched: transformers' `streamer` and `stopping_criteria`.
+    """
     inputs = loaded.processor.inputs(rows, pictures, padding_side="left").to(device, loaded.network.plain.dtype)
-    generated = _said(loaded, max_new_tokens, **inputs)
+    generated = _said(loaded, max_new_tokens, **inputs, **watched)
     return inputs, generated[:, inputs["input_ids"].shape[1] :]
 
 

@@ -21,11 +21,11 @@ _WINDOW = 32  # calls after which the rate is thought over
 _LONG = 20.0  # seconds; a rate is measured well by so long a stretch, or by a window's calls
 _SOON, _GUESS = 1.0, 0.5  # seconds at least from raise to raise of a rate that is not, and by how much of it
 _STEADY, _RAISE, _MOST_RAISE = 3.0, 0.01, 0.16  # of one that is; doubled from raise to raise while none is refused
-_NEAR = 1.2  # times what was measured: above it, a raise is not doubled
+_NEAR, _FIRST_NEAR = 1.2, 1.5  # times what was measured: above it, a raise is not doubled
 _LEAST_CUT, _MOST_CUT = 0.1, 0.15  # of the rate: after a brief stop, for refusals here and there
 _BRIEF = 0.1  # share of a stretch that was stopped: the rate was about right
 _USELESS, _RANDOM = 4, 0.2  # so many cuts in a row, with fewer refused each time than this share, do not help
-_LATE = 0.01  # seconds that a timer may wake late without slowing the rate
+_LATE = 0.1  # seconds that a timer may wake late without slowing the rate, on a busy machine
 _FEEL = 0.25  # seconds from the first call after a stop to the second; half as long to the third, ...
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.5, 60.0, 1.25  # seconds where the server names none; times, stop by stop
 
@@ -137,7 +137,7 @@ class LearnedRate:
         """A call goes now."""
         self.pace.spend(ticket.sent)
         self.pace.due = max(self.pace.due, ticket.sent + self._gap)
-        self._gap = self._gap / 2 if self._gap > _LATE / 10 else 0.0
+        self._gap = self._gap / 2 if self._gap > 1e-3 else 0.0
         self._number += 1
         ticket.number = self._number
         self._taken += 1
@@ -159,7 +159,7 @@ class LearnedRate:
             self._closed_until = max(self._closed_until, now + (self._pause() if after is None else after))
 
     def _pause(self) -> float:
-        return min(_LONGEST_PAUSE, max(_LATE, self._few(1, _FIRST_PAUSE)) * _LONGER**self._stops)
+        return min(_LONGEST_PAUSE, max(0.01, self._few(1, _FIRST_PAUSE)) * _LONGER**self._stops)
 
     def _few(self, calls: float, otherwise: float) -> float:
         """Seconds that so many calls take at the rate, where it is measured."""
@@ -180,7 +180,7 @@ class LearnedRate:
         """The rate after a stretch of so many seconds in which so many calls a second were taken."""
         before = self.pace.rate
         if before is None:
-            self._near = _NEAR * taken
+            self._near, self._raise = _FIRST_NEAR * taken, 4 * _RAISE  # a short stretch with a long stop: too low
             return taken
         if self._is_measured and self._stopped < _BRIEF * lasted:
             self._near = max(taken, (1 - _LEAST_CUT) * before)

@@ -72,10 +72,10 @@ class _Noting(Asking):
         state, text = self.store.call_state(call) or ("", "")
         if state == "refused":
             raise CallRefused(text)
+        name, role = request.role.endpoint, request.role
+        endpoint = self.endpoints[name]
+        self.budget.admit(worst_case(request, endpoint) * endpoint.batch_price)  # in a file: it may cost that yet
         if state != "batched":
-            name, role = request.role.endpoint, request.role
-            endpoint = self.endpoints[name]
-            self.budget.admit(worst_case(request, endpoint) * endpoint.batch_price)
             head = {"custom_id": custom_id(call), "method": "POST", "url": "/v1/chat/completions"}
             body = Form(endpoint.structure).body(request)
             self._files.write(name, role.model, json.dumps(head)[:-1].encode() + b', "body": ' + body + b"}\n")
@@ -147,6 +147,8 @@ def read_batch(collection: Collection, results: Path) -> BatchRead:
     for source, item in iterate_records(results):
         fields = Fields(item, source)
         name = fields.text("custom_id")
+        if not fields.item.keys() & {"response", "error"}:
+            fields.fault("response", 'has no "response", so it is no result; name the file that the endpoint gave back')
         fields.refuse()
         if name not in waiting:
             found.strange += 1
@@ -173,9 +175,14 @@ def _keep(collection: Collection, call: Call, name: str, fields: Fields, found: 
         if status != 200:
             raise Failed(f"status {status}")
         reply = read_reply(body, Request(role, "", None, Strict), str(answer.get("request_id") or ""))
-    except Failed:
-        collection.store.again(call)
-        found.failed += 1
+    except Failed as failure:
+        if failure.kind == "unusable":  # cut off, filtered: paid, and no better for being asked again
+            cost = cost_of(failure.usage, endpoint) * endpoint.batch_price
+            collection.store.refused(call, failure.reason, failure.usage, cost)
+            found.refused += 1
+        else:
+            collection.store.again(call)
+            found.failed += 1
     else:
         collection.store.answered(call, reply, cost_of(reply.usage, endpoint) * endpoint.batch_price)
         found.answered += 1

@@ -32,6 +32,7 @@ _UNUSABLE = 2  # paid replies without a text, of a call
 _REFUSALS = 10  # 429s of a call, for each attempt: they say nothing about the call
 _PATIENCE = 900.0  # seconds without an answer to any call before 429 ends the run
 _GIVEN_UP = 3  # calls in a row without an answer to any
+_TRIALS = 2  # attempts to learn whether a model takes pictures
 _SHORT_KEY = 16  # characters: shorter ones ("none") may be words of a text
 _REDACTED = "[key]"
 _RETRIED = frozenset({408, 409, 425})
@@ -67,6 +68,8 @@ class _Call:
     failures: int = 0
     refusals: int = 0
     unusable: int = 0
+    unanswered: bool = False  # given up, as others were, while no call was answered
+    trial: bool = False  # of the model: says nothing about the calls to come
     paid: Usage = Usage(0, 0)  # noqa: RUF009 - frozen
 
 
@@ -122,8 +125,9 @@ class OpenAIChat:
                 pass
         try:
             reply = await self._fitted(call, model)
-        except CallRefused:
-            await self._blame_the_picture(call, model)
+        except (CallRefused, EndpointRefused) as error:
+            if isinstance(error, CallRefused) or call.unanswered:
+                await self._blame_the_picture(call, model)
             raise
         finally:
             if first:
@@ -179,7 +183,8 @@ class OpenAIChat:
         )
 
     async def _takes(self, call: _Call, model: _Model, request: Request) -> bool:
-        trial = replace(call, request=request, failures=0, refusals=0, unusable=0, paid=Usage(0, 0))
+        failures = max(0, self._settings.attempts - _TRIALS)
+        trial = replace(call, request=request, failures=failures, refusals=0, unusable=0, trial=True, paid=Usage(0, 0))
         try:
             paid = (await self._answered(trial, model, model.form)).usage
         except Misfit:
@@ -222,18 +227,21 @@ class OpenAIChat:
     def _give_up(self, call: _Call, failure: Failed) -> NoReturn:
         """After the last attempt: was it this call, or does the endpoint answer none?"""
         said = f"{self._said}: {self._line(failure.reason)}"
-        if self._answers == call.answers_before and failure.kind != "unusable":
+        if self._answers == call.answers_before and failure.kind != "unusable" and not call.trial:
             self._given_up += 1
             if failure.kind == "unreached":
                 raise EndpointRefused(f"{said}; check `url` and that the server runs, then run again")
-            if failure.kind == "refused" or self._given_up >= _GIVEN_UP:
-                raise EndpointRefused(f"{said}; no call is answered; look at the server, or run again later")
+            call.unanswered = failure.kind != "refused" and self._given_up >= _GIVEN_UP
+            if failure.kind == "refused" or call.unanswered:
+                said = f"{said}; no call is answered; look at the server and `model`, or run again later"
+                raise EndpointRefused(said)
         raise CallRefused(f"{said} (attempts: {call.failures + call.refusals})", call.paid)
 
     def _refused(self, call: _Call, misfit: Misfit) -> ArtQuantError:
         said = f"{self._said}: {misfit.reason}"
         self._given_up += not self._answers
-        if self._given_up >= _GIVEN_UP:
+        call.unanswered = self._given_up >= _GIVEN_UP
+        if call.unanswered:
             return EndpointRefused(f"{said}; no call has been taken so far; check `url` and `model`")
         return CallRefused(said, call.paid)
 
@@ -258,7 +266,8 @@ class OpenAIChat:
             raise
         else:
             self._admission.accepted(ticket, reply.usage.input + reply.usage.output)
-            self._answers, self._given_up, self._answered_at = self._answers + 1, 0, self._clock.now()
+            if not call.trial:
+                self._answers, self._given_up, self._answered_at = self._answers + 1, 0, self._clock.now()
             return reply
         finally:
             self._admission.leave()

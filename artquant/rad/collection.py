@@ -18,7 +18,7 @@ from artquant.rad.loop import Task
 from artquant.rad.outcome import Entry
 from artquant.rad.prompts import Prompts
 from artquant.rad.settings import RadConfig
-from artquant.rad.source import read_entries, statistics
+from artquant.rad.source import drawn, read_entries, statistics
 from artquant.rad.store import Store, open_store
 
 STORE = "rad.sqlite"
@@ -72,13 +72,11 @@ def open_collection(config: RadConfig) -> Iterator[Collection]:
     prompts = Prompts(config.prompts)
     made_with = _made_with(config, prompts)
     with only_writer(path.parent):
-        if not path.exists():
-            entries = read_entries(config.source, config.seed)
-            told = statistics(entries)
-            _require_pictures(config, entries)
+        found = None if path.exists() else _read(config)  # a source that is wrong leaves no file
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_store(path, config.durable) as store:
             if store.about("made_with") is None:
+                entries, told = found or _read(config)  # there and empty: its process was killed in the first moments
                 store.begin(entries, made_with=made_with, statistics=told, config=resolve(config))
             _require_same(path, store.about("made_with"), made_with)
             ends = store.ends(_END, _MOST_ENDS)
@@ -106,14 +104,21 @@ def _flat(values: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 def _require_same(path: Path, before: dict[str, str], now: dict[str, str]) -> None:
     for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            one, other = (str(values.get(key))[:60] for values in (before, now))
-            what = f"{key} was {one!r} and is {other!r}" if "\n" not in one + other else f"the {key} was another"
+        one, other = (values.get(key, str(None)) for values in (before, now))  # a role that is null has no settings
+        if one != other:
+            what = (
+                f"{key} was {one[:60]!r} and is {other[:60]!r}" if "\n" not in one + other else f"the {key} was another"
+            )
             raise ArtQuantError(f"{path}: was begun with other settings: {what}; set it back, or name another run")
 
 
-def _require_pictures(config: RadConfig, entries: list[Entry]) -> None:
-    """A wrong folder is said before anything is asked; single pictures that are missing are said one by one."""
+def _read(config: RadConfig) -> tuple[list[Entry], dict[str, Any]]:
+    """The pictures to describe, and the statistics of all.
+
+    A wrong folder is said here, before anything is asked; single pictures that are missing are said one by one.
+    """
+    every = read_entries(config.source)
+    entries = drawn(every, config.source.limit, config.seed)
     folder, names = config.source.images, PictureNames()
     if not folder.is_dir():
         raise ArtQuantError(f"{folder}: is no folder; name that of the pictures in source.images")
@@ -122,3 +127,4 @@ def _require_pictures(config: RadConfig, entries: list[Entry]) -> None:
             f"{folder}: holds none of the first pictures of {config.source.records}, such as {entries[0].image!r}; "
             "correct source.images"
         )
+    return entries, statistics(every)

@@ -13,7 +13,7 @@ from artquant.files.json_files import write_json
 from artquant.files.json_stream import iterate_records
 from artquant.rad.outcome import Entry, Outcome
 from artquant.rad.store import Store
-from artquant.texts.descriptions import SEPARATOR, LevelsReport, split_descriptions
+from artquant.texts.descriptions import SEPARATOR, LevelsReport, require_levels, split_descriptions
 from artquant.texts.leaks import find_leaks
 from artquant.texts.near_duplicates import near_duplicates
 
@@ -50,6 +50,7 @@ def export_descriptions(store: Store, out: Path, subject: str, seed: int, leave_
         raise ArtQuantError(f"{store.path}: no description is kept, so there is nothing to export; see the report")
     file = out / STRUCTURED
     _require_ours(file)
+    require_levels(out)
     write_json(file, records)
     levels = split_descriptions(file, out, separator=SEPARATOR, seed=seed, subject=subject)
     return Exported(levels, doubts, len(left_out))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from artquant.texts.descriptions import PARTS
 
@@ -18,16 +16,6 @@ class Entry:
     attributes: dict[str, float]
     category: str | None = None
     comment: str | None = None
-
-    def to_json(self) -> str:
-        """As one line."""
-        return json.dumps(self.__dict__, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Entry:
-        """Back from it."""
-        values: dict[str, Any] = json.loads(text)
-        return cls(**values)
 
 
 @dataclass(frozen=True)

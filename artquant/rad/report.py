@@ -57,7 +57,7 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
     Raises:
         ArtQuantError: one of the others cannot be read, or the file cannot be written or is one of those that are read.
     """
-    if os.path.realpath(out) in map(os.path.realpath, (store.path, *others)):
+    if os.path.realpath(out) in map(os.path.realpath, (*store.files, *others)):
         raise ArtQuantError(f"{out}: would overwrite what the report is about; name another file with --out")
     config = store.about("config") or {}
     name = str(config.get("run") or store.path.parent.name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
-from artquant.data.turns import media_tag
 from artquant.texts.descriptions import PARTS, repeats
 from artquant.texts.leaks import find_leaks
 from artquant.texts.words import words_of
+
+# Tags (<b>, <image>, <|im_end|>, </s>: tokenizers obey some), control characters, and marks that turn the direction.
+_MARK = re.compile("</?\\|?[A-Za-z][^<>]*>|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def count_words(text: str) -> int:
@@ -30,8 +33,8 @@ def rule_faults(texts: Mapping[str, str], words: Sequence[tuple[int, int]]) -> d
         count = count_words(text)
         if leaks := find_leaks(text):
             faults[part] = f"It gives the score away: {leaks[0].text!r}. Leave that out."
-        elif (tag := media_tag(text)) is not None:
-            faults[part] = f"It holds {tag}. Leave that out."
+        elif (mark := _MARK.search(text)) is not None:
+            faults[part] = f"It holds {mark.group()[:60]!r}. Leave that out."
         elif count < least:
             faults[part] = f"It has {count} words; write at least {least}."
         elif count > most:

@@ -89,8 +89,7 @@ class Calling(Asking):
                 reply = await chat.complete(request, lambda: self._sending(call, request))
                 cost = cost_of(reply.usage, endpoint)
                 self.budget.spend(cost)
-                self.store.answered(call, reply, cost)
-                return reply
+                return self.store.answered(call, reply, cost)
         except CallRefused as error:
             cost = cost_of(error.usage, endpoint)
             self.budget.spend(cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ _LONGEST_COMMENT = 4_000  # characters that are told
 _MOST_CATEGORIES = 200
 
 
-def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
-    """The pictures to describe, in the order of the file; with a limit, drawn from it by the seed.
+def read_entries(settings: SourceSettings) -> list[Entry]:
+    """All pictures of the data set, in the order of the file.
 
     Raises:
         ArtQuantError: a record without image or score, a score beyond the range, a picture named twice, or no record.
@@ -31,17 +32,23 @@ def read_entries(settings: SourceSettings, seed: int) -> list[Entry]:
     comments = {} if settings.comments is None else _comments(settings.comments)
     for source, item in iterate_records(settings.records):
         entry = _entry(item, source, settings, comments)
-        if entry.image in places:
-            where = places[entry.image]
+        name = os.path.normpath(entry.image)
+        if name in places:
+            where = places[name]
             raise RecordError(f"{source}: the same image {entry.image!r} as {where}; keep one record of each picture")
-        places[entry.image] = source
+        places[name] = source
         entries.append(entry)
     if not entries:
         raise ArtQuantError(f"{settings.records}: no records in it; name a file of scored pictures")
-    if settings.limit is not None and settings.limit < len(entries):
-        chosen = np.random.default_rng(seed).permutation(len(entries))[: settings.limit]
-        return [entries[place] for place in sorted(chosen)]
+    if settings.comments is not None and all(entry.comment is None for entry in entries):
+        raise ArtQuantError(f"{settings.comments}: no text on a picture of {settings.records}; correct source.comments")
     return entries
+
+
+def drawn(entries: Sequence[Entry], limit: int | None, seed: int) -> list[Entry]:
+    """The pictures to describe, in their order; with a limit, drawn by the seed."""
+    chosen = np.random.default_rng(seed).permutation(len(entries))[:limit]
+    return [entries[place] for place in sorted(chosen)]
 
 
 def _entry(item: Any, source: str, settings: SourceSettings, comments: dict[str, str]) -> Entry:
@@ -73,10 +80,12 @@ def _comments(file: Path) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for source, item in iterate_records(file):
         fields = Fields(item, source)
-        image = fields.text("image")
+        image, texts = fields.text("image"), description_texts(item, source)
+        for name, text in texts:
+            fields.is_unicode(name, text)
         fields.refuse()
-        found.setdefault(image, []).extend(text for _, text in description_texts(item, source))
-    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items()}
+        found.setdefault(image, []).extend(text for _, text in texts if text.strip())
+    return {image: "\n".join(texts)[:_LONGEST_COMMENT] for image, texts in found.items() if texts}
 
 
 def statistics(entries: Sequence[Entry]) -> dict[str, Any]:

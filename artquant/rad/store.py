@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,13 +87,23 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._database = connection
         self.path = path
+        self.files = [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]  # SQLite's own beside it
 
     # What it is about
 
     def about(self, name: str) -> Any:
         """A value, or None."""
         row = self._database.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else self._json(row[0])
+
+    def _json(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (TypeError, ValueError):
+            raise ArtQuantError(f"{self.path}: is damaged; take a copy of it, or name another run") from None
+
+    def _entry(self, text: str) -> Entry:
+        return Entry(**self._json(text))
 
     def begin(self, entries: Iterable[Entry], **about: Any) -> None:
         """Fill a new store, in one transaction."""
@@ -101,11 +111,11 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany(
                 "INSERT INTO picture (image, score, entry) VALUES (?, ?, ?)",
-                ((entry.image, entry.score, entry.to_json()) for entry in entries),
+                ((entry.image, entry.score, json.dumps(entry.__dict__, ensure_ascii=False)) for entry in entries),
             )
             self._database.executemany(
                 "INSERT INTO about VALUES (?, ?)",
-                ((name, json.dumps(value, ensure_ascii=False)) for name, value in about.items()),
+                ((name, json.dumps(value)) for name, value in about.items()),
             )
 
     # Pictures
@@ -118,12 +128,12 @@ class Store:
             (WAITING, last),
         ).fetchall():
             for last, entry in rows:  # noqa: B007 - the next page goes on from it
-                yield Entry.from_json(entry)
+                yield self._entry(entry)
 
     def entry(self, image: str) -> Entry | None:
         """A picture by its name."""
         row = self._database.execute("SELECT entry FROM picture WHERE image = ?", (image,)).fetchone()
-        return None if row is None else Entry.from_json(row[0])
+        return None if row is None else self._entry(row[0])
 
     def ends(self, share: float, most: int) -> tuple[list[Entry], list[Entry]]:
         """Pictures of the lowest and of the highest scores: a share of all, from 1 to so many at each end."""
@@ -135,7 +145,7 @@ class Store:
             ).fetchall()
             for order in ("ASC", "DESC")
         )
-        return [Entry.from_json(entry) for (entry,) in lowest], [Entry.from_json(entry) for (entry,) in highest]
+        return [self._entry(entry) for (entry,) in lowest], [self._entry(entry) for (entry,) in highest]
 
     def finish(self, outcome: Outcome) -> None:
         """A picture's outcome and all its texts, in one transaction."""
@@ -147,6 +157,10 @@ class Store:
             ).rowcount
             if changed != 1:
                 raise ArtQuantError(f"{self.path}: {outcome.image} has an outcome already; is another process at work?")
+            self._database.execute(  # let go by `reopen`, and not asked again: replies came that made them needless
+                "UPDATE call SET state = 'refused' WHERE image = ? AND state = 'sent' AND ended IS NOT NULL",
+                (outcome.image,),
+            )
             self._database.executemany(
                 "INSERT INTO draft VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -189,7 +203,7 @@ class Store:
             "SELECT entry, state, reason, score_read FROM picture WHERE state != ? ORDER BY number", (WAITING,)
         ):
             if not states or state in states:
-                found = Entry.from_json(entry)
+                found = self._entry(entry)
                 drafts, canaries = self._drafts(found.image), self._canaries(found.image)
                 yield found, Outcome(found.image, state, reason, drafts, canaries, read)
 
@@ -207,7 +221,7 @@ class Store:
             "SELECT part, round, text, mark, objections, kept FROM draft WHERE image = ? ORDER BY round", (image,)
         )
         return tuple(
-            Draft(part, round_, text, mark, tuple(map(tuple, json.loads(objections))), bool(kept))
+            Draft(part, round_, text, mark, tuple(map(tuple, self._json(objections))), bool(kept))
             for part, round_, text, mark, objections, kept in rows
         )
 
@@ -234,20 +248,25 @@ class Store:
             (*call.values, endpoint, model, time.time()),
         )
 
-    def answered(self, call: Call, reply: Reply, cost: float) -> None:
-        """Keep a reply. Tokens and money add up where a call was made anew."""
+    def answered(self, call: Call, reply: Reply, cost: float) -> Reply:
+        """Keep a reply; returns it as it is kept, without half characters.
+
+        Tokens and money add up where a call was made anew.
+        """
+        reply = replace(reply, text=_storable(reply.text), request_id=_storable(reply.request_id))
         self._database.execute(
             "UPDATE call SET state = 'answered', text = ?, input = input + ?, output = output + ?, cost = cost + ?, "
             f"request_id = ?, ended = ? WHERE {_SAME}",
             (reply.text, reply.usage.input, reply.usage.output, cost, reply.request_id, time.time(), *call.values),
         )
+        return reply
 
     def refused(self, call: Call, reason: str, usage: Usage = _NOTHING, cost: float = 0.0) -> None:
         """A call has no reply, or none that can be used: it is made again where its picture is tried again."""
         self._database.execute(
             "UPDATE call SET state = 'refused', text = COALESCE(text, ?), input = input + ?, output = output + ?, "
             f"cost = cost + ?, ended = ? WHERE {_SAME}",
-            (reason, usage.input, usage.output, cost, time.time(), *call.values),
+            (_storable(reason), usage.input, usage.output, cost, time.time(), *call.values),
         )
 
     def batched(self, calls: Iterable[tuple[Call, str, str]]) -> None:
@@ -289,6 +308,10 @@ class Store:
         return {name: Totals._make(values) for name, *values in rows}
 
 
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 @contextmanager
 def open_store(path: Path, durable: bool = False, read_only: bool = False) -> Iterator[Store]:
     """Open a collection's file; a new one is made unless it is only read. A writer holds `only_writer` of its folder.
@@ -297,7 +320,7 @@ def open_store(path: Path, durable: bool = False, read_only: bool = False) -> It
         ArtQuantError: it is not there to be read, is no store of ours or of another edition, or cannot be written.
     """
     if read_only and not path.is_file():
-        raise ArtQuantError(f"{path}: there is no collection yet; start one with: artquant rad run --config ...")
+        raise ArtQuantError(f"{path}: not there yet; begin it with: artquant rad run --config ...")
     try:
         mode = "ro" if read_only else "rwc"
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
@@ -305,7 +328,10 @@ def open_store(path: Path, durable: bool = False, read_only: bool = False) -> It
             if not read_only:
                 _set_up(connection, durable)
             _check(connection, path)
-            yield Store(connection, path)
+            store = Store(connection, path)
+            if read_only and store.about("made_with") is None:  # begun this moment, or killed in its first ones
+                raise ArtQuantError(f"{path}: no pictures are in it yet; run: artquant rad run --config ...")
+            yield store
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -91,7 +92,9 @@ def repaired(request: Request, reply: str, reason: str) -> Request:
         reply: Its text.
         reason: Of :class:`BadReply`.
     """
+    schema = json.dumps(schema_sent(request.schema), ensure_ascii=False)  # some servers take one and do not heed it
     said = (
-        f"That reply cannot be used: {reason}. Answer again with one JSON object that follows the schema, nothing else."
+        f"That reply cannot be used: {reason}. "
+        f"Answer again with one JSON object that follows this JSON schema, and nothing else:\n{schema}"
     )
     return replace(request, earlier=(*request.earlier, (reply[:_SHOWN], said)))

@@ -98,6 +98,8 @@ def split_descriptions(
             record has a file from before.
     """
     source, out = Path(source), Path(out)
+    if (tag := media_tag(subject)) is not None:
+        raise ArtQuantError(f"subject {subject[:60]!r}: holds {tag}; name what a question asks about, such as painting")
     questions = questions or Questions()
     structured = read_structured(source)
     levels = {
@@ -115,12 +117,10 @@ def split_descriptions(
         ]
         for level in LEVELS
     }
-    files = {level: out / f"descriptions_level_{level}.json" for level in LEVELS}
     with whole_files(out) as new:
-        for level, file in files.items():
+        for level, file in _level_files(out).items():
             if os.path.realpath(file) == os.path.realpath(source):
                 raise ArtQuantError(f"{file}: would overwrite the file that is read; name another folder with --out")
-            _require_level(file, level)
             if not levels[level] and file.exists():
                 raise ArtQuantError(
                     f"{file}: is there, but no record of {source} reaches level {level}; remove it or name another "
@@ -128,12 +128,23 @@ def split_descriptions(
                 )
             if levels[level]:
                 write_json(new / file.name, levels[level])
+        require_levels(out)
     return LevelsReport(len(structured), {level: len(records) for level, records in levels.items()})
 
 
-def _require_level(file: Path, level: int) -> None:
-    """Refuse to replace a file that is no list of descriptions of a level."""
-    if os.path.lexists(file):
+def _level_files(folder: Path) -> dict[int, Path]:
+    return {level: folder / f"descriptions_level_{level}.json" for level in LEVELS}
+
+
+def require_levels(folder: Path) -> None:
+    """Refuse to replace files of levels in a folder that are no lists of descriptions of these levels.
+
+    Raises:
+        ArtQuantError: one of them is something else.
+    """
+    for level, file in _level_files(folder).items():
+        if not os.path.lexists(file):
+            continue
         try:
             ours = file.is_file() and all(
                 isinstance(item, dict) and (item.get("task_type"), item.get("level")) == ("description", level)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -98,7 +99,7 @@ def measure(manner: Manner, count: int, folder: Path, seconds: float = 1e9, kept
             with contextlib.ExitStack() as opened:
                 store = opened.enter_context(open_store(folder / f"{time.time_ns()}.sqlite", False)) if kept else None
                 started = time.perf_counter()
-                numbers = (number for number in range(count) if time.perf_counter() - started < seconds)
+                numbers = itertools.takewhile(lambda _: time.perf_counter() - started < seconds, range(count))
                 done = await _calls(chat, store, _jpeg(folder / "picture.jpg", 0), numbers, memory)
                 return done, time.perf_counter() - started
 
@@ -146,6 +147,7 @@ def limits(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "refused, settled": refused / (taken + refused),
             "refused, all": len(found["refused"]) / (len(found["refused"]) + len(found["taken"])),
         }
+        print(name, results[name], flush=True)
     return results
 
 

@@ -18,6 +18,7 @@ from artquant.rad.demo_server.faults import Faults
 from artquant.rad.demo_server.log import RequestLog
 from artquant.rad.demo_server.pictures import DemoPictures
 from artquant.rad.demo_server.server import Behaviour, DemoServer, serving
+from artquant.rad.store import open_store
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "demo" / "rad.yaml"
 TRAINING = 32  # pictures of the laboratory's
@@ -116,7 +117,7 @@ def test_killed_and_gone_on_with(lab, collecting, tmp_path):
     assert rows(tmp_path, "SELECT COUNT(*) FROM picture WHERE state = 'waiting'") == [(0,)]
 
 
-def test_batch_files_come_to_the_same(lab, collecting, tmp_path):
+def test_batch_files_come_to_the_same(lab, collecting, tmp_path, capsys):
     with served(lab.data) as url:
         settings = collecting(url, "source.limit=5")
         assert lab.artquant("--quiet", "rad", "run", *settings, "run=now") == 0
@@ -125,6 +126,12 @@ def test_batch_files_come_to_the_same(lab, collecting, tmp_path):
             assert lab.artquant("--quiet", "rad", "batch", *settings, "--out", written) == 0
             if not written.exists():
                 break
+            if number == 0:
+                assert lab.artquant("--quiet", "rad", "run", *settings) == 2
+                assert "would be paid twice" in capsys.readouterr().err
+                requests = written / "requests-1.jsonl"
+                assert lab.artquant("--quiet", "rad", "batch", *settings, "--results", requests) == 2
+                assert 'has no "response"' in capsys.readouterr().err
             results.write_text("".join(answered(url, file) for file in written.glob("*.jsonl")))
             assert lab.artquant("--quiet", "rad", "batch", *settings, "--results", results) == 0
             assert lab.artquant("--quiet", "rad", "batch", *settings, "--results", results) == 2, "read already"
@@ -132,6 +139,28 @@ def test_batch_files_come_to_the_same(lab, collecting, tmp_path):
     texts = "SELECT image, part, round, text FROM draft ORDER BY image, part, round"
     others = sqlite3.connect(tmp_path / "now" / "rad.sqlite").execute(texts).fetchall()
     assert rows(tmp_path, texts) == others and len(others) >= 15
+    [(told,)] = rows(tmp_path, "SELECT value FROM about WHERE name = 'statistics'")
+    assert json.loads(told)["pictures"] == TRAINING, "of all pictures, not only of those drawn"
+
+
+def test_budget_of_batch_files_and_a_first_process_that_was_killed(lab, collecting, tmp_path, capsys):
+    price = ("endpoints.local.output_price=1000000", "budget=600")  # half of 1,024 tokens is 512
+    settings = collecting("http://127.0.0.1:9/v1", "source.limit=2", *price)
+    (tmp_path / "rad-demo").mkdir()
+    with open_store(tmp_path / "rad-demo" / "rad.sqlite"):
+        pass  # killed before the pictures were in it
+    assert lab.artquant("rad", "status", *settings) == 2 and "no pictures are in it yet" in capsys.readouterr().err
+    for folder in ("first", "second"):
+        assert lab.artquant("--quiet", "rad", "batch", *settings, "--out", tmp_path / folder) == 2
+        assert "does not suffice" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists(), "what is in a file already may cost all that is left"
+    [line] = (tmp_path / "first" / "requests-1.jsonl").read_text().splitlines()
+    body = {"choices": [{"message": {"content": "{"}, "finish_reason": "length"}]}
+    body["usage"] = {"prompt_tokens": 9, "completion_tokens": 1024}
+    result = {"custom_id": json.loads(line)["custom_id"], "response": {"status_code": 200, "body": body}}
+    (tmp_path / "results.jsonl").write_text(json.dumps(result))
+    assert lab.artquant("--quiet", "rad", "batch", *settings, "--results", tmp_path / "results.jsonl") == 0
+    assert rows(tmp_path, "SELECT state, output, cost FROM call") == [("refused", 1024, 512.0)], "paid all the same"
 
 
 def answered(url, requests):
@@ -189,6 +218,8 @@ def test_other_settings_and_pictures_that_cannot_be_read(lab, collecting, tmp_pa
         assert rows(tmp_path, "SELECT image FROM picture WHERE state = 'unreadable'") == [(first,)]
         assert lab.artquant("rad", "run", *settings, "loop.threshold=8") == 2
         assert "loop.threshold was '7.0' and is '8.0'" in capsys.readouterr().err
+        assert lab.artquant("rad", "run", *settings, "roles.reader=null") == 2
+        assert "roles.reader.endpoint was 'local' and is 'None'" in capsys.readouterr().err
         shutil.copy(lab.images / first, images / first)
         assert lab.artquant("--quiet", "rad", "run", *settings, "--retry") == 0
     assert rows(tmp_path, "SELECT COUNT(*) FROM picture WHERE state = 'unreadable'") == [(0,)]

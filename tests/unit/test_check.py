@@ -2,12 +2,12 @@
 
 import copy
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from crashing import crash, crash_on_some
 from PIL import Image
 from planted import LEVELS, Planted, drawn, encoded
 from planted_pictures import PICTURES, missing
@@ -100,18 +100,6 @@ def test_a_picture_is_read_once_and_counted_once(fresh, monkeypatch):
     assert len(read) == len(set(read)) == 150
     [finding] = report.findings
     assert "(named by 4 records)" in finding.message
-
-
-def crash_on_some(path: Path) -> check_pictures.Look:
-    """As reading does, but two pictures end the process."""
-    if path.stem in ("00003", "00077"):
-        os._exit(1)
-    return check_pictures.inspect_picture(path)
-
-
-def crash(path: Path) -> check_pictures.Look:
-    """A machine on which no process can read."""
-    os._exit(1)
 
 
 def test_a_crash_costs_one_finding(clean):

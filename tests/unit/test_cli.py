@@ -36,6 +36,7 @@ COMMANDS = [
     "export",
     "eval",
     "rad",
+    "serve",
 ]
 
 

@@ -104,6 +104,7 @@ def test_a_repair_tells_what_was_wrong():
     assert again.key != ASKED.key
     assert again.earlier[0][0] == "5"
     assert "no JSON object in it" in again.earlier[0][1]
+    assert '"required": ["score"]' in again.earlier[0][1]  # some servers take a schema and do not heed it
 
 
 def test_money():

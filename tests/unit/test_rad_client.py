@@ -281,12 +281,28 @@ def test_a_model_without_vision(status):
     assert "takes no picture" in one_line_of(found[1], EndpointRefused)
 
 
+@pytest.mark.parametrize("status", [400, 500])  # 500: llama.cpp's server without a projector
+def test_a_model_without_vision_that_all_ask_at_once(monkeypatch, status):
+    monkeypatch.setattr("artquant.rad.client._SHOW_FORM", 0)
+    answer = {True: error, False: lambda _: completion()}
+    found, _ = ask(lambda body, _: answer[shows(body)](status), *[SHOWN] * 4, at_once=True, attempts=2)
+    assert all("takes no picture" in one_line_of(one, EndpointRefused) for one in found)
+
+
 def test_a_picture_that_a_seeing_model_does_not_take():
     bad = base64.b64encode(JPEG.data).decode()
     found, endpoint = ask(lambda body, _: error(400) if bad in str(body) else completion(), SHOWN, ASKED, SHOWN)
     assert [type(one) for one in (found[0], found[2])] == [CallRefused] * 2
     sent = endpoint.sent
     assert (sent, found[1].text) == (len(endpoint.bodies), '{"score": 5}')
+
+
+def test_a_context_that_is_too_small_for_every_prompt_ends_the_run():
+    long = replace(SHOWN, text="Read the score. " * 9)
+    said = "exceeds the available context size"
+    found, _ = ask(lambda body, _: error(400, said) if "score. Read" in str(body) else completion(), *[long] * 3)
+    assert [type(one) for one in found] == [CallRefused, CallRefused, EndpointRefused]
+    assert said in str(found[2])
 
 
 def test_a_call_that_is_not_to_be_sent():

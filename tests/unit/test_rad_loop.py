@@ -15,7 +15,7 @@ from artquant.rad.outcome import Draft, Entry, Outcome
 from artquant.rad.prompts import PLACES, Prompts
 from artquant.rad.rules import count_words, rule_faults
 from artquant.rad.settings import RadConfig
-from artquant.rad.source import facts_of, read_entries, statistics
+from artquant.rad.source import drawn, facts_of, read_entries, statistics
 from artquant.rad.store import Call, open_store
 from artquant.texts.descriptions import PARTS
 
@@ -155,7 +155,10 @@ def test_rules():
     }
     assert list(rule_faults(texts, words)) == ["cognition", "emotion"]
     assert "image" in rule_faults({"perception": "one two three <image> four"}, words)["perception"]
+    for mark in ("</s>", "<|im_end|>", "<b>", "\x1b[31m", "\0", "\u202e"):
+        assert repr(mark)[1:5] in rule_faults({"emotion": f"one two three {mark}"}, words)["emotion"]
     assert rule_faults({"emotion": "one two three"}, words) == {}
+    assert rule_faults({"emotion": "is 1 < two\r\n\tand > three"}, words) == {}
     assert (count_words("It's a sea, calm."), count_words("静かな海"), count_words("")) == (5, 4, 0)
 
 
@@ -166,7 +169,7 @@ def test_facts_and_sources(tmp_path):
         {"image": f"{n}.png", "gt_score": n, "categories": {"form": "oil" if n % 2 else "ink"}} for n in range(1, 11)
     ]
     records.write_text(json.dumps(rows))
-    entries = read_entries(source, 0)
+    entries = read_entries(source)
     told = statistics(entries)
     facts = facts_of(entries[0], told, source)
     assert facts["statistics"] == {"mean": 5.5, "std": 2.87, "pictures": 10,
@@ -174,7 +177,7 @@ def test_facts_and_sources(tmp_path):
     assert facts["category"]["name"] == "oil" and facts["category"]["mean"] == 5.0 and facts["score"] == 1
     tones = [facts_of(entry, told, source, hidden=True)["tone"] for entry in entries]
     assert tones == ["low"] * 4 + ["middle"] * 3 + ["high"] * 3
-    assert len(read_entries(dataclasses.replace(source, limit=4), 1)) == 4
+    assert len(drawn(entries, 4, 1)) == 4 and drawn(entries, None, 1) == entries
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,8 @@ def test_facts_and_sources(tmp_path):
         ({"image": "1.png"}, "gt_score"),
         ({"image": "1.png", "gt_score": 11}, "beyond 1 to 10"),
         ({"image": "../1.png", "gt_score": 3}, "leads out"),
-        ({"image": "0.png", "gt_score": 3}, "the same image"),
+        ({"image": "./0.png", "gt_score": 3}, "the same image"),
+        ({"image": "1.png", "gt_score": 3, "attributes": {"\ud800": 3}}, "half a character"),
         ({"image": "1.png", "gt_score": 3, "attributes": {"Color": "x"}}, "Color"),
     ],
 )
@@ -192,7 +196,7 @@ def test_a_record_that_cannot_be_used_is_named(tmp_path, row, named):
     records = tmp_path / "score.json"
     records.write_text(json.dumps([{"image": "0.png", "gt_score": 3}, row]))
     with pytest.raises(ArtQuantError, match=named) as raised:
-        read_entries(dataclasses.replace(config().source, records=records), 0)
+        read_entries(dataclasses.replace(config().source, records=records))
     assert f"{records} record 2" in str(raised.value)
 
 
@@ -223,8 +227,8 @@ def test_what_is_stored_comes_back(tmp_path):
         store.sending(call, "local", "m")
         store.sending(call, "local", "m")
         assert store.reply(call) is None
-        store.answered(call, Reply("text", Usage(5, 7), "id"), 0.5)
-        assert store.reply(call) == Reply("text", Usage(5, 7), "id")
+        kept = store.answered(call, Reply("text\ud800", Usage(5, 7), "id"), 0.5)
+        assert store.reply(call) == kept == Reply("text?", Usage(5, 7), "id")
         store.finish(Outcome("a.png", "partly", "why", drafts))
         store.finish(Outcome("b.png", "failed", "refused"))
         with pytest.raises(ArtQuantError, match="outcome already"):

@@ -1,0 +1,83 @@
+"""`artquant serve`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import resource
+from contextlib import suppress
+
+from artquant.cli.arguments import given_loading
+from artquant.cli.terminal import complain, say
+from artquant.config.requirements import ConfigError, require_device
+from artquant.errors import ArtQuantError
+
+_EXTRA = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
+_FILES = 8192  # open at a time: each connection is one
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    missing = [name for module, name in _EXTRA.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ArtQuantError(f"{' and '.join(missing)} missing; pip install 'artquant[serve]'")
+    from artquant.serve.server import listening, serve
+    from artquant.serve.settings import Chosen, Limits, Settings
+
+    if arguments.root is not None and not arguments.root.is_dir():
+        raise ArtQuantError(f"--root {arguments.root}: is no folder; name one that holds pictures")
+    tested = (arguments.test_predictions, arguments.test_records)
+    if (tested[0] is None) != (tested[1] is None):
+        raise ArtQuantError("--test-predictions and --test-records belong together; name both or neither")
+    devices, token = _devices(arguments.devices), _token(arguments.token_variable)
+    chosen = Chosen(
+        arguments.model,
+        arguments.base,
+        arguments.allow_other_base,
+        arguments.describe_model,
+        None if tested[0] is None else tested,
+        given_loading(arguments),
+        batch=arguments.batch,
+    )
+    settings = Settings(token, arguments.root, arguments.batch, limits=Limits(waiting=arguments.waiting))
+    _raise_open_files()
+    if token is None and arguments.host not in _LOCAL:
+        complain("artquant serve: warning: whoever reaches this address may use it; name a token (--token-variable)")
+    with listening(arguments.host, arguments.port) as bound:
+        host, port = bound.getsockname()[:2]
+        say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}; stop it with Ctrl-C", flush=True)
+        serve(chosen, devices, settings, [bound])
+    return 0
+
+
+def _devices(names: tuple[str, ...]) -> list[str]:
+    """Names as `Scorer` takes them; a number is a GPU's. Raises ArtQuantError: there is no such kind, or one twice."""
+    devices = [f"cuda:{name}" if name.isdecimal() else name for name in names]
+    try:
+        for device in devices:
+            require_device(device)
+    except ConfigError as error:
+        raise ArtQuantError(f"--devices: {error.reason}") from None
+    if len(set(devices)) < len(devices):
+        raise ArtQuantError("--devices: one is named twice; name each once")
+    return devices
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise ArtQuantError(f"--token-variable {variable}: is not set in the environment; export it first")
+    return token
+
+
+def _raise_open_files() -> None:
+    """Two thousand connections are more files than many systems let a process open at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -21,7 +21,7 @@ _WINDOW = 32  # calls after which the rate is thought over
 _LONG = 20.0  # seconds; a rate is measured well by so long a stretch, or by a window's calls
 _SOON, _GUESS = 1.0, 0.5  # seconds at least from raise to raise of a rate that is not, and by how much of it
 _STEADY, _RAISE, _MOST_RAISE = 3.0, 0.01, 0.16  # of one that is; doubled from raise to raise while none is refused
-_NEAR, _FIRST_NEAR = 1.2, 1.5  # times what was measured: above it, a raise is not doubled
+_NEAR, _FIRST_NEAR, _BEYOND = 1.2, 1.5, 0.04  # times what was measured; above it, at most so much is raised
 _LEAST_CUT, _MOST_CUT = 0.1, 0.15  # of the rate: after a brief stop, for refusals here and there
 _BRIEF = 0.1  # share of a stretch that was stopped: the rate was about right
 _USELESS, _RANDOM = 4, 0.2  # so many cuts in a row, with fewer refused each time than this share, do not help
@@ -198,7 +198,7 @@ class LearnedRate:
             self._near = _NEAR * lower
             return lower if self._cuts or share >= _RANDOM else None
         if self._is_measured and full and since >= _STEADY:
-            raised = self._raise if rate < self._near else _RAISE
+            raised = self._raise if rate < self._near else min(self._raise, _BEYOND)
             self._raise = _RAISE if self._refused else min(_MOST_RAISE, 2 * raised)
         elif not self._is_measured and not self._refused and since >= _SOON:
             raised = _GUESS

@@ -1,5 +1,7 @@
 """Descriptions: questions, comments, level files."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from artquant.data.record_file import RecordFile
 from artquant.data.turns import media_tag
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
-from artquant.texts.descriptions import comment_record, read_structured, split_descriptions
+from artquant.texts.descriptions import comment_record, read_structured, repeats, split_descriptions
 from artquant.texts.questions import Questions, read_questions
 
 LEVELS = tuple(f"descriptions_level_{level}.json" for level in (1, 2, 3))
@@ -16,6 +18,11 @@ FULL = {"image": "a.png", "perception": " Red.\n\nBlue. ", "cognition": "Un thè
 part = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(
     lambda text: bool(text.strip()) and media_tag(text) is None  # Hypothesis draws the marks that stand in our code too
 )
+
+
+def adds_each(texts):
+    """Whether no part begins with the one before, which is refused."""
+    return not any(repeats(text, before) for before, text in pairwise(texts))
 
 
 def split(folder, records, **options):
@@ -29,7 +36,7 @@ def level_paths(folder):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(
-    parts=st.lists(st.lists(part, min_size=3, max_size=3), min_size=1, max_size=3),
+    parts=st.lists(st.lists(part, min_size=3, max_size=3).filter(adds_each), min_size=1, max_size=3),
     separator=st.sampled_from([" ", "\n\n", "", "---"]),
 )
 def test_levels_are_the_parts_to_the_character(tmp_path, parts, separator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -40,6 +41,18 @@ def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] |
     if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
         raise ArtQuantError(f"{flag} takes two rising numbers LO,HI, got {','.join(f'{value:g}' for value in values)}")
     return values[0], values[1]
+
+
+def secret_in(variable: str | None, flag: str) -> str | None:
+    """What the environment variable holds that a flag names; raises ArtQuantError: nothing that a header can bear."""
+    if variable is None:
+        return None
+    secret = os.environ.get(variable, "").strip()
+    if not secret:
+        raise ArtQuantError(f"{flag} {variable}: is not set in the environment; export it first")
+    if not (secret.isascii() and secret.isprintable()):
+        raise ArtQuantError(f"{flag} {variable}: has characters that no header can bear; name another")
+    return secret
 
 
 def refuse_given(arguments: argparse.Namespace, names: Sequence[str], why: str) -> None:

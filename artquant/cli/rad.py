@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import os
 import signal
 from typing import TYPE_CHECKING
 
 from artquant.cli import collecting, rad_demo
+from artquant.cli.arguments import secret_in
 from artquant.cli.terminal import say
 from artquant.errors import ArtQuantError
 
@@ -64,17 +64,8 @@ def _behaviour(arguments: argparse.Namespace) -> Behaviour:
         slow_seconds=arguments.slow_seconds,
         structure=arguments.structure,
         vision=not arguments.no_vision,
-        key=_key(arguments.key_variable),
+        key=secret_in(arguments.key_variable, "--key-variable"),
     )
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ArtQuantError(f"--key-variable {variable}: is not set in the environment; export it first")
-    return key
 
 
 async def _until_stopped(server: DemoServer, host: str, port: int) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import resource
 from contextlib import suppress
 
-from artquant.cli.arguments import given_loading
+from artquant.cli.arguments import given_loading, secret_in
 from artquant.cli.terminal import complain, say
 from artquant.config.requirements import ConfigError, require_device
 from artquant.errors import ArtQuantError
@@ -31,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     tested = (arguments.test_predictions, arguments.test_records)
     if (tested[0] is None) != (tested[1] is None):
         raise ArtQuantError("--test-predictions and --test-records belong together; name both or neither")
-    devices, token = _devices(arguments.devices), _token(arguments.token_variable)
+    devices, token = _devices(arguments.devices), secret_in(arguments.token_variable, "--token-variable")
     chosen = Chosen(
         arguments.model,
         arguments.base,
@@ -63,15 +62,6 @@ def _devices(names: tuple[str, ...]) -> list[str]:
     if len(set(devices)) < len(devices):
         raise ArtQuantError("--devices: one is named twice; name each once")
     return devices
-
-
-def _token(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    token = os.environ.get(variable, "").strip()
-    if not token:
-        raise ArtQuantError(f"--token-variable {variable}: is not set in the environment; export it first")
-    return token
 
 
 def _raise_open_files() -> None:

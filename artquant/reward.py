@@ -14,6 +14,7 @@ Pictures are PIL's, paths, encoded bytes, or arrays and tensors: [H, W, C], [C, 
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import math
@@ -21,6 +22,7 @@ import random
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +34,10 @@ from PIL import Image
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 30.0  # seconds between two attempts
 _LARGEST_ANSWER = 1 << 24  # bytes
+_LARGEST_SCORE = 1e300
+_INTO_RGB = frozenset({"CMYK", "YCbCr", "HSV", "LAB", "RGBX", "RGBa", "La", "PA"})  # modes that PNG lacks
+# Not reached, broken off, no HTTP, no JSON.
+_BROKEN = (OSError, http.client.HTTPException, ValueError, RecursionError)
 
 
 class RewardError(Exception):
@@ -55,6 +61,9 @@ class RewardClient:
         token: that it asks for. unit: rewards in 0 to 1; else on the model's scale. batch: pictures in a request.
         timeout: seconds for a request. attempts: for each, the first among them: a server that is loading, busy or
             restarted is asked again.
+
+    Raises:
+        RewardError: one of them is of no use.
     """
 
     def __init__(
@@ -67,6 +76,12 @@ class RewardClient:
         timeout: float = 120.0,
         attempts: int = 8,
     ) -> None:
+        if not _is_address(url):
+            raise RewardError("the url must be as http://HOST:PORT, without a name or password in it")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise RewardError("the token has characters that no header can bear; look for a line's end in it")
+        if batch < 1 or attempts < 1 or not 0 < timeout < math.inf:
+            raise RewardError("batch, timeout and attempts must be above 0")
         self._url, self._token, self._unit = f"{url.rstrip('/')}/v1/reward", token, unit
         self._batch, self._timeout, self._attempts = batch, timeout, attempts
 
@@ -88,29 +103,37 @@ class RewardClient:
                 asked["prompts"] = list(prompts[start : start + self._batch])
             if metadata is not None:
                 asked["metadata"] = dict(metadata)
-            scores += _checked(self._answer(json.dumps(asked).encode()), len(asked["images"]), self._url)
+            scores += _checked(self._answer(_json(asked)), len(asked["images"]), self._url)
         return scores
 
     def _answer(self, body: bytes) -> Any:
         headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {self._token}"} if self._token else {}
         )
+        opener = urllib.request.build_opener(_NotElsewhere)  # not kept: a client can be sent to other processes
         for attempt in range(1, self._attempts + 1):
             wait = min(_LONGEST_WAIT, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)
             request = urllib.request.Request(self._url, body, headers)
             try:
-                with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                with opener.open(request, timeout=self._timeout) as answer:
                     return json.loads(answer.read(_LARGEST_ANSWER))
             except urllib.error.HTTPError as error:
-                reason = f"{error.code} {_said(error.read(4096))}"
+                reason = f"{error.code} {_said(error)}"
                 if error.code not in _RETRIED:
                     raise RewardError(f"{self._url}: {reason}") from None
                 wait = _retry_after(error.headers.get("Retry-After"), wait)
-            except (OSError, ValueError) as error:  # not reached, broken off, no JSON
-                reason = " ".join(str(error).split())
+            except _BROKEN as error:
+                reason = _line(str(error))
             if attempt < self._attempts:
                 time.sleep(wait)
         raise RewardError(f"{self._url}: no answer in {self._attempts} attempts: {reason}")
+
+
+class _NotElsewhere(urllib.request.HTTPRedirectHandler):
+    """Follows no server elsewhere: the token and the pictures are meant for one."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: a redirection is an answer like any other refusal."""
 
 
 class ScorerRewards:
@@ -136,8 +159,10 @@ def trl_reward(rewards: Rewards, column: str | None = None) -> Callable[..., lis
     """
 
     def aesthetic_reward(completions: Sequence[Any], **columns: Any) -> list[float]:
+        if column is not None and column not in columns:
+            raise RewardError(f"the data set has no column {column!r}; it has {', '.join(columns) or 'none'}")
         images = [_in_message(one) for one in completions] if column is None else columns[column]
-        return rewards([image[0] if isinstance(image, (list, tuple)) else image for image in images])
+        return rewards([_first(image) for image in images])
 
     return aesthetic_reward
 
@@ -164,10 +189,10 @@ class FlowFactoryReward:
 
 def pictures_of(images: Any) -> list[Any]:
     """Pictures one by one: of a batch of arrays or tensors its rows, of a list its entries, of one picture itself."""
-    if isinstance(images, (str, Path, bytes, Image.Image)):
+    if isinstance(images, (str, Path, bytes, bytearray, Image.Image)):
         return [images]
     if not isinstance(images, _AsArray):
-        if not isinstance(images, Iterable):
+        if isinstance(images, Mapping) or not isinstance(images, Iterable):
             raise RewardError(f"a {type(images).__name__} is no picture")
         return list(images)
     array = _array(images)
@@ -184,18 +209,22 @@ def encoded_picture(image: Any) -> bytes:
     Raises:
         RewardError: it is none.
     """
-    if isinstance(image, bytes):
-        return image
+    if isinstance(image, (bytes, bytearray)):
+        return bytes(image)
     if isinstance(image, (str, Path)):
         try:
             return Path(image).read_bytes()
-        except OSError as error:
-            raise RewardError(f"{image}: cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RewardError(f"{_line(str(image))}: cannot be read: {_line(str(reason))}") from None
     if not isinstance(image, (Image.Image, _AsArray)):
         raise RewardError(f"a {type(image).__name__} is no picture")
-    opened = image if isinstance(image, Image.Image) else Image.fromarray(_pixels(_array(image)))
-    stream = io.BytesIO()
-    opened.save(stream, "PNG", compress_level=1)
+    try:
+        opened = image if isinstance(image, Image.Image) else Image.fromarray(_pixels(_array(image)))
+        stream = io.BytesIO()
+        (opened.convert("RGB") if opened.mode in _INTO_RGB else opened).save(stream, "PNG", compress_level=1)
+    except (OSError, ValueError, SyntaxError) as error:  # cut off, closed, without pixels
+        raise RewardError(f"a picture cannot be read: {_line(str(error))}") from None
     return stream.getvalue()
 
 
@@ -203,7 +232,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     """[H, W, 3] or [H, W], uint8, of channels first or last and floats in 0 to 1 or uint8."""
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)
-    if array.ndim != 3 or array.shape[2] not in (1, 3):
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise RewardError(
             f"an array of shape {array.shape} is no picture; give [C, H, W] or [H, W, C] of 1 or 3 channels"
         )
@@ -228,9 +257,20 @@ def _array(images: _AsArray) -> np.ndarray:
     """An array, of a tensor too, wherever it lies and whatever its format."""
     torch = sys.modules.get("torch")  # who has a tensor has imported it
     if torch is not None and isinstance(images, torch.Tensor):
-        kept = images.detach().cpu()
-        return np.asarray(kept.float() if kept.is_floating_point() else kept)
+        try:
+            kept = images.detach().cpu()
+            return np.asarray(kept.float() if kept.is_floating_point() else kept)
+        except (TypeError, RuntimeError) as error:  # sparse, on a device without memory, on one that has failed
+            raise RewardError(f"a tensor cannot be read: {_line(str(error))}") from None
     return np.asarray(images)
+
+
+def _first(images: Any) -> Any:
+    if not isinstance(images, (list, tuple)):
+        return images
+    if not images:
+        raise RewardError("a row without a picture")
+    return images[0]
 
 
 def _in_message(completion: Any) -> Any:
@@ -248,16 +288,42 @@ def _checked(answer: Any, count: int, where: str) -> list[float]:
     scores = answer.get("scores") if isinstance(answer, dict) else None
     if not isinstance(scores, list) or len(scores) != count:
         raise RewardError(f"{where}: the answer holds no {count} scores")
-    if not all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores):
+    if not all(type(score) in (int, float) and abs(score) < _LARGEST_SCORE for score in scores):
         raise RewardError(f"{where}: the answer holds scores that are no finite numbers")
     return [float(score) for score in scores]
 
 
-def _said(body: bytes) -> str:
+def _said(error: urllib.error.HTTPError) -> str:
     try:
-        return " ".join(str(json.loads(body)["error"]["message"]).split())[:300]
-    except (ValueError, KeyError, TypeError):
-        return " ".join(body.decode("utf-8", "replace").split())[:300]
+        body = error.read(4096)
+    except _BROKEN:
+        return "(the answer is broken off)"
+    try:
+        return _line(str(json.loads(body)["error"]["message"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return _line(body.decode("utf-8", "replace"))
+
+
+def _line(text: str) -> str:
+    """One line of what another says, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text[:300]).strip()
+
+
+def _is_address(url: object) -> bool:
+    if not (isinstance(url, str) and url.isascii() and url.isprintable()) or any(char in url for char in " @?#"):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _json(asked: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(asked).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RewardError(f"prompts and metadata must be as JSON can say them: {_line(str(error))}") from None
 
 
 def _retry_after(said: str | None, otherwise: float) -> float:

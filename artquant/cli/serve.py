@@ -71,6 +71,8 @@ def _token(variable: str | None) -> str | None:
     token = os.environ.get(variable, "").strip()
     if not token:
         raise ArtQuantError(f"--token-variable {variable}: is not set in the environment; export it first")
+    if not (token.isascii() and token.isprintable()):
+        raise ArtQuantError(f"--token-variable {variable}: has characters that no header can bear; name another token")
     return token
 
 

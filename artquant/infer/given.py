@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from artquant.data.images import as_rgb, load_image
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, one_line
 
 Picture: TypeAlias = str | Path | Image.Image | np.ndarray | torch.Tensor
 Pictures: TypeAlias = Picture | Iterable[Picture]
@@ -64,10 +64,17 @@ def _as_picture(given: Picture, where: str) -> Image.Image:
     if place is None or 0 in shape:
         raise ArtQuantError(f"{where}a shape of {list(shape)} is no picture; give {_TAKEN}")
     if isinstance(given, torch.Tensor):  # numpy has no bfloat16
-        given = given.detach().cpu()
-        given = (given.float() if given.is_floating_point() else given).numpy()
+        given = _in_memory(given, where)
     values = _as_bytes(np.moveaxis(given, place, 2), where)
     return as_rgb(Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else np.ascontiguousarray(values)))
+
+
+def _in_memory(tensor: torch.Tensor, where: str) -> np.ndarray:
+    try:
+        values = tensor.detach().cpu()
+        return (values.float() if values.is_floating_point() else values).numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantized, without values, on a device that has failed
+        raise ArtQuantError(f"{where}the tensor's values cannot be read: {one_line(error)}") from None
 
 
 def _as_bytes(values: np.ndarray, where: str) -> np.ndarray:

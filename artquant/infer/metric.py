@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from artquant.errors import ArtQuantError
 from artquant.infer.given import Pictures
 from artquant.infer.scorer import Scorer
 
@@ -17,6 +18,8 @@ class Metric:
     lower_better = False
 
     def __init__(self, scorer: Scorer, batch_size: int = 16):
+        if batch_size < 1:
+            raise ArtQuantError(f"batch_size must be 1 or more, got {batch_size}")
         self.scorer, self.batch_size = scorer, batch_size
 
     @property
@@ -44,6 +47,6 @@ def create_metric(model: Path | str, device: str = "auto", batch_size: int = 16,
         how: as of `Scorer.from_pretrained`: `base`, `prompt`, `score_range`, `dtype`, ...
 
     Raises:
-        ArtQuantError: the folder is no usable model, or the device is not there.
+        ArtQuantError: the folder is no usable model, the device is not there, or batch_size is below 1.
     """
     return Metric(Scorer.from_pretrained(model, device=device, **how), batch_size)

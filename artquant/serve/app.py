@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,7 +41,7 @@ from artquant.serve.uploads import Upload, from_base64, from_paths, media_type, 
 
 _PAGE = Path(__file__).parent / "page"
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer} for status in (400, 401, 408, 409, 413, 415, 422, 429, 503)
+    status: {"model": ErrorAnswer} for status in (400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
 }
 
 
@@ -102,13 +103,13 @@ def _state(service: Service) -> APIRouter:
     return router
 
 
-def _sent(service: Service, sent: PicturesSent) -> list[Upload]:
+async def _sent(service: Service, sent: PicturesSent) -> list[Upload]:
     """Pictures of a JSON body."""
     limits = service.settings.limits
     if (sent.images is None) == (sent.paths is None):
         raise bad("send either images (base64) or paths")
     if sent.paths is not None:
-        return from_paths(sent.paths, service.settings.root, limits, sent.ids)
+        return await asyncio.to_thread(from_paths, sent.paths, service.settings.root, limits, sent.ids)
     return from_base64(sent.images or [], limits, sent.ids)
 
 
@@ -123,7 +124,7 @@ def _scores(service: Service) -> APIRouter:
             if media_type(request) == "multipart/form-data":
                 uploads = await read_form(request, body, "images", limits)
             else:
-                uploads = _sent(service, await read_json(request, body, PicturesSent))
+                uploads = await _sent(service, await read_json(request, body, PicturesSent))
             outcomes = await service.score(uploads, attributes)
         results = [picture_result(*each, facts, unit) for each in zip(uploads, outcomes, strict=True)]
         return ScoreAnswer(results=results, model=Model.of(facts.identity))
@@ -134,7 +135,7 @@ def _scores(service: Service) -> APIRouter:
         facts = service.facts("score")
         async with service.bodies.read(request) as body:
             asked = await read_json(request, body, RewardsAsked)
-            uploads = _sent(service, asked)
+            uploads = await _sent(service, asked)
             outcomes = await service.score(uploads)
         low, high = (facts.low, facts.high) if asked.unit else (0.0, 1.0)
         return RewardAnswer(scores=reward_values(outcomes, uploads, low, high), model=Model.of(facts.identity))

@@ -57,6 +57,8 @@ class Gate:
             return None
         if self._service.draining:
             return Refused(503, "busy", "the server is being stopped; send the request again later", after=5)
+        if _from_elsewhere(scope):
+            return Refused(403, "unauthorised", "a page of another site sent this; use this server's own page")
         is_page = scope["method"] in ("GET", "HEAD") and (path in _PAGE or path.startswith(_PAGE_FILES))
         if is_page or _bears(scope, self._service.settings.token):
             return None
@@ -84,12 +86,27 @@ def _headers(identity: Identity) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), quote(value).encode()) for name, value in said]
 
 
+def _from_elsewhere(scope: Scope) -> bool:
+    """Whether a browser sends it for another site's page, as only browsers say: its user did not mean to.
+
+    Browsers ask no leave for forms and texts; what changes nothing they may load.
+    """
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    headers = dict(scope["headers"])
+    if (site := headers.get(b"sec-fetch-site")) is not None:
+        return site not in (b"same-origin", b"none")
+    origin = headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+
+
 def _bears(scope: Scope, token: str | None) -> bool:
     """Whether a request bears the token; told in a time that says nothing of where it differs."""
     if token is None:
         return True
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    return hmac.compare_digest(given, b"Bearer " + token.encode())
+    scheme, _, rest = given.partition(b" ")
+    return hmac.compare_digest(rest.strip(), token.encode()) and scheme.lower() == b"bearer"
 
 
 def _route(scope: Scope) -> str:

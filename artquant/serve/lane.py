@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from PIL import Image
@@ -142,7 +142,7 @@ class Lane:
             return [said] * len(pictures)
         return [one if isinstance(one, Judged) else Refused(422, "failed", one) for one in said.outcomes]
 
-    async def describe(self, image: Image.Image, level: int | None) -> AsyncIterator[Written | Done]:
+    async def describe(self, image: Image.Image, level: int | None) -> AsyncGenerator[Written | Done, None]:
         """Pieces of a description, the whole at last; it is written until then, or until nobody reads it.
 
         Raises:

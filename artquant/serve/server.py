@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from artquant.errors import ArtQuantError, one_line
+from artquant.errors import ArtQuantError, one_line, visible
 from artquant.serve.app import create_app
 from artquant.serve.service import Service
 from artquant.serve.settings import Chosen, Settings
@@ -101,9 +101,10 @@ def listening(host: str, port: int) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
         made.listen(2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: of a name that can be no host's
         advice = "name another --host or --port"
-        raise ArtQuantError(f"{host}:{port}: {one_line(error.strerror or error)}; {advice}") from None
+        reason = (error.strerror or error) if isinstance(error, OSError) else "no name of a host"
+        raise ArtQuantError(f"{visible(host)[:100]}:{port}: {one_line(reason)}; {advice}") from None
     return made
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any, Literal
 
 from PIL import Image
@@ -42,7 +42,7 @@ class Service:
         self.requests = 0  # being answered
         self._facts: Facts | None = None
         self._processor: Preparing | None = None
-        self._waiting = 0
+        self._waiting, self._pixels = 0, 0
         self._large = threading.Lock()
         self._readers = ThreadPoolExecutor(settings.threads)
         self._read = asyncio.Semaphore(_READ_AHEAD * settings.batch)
@@ -158,10 +158,21 @@ class Service:
         facts = self.facts() if level is None else self.facts("describe")
         if level is not None and level not in facts.levels:
             raise Refused(422, "bad_request", f"level {level}: there are {', '.join(map(str, facts.levels))}")
-        if self.describing >= self.settings.limits.describing:
+        limits, pixels = self.settings.limits, image.width * image.height
+        if self.describing >= limits.describing or self._pixels > max(0, limits.pixels - pixels):
             raise busy(f"{self.describing} descriptions wait already; send the request again")
         lanes = [lane for lane in self._lanes if lane.is_loaded]
-        return min(lanes, key=lambda lane: lane.describing).describe(image, level)
+        return self._told(min(lanes, key=lambda lane: lane.describing), image, level)
+
+    async def _told(self, lane: Lane, image: Image.Image, level: int | None) -> AsyncGenerator[Written | Done, None]:
+        pixels = image.width * image.height
+        self._pixels += pixels
+        try:
+            async with aclosing(lane.describe(image, level)) as texts:
+                async for said in texts:
+                    yield said
+        finally:
+            self._pixels -= pixels
 
     def end(self) -> None:
         """Let everything end that works for it."""

@@ -18,6 +18,7 @@ class Limits:
     held: int = 1 << 29  # bytes of all requests that are held
     waiting: int = 1024  # pictures that wait
     describing: int = 32  # descriptions that wait or are written
+    pixels: int = 300_000_000  # of the pictures of these, 3 bytes each
     silence: float = 10.0  # seconds that a sender may be silent
     sending: float = 120.0  # seconds that a request may take to arrive
     draining: float = 30.0  # seconds in which what was accepted is finished

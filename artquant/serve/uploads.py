@@ -24,6 +24,8 @@ from artquant.serve.refusals import Refused, bad, busy
 from artquant.serve.settings import Limits
 
 _PART = 1 << 20  # bytes given to the reader of forms at a time
+_MOST_VALUES = 100_000  # of a JSON body: each takes far more memory than it has bytes, and time of the whole server
+_MOST_FILES = 1000  # that are counted before a form is given up
 _LONGEST_NAME = 200
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -51,6 +53,8 @@ class Bodies:
         """
         limits, taken = self._limits, bytearray()
         _check_length(request, limits.body)
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(415, "bad_request", "Content-Encoding is not taken; send the body as it is")
         until, chunks = time.monotonic() + limits.sending, aiter(request.stream())
         try:
             while (chunk := await _next(chunks, min(limits.silence, until - time.monotonic()))) is not None:
@@ -103,6 +107,8 @@ async def read_json(request: Request, body: bytearray, kind: type[_Body]) -> _Bo
     """
     if media_type(request) != "application/json":
         raise _not_taken(request, "application/json")
+    if await asyncio.to_thread(body.count, b",") > _MOST_VALUES:
+        raise Refused(413, "too_large", f"the JSON has more than {_MOST_VALUES} values; send fewer")
     try:
         return await asyncio.to_thread(kind.model_validate_json, body)
     except ValidationError as error:
@@ -121,17 +127,28 @@ async def read_form(request: Request, body: bytearray, field: str, limits: Limit
     """
     if media_type(request) != "multipart/form-data":
         raise _not_taken(request, "multipart/form-data or application/json")
-    parser = MultiPartParser(request.headers, _parts(body), max_files=limits.images + 1, max_fields=100)
+    parser = _WholeForm(request.headers, _parts(body), max_files=_MOST_FILES, max_fields=100)
     parser.spool_max_size = limits.body + 1  # uploads are not written to a disk
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        raise bad("the form is cut off, has no boundary, or too many parts; send it again") from error
+        raise bad("the form is broken, has no boundary, or too many parts; send it again") from error
+    if not parser.ended:
+        raise bad("the form is cut off: its last boundary is missing; send it again")
     files = [one for one in form.getlist(field) if isinstance(one, UploadFile)]
-    uploads = [Upload(_name(one.filename, number), await one.read()) for number, one in enumerate(files, 1)]
+    uploads = [Upload(_name(one.filename or str(number)), await one.read()) for number, one in enumerate(files, 1)]
     await form.close()
     _check_count(uploads, limits, f"field {field!r}")
     return uploads
+
+
+class _WholeForm(MultiPartParser):
+    """Says whether the form's end was seen: the files of one that was cut off are not all that was meant."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 async def _parts(body: bytearray) -> AsyncGenerator[bytes, None]:
@@ -139,8 +156,8 @@ async def _parts(body: bytearray) -> AsyncGenerator[bytes, None]:
         yield bytes(body[start : start + _PART])
 
 
-def _name(said: str | None, number: int) -> str:
-    return visible(said or number)[:_LONGEST_NAME]
+def _name(said: str) -> str:
+    return visible(said)[:_LONGEST_NAME]
 
 
 def _check_count(pictures: Sequence[Any], limits: Limits, where: str) -> None:
@@ -160,7 +177,7 @@ def from_base64(texts: Sequence[str], limits: Limits, names: Sequence[str] | Non
     _check_count(texts, limits, "the request")
     given = range(1, len(texts) + 1) if names is None else names
     _check_names(texts, given)
-    return [Upload(_name(str(name), 0), _decoded(text)) for name, text in zip(given, texts, strict=True)]
+    return [Upload(_name(str(name)), _decoded(text)) for name, text in zip(given, texts, strict=True)]
 
 
 def _decoded(text: str) -> bytes | Refused:
@@ -186,15 +203,20 @@ def from_paths(
 ) -> list[Upload]:
     """Picture files under a folder, by their paths in it, which are their names where no others are given.
 
+    Together they may be as large as a request's body.
+
     Raises:
         Refused: there is no such folder, there are no paths or too many, or not as many names.
     """
     if root is None:
         raise bad("this server reads no paths; send the pictures, or start it with --root")
     _check_count(paths, limits, "paths")
-    given = paths if names is None else names
+    given, left, uploads = paths if names is None else names, limits.body, list[Upload]()
     _check_names(paths, given)
-    return [Upload(_name(name, 0), _file(path, root, limits)) for name, path in zip(given, paths, strict=True)]
+    for name, path in zip(given, paths, strict=True):
+        uploads.append(Upload(_name(name), _file(path, root, left)))
+        left -= len(uploads[-1].data) if isinstance(uploads[-1].data, bytes) else 0
+    return uploads
 
 
 def _check_names(pictures: Sequence[str], names: Sequence[object]) -> None:
@@ -202,9 +224,13 @@ def _check_names(pictures: Sequence[str], names: Sequence[object]) -> None:
         raise bad(f"there are {len(pictures)} pictures and {len(names)} ids; send one id for each")
 
 
-def _file(path: str, root: Path, limits: Limits) -> bytes | Refused:
+def _file(path: str, root: Path, most: int) -> bytes | Refused:
     """What lies outside is, to a client, not there."""
-    missing = Refused(422, "unreadable", "no such picture under the server's folder; name its path in it")
+    missing = Refused(
+        422,
+        "unreadable",
+        "no such picture under the server's folder, or too large with the others; name its path in it",
+    )
     if "\0" in path or os.path.isabs(path):
         return missing
     base = os.path.realpath(root)
@@ -212,6 +238,6 @@ def _file(path: str, root: Path, limits: Limits) -> bytes | Refused:
     if os.path.commonpath([base, real]) != base:
         return missing
     try:
-        return read_whole(real, limits.body)
+        return read_whole(real, most)
     except (ArtQuantError, ValueError):
         return missing

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +26,9 @@ from artquant.reward import (
 
 PIXELS = np.linspace(0, 1, 3 * 10 * 12).reshape(10, 12, 3)
 UINT8 = (PIXELS * 255).round().astype(np.uint8)
+STRANGE = ({"scores": [True]}, {"scores": [10**400]})
+BROKEN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+BROKEN_ERROR = BROKEN.replace(b"200 OK", b"422 x")
 
 
 def brightness(data: bytes) -> float:
@@ -125,12 +129,48 @@ def test_busy_servers_are_asked_again_and_refusals_are_not(server, monkeypatch):
     prepared += [(422, {}, {"error": {"code": "unreadable", "message": "picture 1 of 1: damaged"}})]
     with pytest.raises(RewardError, match=r"422 picture 1 of 1: damaged"):
         RewardClient(url)(UINT8)
-    for answer in ({"scores": []}, {"scores": [float("nan")]}, {"scores": ["1"]}, [1]):
+    for answer in ({"scores": []}, {"scores": [float("nan")]}, {"scores": ["1"]}, [1], *STRANGE):
         prepared += [(200, {}, answer)]
         with pytest.raises(RewardError, match="scores"):
             RewardClient(url)(UINT8)
     with pytest.raises(RewardError, match="no answer in 2 attempts"):
         RewardClient("http://127.0.0.1:9", attempts=2)(UINT8)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000, BROKEN, BROKEN_ERROR]
+)
+def test_whatever_a_server_answers_is_one_error(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with listening.accept()[0] as connection:
+                while not connection.recv(1 << 20).endswith(b"}"):
+                    pass
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(RewardError, match=r"^[^\n]*$"):
+            RewardClient(f"http://127.0.0.1:{listening.getsockname()[1]}", attempts=1)(UINT8)
+
+
+def test_the_token_is_told_to_nobody_else(server):
+    url, prepared, asked = server
+    prepared += [(302, {"Location": f"{url}/elsewhere", "Content-Length": "0"}, b"")]
+    with pytest.raises(RewardError, match="302"):
+        RewardClient(url, token="secret")(UINT8)
+    assert len(asked) == 1
+    with pytest.raises(RewardError) as error:
+        RewardClient(url, token="secret\n")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "", "file:///etc/passwd", "http://[::1", "http://a:99999", "http://a:b@c"]
+)
+def test_a_wrong_address_is_refused_at_once(url):
+    with pytest.raises(RewardError, match="http://HOST:PORT"):
+        RewardClient(url)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +182,11 @@ def test_busy_servers_are_asked_again_and_refusals_are_not(server, monkeypatch):
         (np.full((8, 8, 3), np.nan), "finite"),
         (np.zeros((8, 8, 3), np.int64), "uint8"),
         (3, "no picture"),
+        ({"image": UINT8}, "no picture"),
+        (np.zeros((3, 0, 8)), "no picture"),
+        (torch.zeros(3, 8, 8).to_sparse(), "cannot be read"),
+        (Image.new("F", (8, 8)), "cannot be read"),
+        ("a\0b", "cannot be read"),
         ([3], "no picture"),
         ("no such file.png", "No such file"),
     ],

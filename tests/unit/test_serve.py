@@ -15,6 +15,8 @@ from artquant.serve.settings import Limits
 
 LIGHT, DARK = picture(255), picture(0)
 HUGE = 30_000
+FILE = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n' + LIGHT + b"\r\n"
+CUT_OFF = FILE + FILE[:-20]
 
 
 def b64(data: bytes) -> str:
@@ -116,6 +118,12 @@ def test_what_is_served_is_told(served):
         ("/v1/score", {"paths": ["a.png"]}, {}, 400, "bad_request"),
         ("/v1/score?unit=perhaps", {"images": [""]}, {}, 422, "bad_request"),
         ("/v1/describe", {"image": b64(b"no")}, {}, 422, "unreadable"),
+        ("/v1/score", CUT_OFF, {"Content-Type": "multipart/form-data; boundary=x"}, 400, "bad_request"),
+        ("/v1/score", {"images": [""] * 100_002}, {}, 413, "too_large"),
+        ("/v1/score", {"images": [""]}, {"Content-Encoding": "gzip"}, 415, "bad_request"),
+        ("/v1/score", {"images": [""]}, {"Origin": "http://elsewhere.example"}, 403, "unauthorised"),
+        ("/v1/score", {"images": [""]}, {"Origin": "null"}, 403, "unauthorised"),
+        ("/", b"", {"Sec-Fetch-Site": "cross-site"}, 403, "unauthorised"),
         ("/v1/nothing", {}, {}, 404, "bad_request"),
     ],
 )
@@ -123,6 +131,13 @@ def test_what_is_refused(served, path, body, headers, status, code):
     answer = served.request("POST", path, body, **headers)
     assert (answer.status, answer.json()["error"]["code"]) == (status, code)
     assert "\n" not in answer.json()["error"]["message"]
+
+
+def test_a_page_may_ask_its_own_server(served):
+    body = {"images": [b64(LIGHT)]}
+    for headers in ({"Origin": f"http://127.0.0.1:{served.port}"}, {"Sec-Fetch-Site": "same-origin", "Origin": "x"}):
+        assert served.request("POST", "/v1/score", body, **headers).status == 200
+    assert served.request("GET", "/v1/model", Origin="http://elsewhere.example").status == 200
 
 
 def test_a_picture_bomb_is_an_error_of_its_picture(served):
@@ -206,7 +221,8 @@ def test_a_token_is_asked_for(monkeypatch):
             assert served.request("GET", path).status == 401
         assert served.request("POST", "/", b"").status == 401
         assert served.request("GET", "/v1/model", Authorization="Bearer a").status == 401
-        assert served.request("GET", "/v1/model", Authorization="Bearer a b").status == 200
+        for right in ("Bearer a b", "bearer a b"):
+            assert served.request("GET", "/v1/model", Authorization=right).status == 200
         assert served.request("GET", "/v1/health").status == 200
         assert "a b" not in repr(served.server.service.settings)
 
@@ -223,6 +239,24 @@ def test_paths_lie_under_the_root(monkeypatch, tmp_path):
         results = served.request("POST", "/v1/score", {"paths": paths}).json()["results"]
     assert [one["score"] for one in results] == [10.0, 10.0, *[None] * 6]
     assert len({one["error"]["message"] for one in results[2:]}) == 1
+
+
+def test_paths_together_are_no_larger_than_a_body(monkeypatch, tmp_path):
+    (tmp_path / "a.png").write_bytes(LIGHT)
+    with running(monkeypatch, root=tmp_path, limits=Limits(body=len(LIGHT) * 2)) as served:
+        results = served.request("POST", "/v1/score", {"paths": ["a.png"] * 3}).json()["results"]
+    assert [one["score"] for one in results] == [10.0, 10.0, None]
+
+
+def test_large_pictures_do_not_wait_for_descriptions_together(monkeypatch):
+    with running(monkeypatch, limits=Limits(pixels=100), hold=True) as served:
+        first = threading.Thread(target=served.request, args=("POST", "/v1/describe", {"image": b64(LIGHT)}))
+        first.start()
+        wait_until(lambda: served.server.service.describing)
+        assert served.request("POST", "/v1/describe", {"image": b64(LIGHT)}).status == 429
+        served.stub.gate.set()
+        first.join()
+        assert served.request("POST", "/v1/describe", {"image": b64(LIGHT)}).status == 200
 
 
 def test_a_description_ends_when_nobody_reads_it(monkeypatch):

@@ -169,10 +169,13 @@ def test_the_command_serves_until_it_is_stopped(model, tmp_path):
         (["--devices", "0,0"], "named twice"),
         (["--root", "/nowhere"], "--root"),
         (["--token-variable", "NOT_SET_ANYWHERE"], "not set"),
+        (["--token-variable", "WITH_A_LINE"], "no header"),
+        (["--host", "a" * 100], "no name of a host"),
         (["--port", "0"], "not a model folder"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, capsys, options, said):
+def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, options, said):
+    monkeypatch.setenv("WITH_A_LINE", "a\nb")
     assert main(["serve", str(tmp_path), *options]) == 2
     error = capsys.readouterr().err.strip()
     assert said in error.splitlines()[-1] and "Traceback" not in error

@@ -83,6 +83,7 @@ def test_grey_pictures(picture):
         (np.zeros((0, 4, 3), np.uint8), "a shape of [0, 4, 3] is no picture"),
         (np.zeros((2, 2, 2, 2, 2)), "picture 1: a shape of [2, 2, 2, 2] is no picture"),
         (io.BytesIO(b"a\nb"), "BytesIO is no picture"),
+        (torch.zeros(3, 4, 4).to_sparse(), "values cannot be read"),
     ],
 )
 def test_what_is_no_picture_is_named(given, message):

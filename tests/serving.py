@@ -139,7 +139,9 @@ class Running:
 
 
 @contextmanager
-def running(monkeypatch: Any, stub: Stub | None = None, hold: bool = False, **settings: Any) -> Iterator[Running]:
+def running(
+    monkeypatch: Any, stub: Stub | None = None, hold: bool = False, batch: int = 16, **settings: Any
+) -> Iterator[Running]:
     """Serve; hold: answers wait until the stub's gate is opened."""
     stub = stub or Stub()
     if not hold:
@@ -148,7 +150,7 @@ def running(monkeypatch: Any, stub: Stub | None = None, hold: bool = False, **se
     made, bound = list[Server](), listening("127.0.0.1", 0)
 
     async def serve() -> None:
-        made.append(Server(Service(Chosen("stub"), ["cpu"], Settings(**settings))))
+        made.append(Server(Service(Chosen("stub", batch=batch), ["cpu"], Settings(**settings))))
         await made[0].serve([bound])
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)

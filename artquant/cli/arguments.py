@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -41,6 +42,13 @@ def range_of(values: Sequence[float] | None, flag: str) -> tuple[float, float] |
     if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:
         raise ArtQuantError(f"{flag} takes two rising numbers LO,HI, got {','.join(f'{value:g}' for value in values)}")
     return values[0], values[1]
+
+
+def require_extra(extra: str, packages: Mapping[str, str]) -> None:
+    """Raise an ArtQuantError where a package of an extra is not installed; packages: by the module that is imported."""
+    missing = [name for module, name in packages.items() if find_spec(module) is None]
+    if missing:
+        raise ArtQuantError(f"{' and '.join(missing)} missing; pip install 'artquant[{extra}]'")
 
 
 def secret_in(variable: str | None, flag: str) -> str | None:

@@ -147,6 +147,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 def batch(arguments: argparse.Namespace) -> int:
     """Requests to hand in as files, and their results."""
+    if not (arguments.results or arguments.out or arguments.abandon):
+        raise ArtQuantError("name results to read (--results), a folder for the next requests (--out), or --abandon")
     from artquant.rad.batch import read_batch, write_batch
     from artquant.rad.collection import open_collection
 

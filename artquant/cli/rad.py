@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import signal
 from typing import TYPE_CHECKING
 
 from artquant.cli import collecting, rad_demo
-from artquant.cli.arguments import secret_in
+from artquant.cli.arguments import require_extra, secret_in
 from artquant.cli.terminal import say
-from artquant.errors import ArtQuantError
 
 if TYPE_CHECKING:
     from artquant.rad.demo_server.server import Behaviour, DemoServer
 
-_EXTRA = ("aiohttp", "pydantic")
+_PACKAGES = {"aiohttp": "aiohttp", "pydantic": "pydantic"}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run an action; its status."""
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ArtQuantError(f"{' and '.join(missing)} missing; pip install 'artquant[rad]'")
+    require_extra("rad", _PACKAGES)
     actions = {
         "run": collecting.collect,
         "status": collecting.status,

@@ -6,17 +6,16 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from artquant.cli.demo import CommandFailed, demo_config, start_model, step
 from artquant.cli.terminal import say
 from artquant.config.load import load_config
+from artquant.config.schema import StageConfig
 from artquant.errors import ArtQuantError
 
-_SHARES = {1: 0.2, 2: 0.2, 3: 1.45}  # of stage 1, by level
-_KEPT_SHARES = {1: 0.065, 2: 0.065, 3: 0.78}  # of stage 2, so that what is said stays about the picture
 _SERVING = "serving on "
 
 
@@ -77,9 +76,8 @@ def _trained(arguments: argparse.Namespace, run: str, data: Path, texts: Path) -
     describing, scoring = load_config(config).stages
     settings = [f"run={run}", f"seed={arguments.seed}", f"base={start_model()}", f"infer.records={data}/meta/test.json"]
     settings += [f"infer.images={data}/images"]
-    scores = f"{{records: {data}/meta/score.json, images: {data}/images, attributes: true, weight: 1.95}}"
-    settings += [f"stages.{describing.name}.data=[{', '.join(_levels(texts, data, _SHARES))}]"]
-    settings += [f"stages.{scoring.name}.data=[{', '.join([scores, *_levels(texts, data, _KEPT_SHARES)])}]"]
+    for stage in (describing, scoring):
+        settings += [f"stages.{stage.name}.data=[{', '.join(_data(stage, data, texts))}]"]
     if arguments.short:
         settings += [f"stages.{stage.name}.max_steps=6" for stage in (describing, scoring)]
     step(arguments.quiet, "train", "--config", config, *settings)
@@ -87,10 +85,11 @@ def _trained(arguments: argparse.Namespace, run: str, data: Path, texts: Path) -
     return Path("runs") / run / "predictions.jsonl"
 
 
-def _levels(texts: Path, data: Path, shares: dict[int, float]) -> Sequence[str]:
-    files = {level: texts / f"descriptions_level_{level}.json" for level in shares}
-    return [
-        f"{{records: {file}, images: {data}/images, weight: {shares[level]}}}"
-        for level, file in files.items()
-        if file.exists()
-    ]
+def _data(stage: StageConfig, data: Path, texts: Path) -> Iterator[str]:
+    """A stage's data sets with other descriptions, in the recipe's shares; without captions, which nobody collects."""
+    for one in stage.data:
+        folder = texts if one.records.stem.startswith("descriptions") else data / "meta"
+        records = folder / one.records.name
+        if records.exists() and one.records.stem != "captions":
+            images = f"images: {data}/images, attributes: {str(one.attributes).lower()}"
+            yield f"{{records: {records}, {images}, weight: {one.weight}}}"

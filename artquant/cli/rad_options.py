@@ -9,7 +9,7 @@ from typing import TypeAlias, get_args
 from artquant.cli.arguments import add_config, fraction, number, path, text, whole
 from artquant.config.requirements import LARGEST_SEED
 from artquant.rad.demo_server.faults import FAULTS, RetryAfter
-from artquant.rad.settings import Structure
+from artquant.rad.settings import STRUCTURES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
@@ -110,11 +110,10 @@ def _misbehaviour(serve: argparse.ArgumentParser) -> None:
     add("--retry-seconds", type=_seconds, default=1.0, help="it says so of the fault refused_429 (default %(default)g)")
     add(
         "--structure",
-        choices=get_args(Structure),
+        choices=STRUCTURES,
         default="json_schema",
         help="strictest response_format that is taken (default %(default)s)",
     )
-    add("--no-schema", action="store_const", dest="structure", const="json_object", help="--structure json_object")
     add("--no-vision", action="store_true", help="refuse pictures")
     add("--key-variable", type=text, metavar="NAME", help="environment variable of the key that requests have to bear")
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import resource
 from contextlib import suppress
 
-from artquant.cli.arguments import given_loading, secret_in
+from artquant.cli.arguments import given_loading, require_extra, secret_in
 from artquant.cli.terminal import complain, say
 from artquant.config.requirements import ConfigError, require_device
 from artquant.errors import ArtQuantError
 
-_EXTRA = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
+_PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 _FILES = 8192  # open at a time: each connection is one
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    missing = [name for module, name in _EXTRA.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ArtQuantError(f"{' and '.join(missing)} missing; pip install 'artquant[serve]'")
+    require_extra("serve", _PACKAGES)
     from artquant.serve.server import listening, serve
     from artquant.serve.settings import Chosen, Limits, Settings
 
@@ -40,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         given_loading(arguments),
         batch=arguments.batch,
     )
-    settings = Settings(token, arguments.root, arguments.batch, limits=Limits(waiting=arguments.waiting))
+    settings = Settings(token, arguments.root, limits=Limits(waiting=arguments.waiting))
     _raise_open_files()
     if token is None and arguments.host not in _LOCAL:
         complain("artquant serve: warning: whoever reaches this address may use it; name a token (--token-variable)")

@@ -93,11 +93,14 @@ def load_image(path: Path | str, record: str | None = None, *, draft_to: int | N
             return pixels.to_rgb(_decode(stream, draft_to))
 
 
-def read_image(data: bytes, name: str, turn: AbstractContextManager[object] | None = None) -> Image.Image:
+def read_image(
+    data: bytes, name: str, turn: AbstractContextManager[object] | None = None, *, draft_to: int | None = None
+) -> Image.Image:
     """A picture file's content as :func:`load_image` reads a file; `name` stands in the message of an error.
 
     Args:
         turn: Entered while a large picture (20 million pixels) is decoded, so that few take their memory at a time.
+        draft_to: As of :func:`load_image`.
 
     Raises:
         ImageError: As :func:`load_image`.
@@ -108,7 +111,7 @@ def read_image(data: bytes, name: str, turn: AbstractContextManager[object] | No
         with _STRICT.decoding():
             width, height = _opened_picture(io.BytesIO(data)).size
         with turn if turn is not None and width * height > _LARGE else nullcontext():
-            return pixels.to_rgb(_decode(io.BytesIO(data), None))
+            return pixels.to_rgb(_decode(io.BytesIO(data), draft_to))
 
 
 def read_header(path: Path | str) -> PictureHeader:

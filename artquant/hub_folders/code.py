@@ -11,11 +11,10 @@ from transformers import ProcessorMixin
 from artquant import __version__
 from artquant.errors import ArtQuantError
 from artquant.hub_folders.network import ScoresPictures
-from artquant.hub_folders.source import Sources, flat_name
+from artquant.hub_folders.source import OWN, Sources, flat_name, is_own
 from artquant.models.weights import LoadedModel
 
-_OWN = __package__.partition(".")[0]
-_ENTRY = f"modeling_{_OWN}"
+_ENTRY = f"modeling_{OWN}"
 _AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText")
 _CODE = '''\
 # Copyright: the authors of {own}. SPDX-License-Identifier: Apache-2.0
@@ -56,7 +55,7 @@ def code_of(loaded: LoadedModel) -> Code:
         raise ArtQuantError(f"networks of type {model.config.model_type} have no code for the hub; export it as merged")
     sources = Sources()
     parts: dict[str, Any] = {"network": type(model), "mixin": ScoresPictures, "processor": read}
-    named = {"own": _OWN, "version": __version__}
+    named = {"own": OWN, "version": __version__}
     for name, part in parts.items():
         named |= {name: part.__name__, f"{name}_module": _module(sources, part)}
     auto_map = dict.fromkeys(_AUTO_CLASSES, f"{_ENTRY}.{type(model).__name__}")
@@ -65,20 +64,16 @@ def code_of(loaded: LoadedModel) -> Code:
     if isinstance(processor, ProcessorMixin):
         own |= {"AutoProcessor": type(processor), "AutoTokenizer": type(processor.tokenizer)}
     for name, kind in own.items():
-        if _is_own(kind):
+        if is_own(kind.__module__):
             auto_map[name] = f"{_module(sources, kind)}.{kind.__name__}".removeprefix(".")
     return Code(
         {f"{_ENTRY}.py": _CODE.format(**named)} | sources.files(), dict(sorted(auto_map.items())), sources.packages
     )
 
 
-def _is_own(part: Any) -> bool:
-    return part.__module__.partition(".")[0] == _OWN
-
-
 def _module(sources: Sources, part: Any) -> str:
     """Where a class or function is, seen from a flat file."""
-    if _is_own(part):
+    if is_own(part.__module__):
         return f".{flat_name(sources.need(part.__module__, part.__qualname__).module)}"
     if part.__module__.partition(".")[0] == "transformers":
         return part.__module__

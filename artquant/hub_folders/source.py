@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from artquant import __version__
 from artquant.errors import ArtQuantError
 
-_OWN = __package__.partition(".")[0]
+OWN = __package__.partition(".")[0]
 _KINDS = ("configuration", "modeling", "processing")  # transformers' names: the kind first
 _HEADER = """\
 # Copyright: the authors of {package}. SPDX-License-Identifier: Apache-2.0
@@ -42,7 +42,7 @@ class _Used:
         self.names = sorted({node.id for node in nodes if isinstance(node, ast.Name)})
         dotted = [(node.value, node.attr) for node in nodes if isinstance(node, ast.Attribute)]
         self.attributes = sorted({(value.id, name) for value, name in dotted if isinstance(value, ast.Name)})
-        inner = [node for node in nodes if isinstance(node, ast.ImportFrom) and _is_own(node.module)]
+        inner = [node for node in nodes if isinstance(node, ast.ImportFrom) and is_own(node.module)]
         self.imports = [one for node in inner for one in _imported(node)]
 
 
@@ -123,7 +123,7 @@ class Sources:
     def packages(self) -> tuple[str, ...]:
         """What the files import beside the standard library."""
         found = {one.module.partition(".")[0] for module in self.modules.values() for one in module.imports.values()}
-        return tuple(sorted(found - sys.stdlib_module_names - {_OWN}))
+        return tuple(sorted(found - sys.stdlib_module_names - {OWN}))
 
     def _module(self, name: str) -> Module:
         if name not in self.modules:
@@ -140,7 +140,7 @@ class Sources:
         if asked.name in module.definitions:
             return asked
         again = module.known_imports.get(asked.name)
-        if again is not None and _is_own(again.module):
+        if again is not None and is_own(again.module):
             return self._defined(Imported(again.module, again.name, asked.local))
         if find_spec(f"{asked.module}.{asked.name}") is None:
             raise ArtQuantError(f"module {asked.module} has no {asked.name}; correct the import")
@@ -169,7 +169,7 @@ class Sources:
             self._take(Imported(module.name, name, name))
         elif name in module.known_imports and not module.known_imports[name].for_types:
             one = module.known_imports[name]
-            if _is_own(one.module):
+            if is_own(one.module):
                 one = self._defined(one)
                 self._follow(one, used)
             module.imports[name] = one
@@ -183,7 +183,7 @@ class Sources:
 
     def _written(self, module: Module) -> str:
         explained = ast.get_docstring(module.tree, clean=False)
-        pieces = [_HEADER.format(package=_OWN, module=module.name, version=__version__)]
+        pieces = [_HEADER.format(package=OWN, module=module.name, version=__version__)]
         pieces += [] if explained is None else [f'"""{explained}"""\n']
         pieces += ["from __future__ import annotations\n", "\n".join(_import_lines(module.imports.values())) + "\n"]
         for start in sorted(module.kept):
@@ -197,7 +197,7 @@ class Sources:
         start = min([node.lineno, *(one.lineno for one in decorators)]) - 1
         while start and lines[start - 1].startswith("#"):
             start -= 1
-        inner = {one.lineno: one for one in ast.walk(node) if isinstance(one, ast.ImportFrom) and _is_own(one.module)}
+        inner = {one.lineno: one for one in ast.walk(node) if isinstance(one, ast.ImportFrom) and is_own(one.module)}
         number, end = start + 1, node.end_lineno or node.lineno
         while number <= end:
             if number in inner:
@@ -211,13 +211,14 @@ class Sources:
 
 def flat_name(module: str) -> str:
     """A flat file's name, without its ending."""
-    parts = module.removeprefix(f"{_OWN}.models.").removeprefix(f"{_OWN}.").split(".")
-    first = parts.pop() if parts[-1] in _KINDS else _OWN
+    parts = module.removeprefix(f"{OWN}.models.").removeprefix(f"{OWN}.").split(".")
+    first = parts.pop() if parts[-1] in _KINDS else OWN
     return "_".join([first, *parts])
 
 
-def _is_own(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == _OWN
+def is_own(module: str | None) -> bool:
+    """Whether a module is of this package."""
+    return (module or "").partition(".")[0] == OWN
 
 
 def _is_for_types(node: ast.stmt) -> bool:
@@ -252,9 +253,9 @@ def _import_lines(imports: Iterable[Imported]) -> Iterator[str]:
     for one in sorted(imports, key=lambda one: (one.module, one.name or "", one.local)):
         other = f" as {one.local}"
         if one.name is not None:
-            source = f".{flat_name(one.module)}" if _is_own(one.module) else one.module
+            source = f".{flat_name(one.module)}" if is_own(one.module) else one.module
             groups.setdefault(source, []).append(one.name if one.name == one.local else one.name + other)
-        elif _is_own(one.module):  # transformers does not follow `from . import name`
+        elif is_own(one.module):  # transformers does not follow `from . import name`
             modules += [
                 "import sys",
                 f"from .{flat_name(one.module)} import __name__ as _{one.local}",

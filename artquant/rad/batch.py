@@ -115,7 +115,7 @@ async def _go(collection: Collection, noting: _Noting, progress: bool) -> tuple[
     with progress_bar("writing requests", "picture", progress, waiting) as bar:
         for entry in collection.store.waiting():
             try:
-                outcome = await outcome_of(collection, collection.task, entry, noting.about(entry.image))
+                outcome = await outcome_of(collection, entry, noting.about(entry.image))
                 collection.store.finish(outcome)
                 finished += 1
             except _Pending:

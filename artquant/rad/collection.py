@@ -31,10 +31,8 @@ _END, _MOST_ENDS = 0.1, 50  # share of the pictures at each end of the scores, a
 class Collection:
     """An opened collection, with all that its loops need."""
 
-    config: RadConfig
+    task: Task
     store: Store
-    prompts: Prompts
-    statistics: dict[str, Any]
     names: PictureNames
     ends: tuple[list[Entry], list[Entry]]  # pictures of the lowest and highest scores, for trying judges
 
@@ -46,9 +44,9 @@ class Collection:
         return among[random.Random(f"{self.config.seed} {entry.image}").randrange(len(among))]
 
     @property
-    def task(self) -> Task:
-        """What the loop of each picture needs."""
-        return Task(self.config, self.prompts, self.statistics)
+    def config(self) -> RadConfig:
+        """What it collects, and how."""
+        return self.task.config
 
     def picture_path(self, entry: Entry) -> Path:
         """Where a picture lies."""
@@ -80,7 +78,7 @@ def open_collection(config: RadConfig) -> Iterator[Collection]:
                 store.begin(entries, made_with=made_with, statistics=told, config=resolve(config))
             _require_same(path, store.about("made_with"), made_with)
             ends = store.ends(_END, _MOST_ENDS)
-            yield Collection(config, store, prompts, store.about("statistics"), PictureNames(), ends)
+            yield Collection(Task(config, prompts, store.about("statistics")), store, PictureNames(), ends)
 
 
 def _made_with(config: RadConfig, prompts: Prompts) -> dict[str, str]:

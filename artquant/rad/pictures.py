@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from artquant.data.images import load_image
+from artquant.data.images import read_image
 from artquant.files.opened import read_whole
 from artquant.rad.chat import Picture
 from artquant.rad.settings import SourceSettings
@@ -21,10 +21,10 @@ def read_picture(path: Path, settings: SourceSettings) -> Picture:
     """Read and check a whole picture.
 
     Raises:
-        ImageError, FileUnreadable: it cannot be read in full (:func:`artquant.data.images.load_image`).
+        ImageError, FileUnreadable: it cannot be read in full (:func:`artquant.data.images.read_image`).
     """
-    image = load_image(path, draft_to=settings.longest_side)
     data = read_whole(path)
+    image = read_image(data, str(path), draft_to=settings.longest_side)
     if len(data) <= settings.most_bytes and (media_type := _usual(data, settings.longest_side)):
         return Picture(data, media_type, hashlib.sha256(data).hexdigest())
     image.thumbnail((settings.longest_side, settings.longest_side), Image.Resampling.LANCZOS)

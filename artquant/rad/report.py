@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError, visible
+from artquant.evaluate.report import aligned
 from artquant.files.json_files import write_text
 from artquant.rad import sections
 from artquant.rad.examples import Examples
@@ -112,7 +113,7 @@ def report_lines(summary: Summary) -> list[str]:
         [MEANINGS[name].title, *(sections.shown(one, name) for one in summary.sets)]
         for name in sections.listed(summary.sets)
     ]
-    lines += _columns([heads, *rows])
+    lines += aligned([heads, *rows])
     lines += [""] + [
         f"canaries, {one.role}: {one.caught} of {one.tried} caught ({one.low:.0%} to {one.high:.0%})"
         for one in summary.judges.canaries
@@ -120,15 +121,3 @@ def report_lines(summary: Summary) -> list[str]:
     calls = sum(totals.calls for totals in summary.roles.values())
     cost = sum(totals.cost for totals in summary.roles.values())
     return [*lines, f"{calls:,} calls, cost {cost:,.2f}", f"Report: {visible(summary.out)}"]
-
-
-def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -9,6 +9,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ from artquant.files.progress_bar import progress_bar
 from artquant.rad.chat import CallRefused, Chat, EndpointRefused, Picture, Reply, Request
 from artquant.rad.client import OpenAIChat
 from artquant.rad.collection import Collection
-from artquant.rad.loop import Ask, Task, describe_picture, is_canary, try_judges
+from artquant.rad.loop import Ask, describe_picture, is_canary, try_judges
 from artquant.rad.money import Budget, BudgetSpent, cost_of, worst_case
 from artquant.rad.outcome import Entry, Outcome
 from artquant.rad.pictures import read_picture
@@ -105,32 +106,32 @@ class Calling(Asking):
         self.store.sending(call, request.role.endpoint, request.role.model)
 
 
-async def outcome_of(collection: Collection, task: Task, entry: Entry, ask: Ask) -> Outcome:
+async def outcome_of(collection: Collection, entry: Entry, ask: Ask) -> Outcome:
     """Whatever comes of a picture; raises what `ask` raises, but for calls that are refused."""
     try:
         picture = await _read(collection, entry)
     except (ImageError, FileUnreadable) as error:
         return Outcome(entry.image, "unreadable", one_line(error))
     try:
-        outcome = await describe_picture(task, entry, picture, ask)
+        outcome = await describe_picture(collection.task, entry, picture, ask)
     except CallRefused as error:
         return Outcome(entry.image, "failed", one_line(error))
-    if outcome.state == "kept" and is_canary(task, entry.image):
-        return await _with_canaries(collection, task, entry, outcome, ask)
+    if outcome.state == "kept" and is_canary(collection.task, entry.image):
+        return await _with_canaries(collection, entry, outcome, ask)
     return outcome
 
 
-async def _with_canaries(collection: Collection, task: Task, entry: Entry, outcome: Outcome, ask: Ask) -> Outcome:
+async def _with_canaries(collection: Collection, entry: Entry, outcome: Outcome, ask: Ask) -> Outcome:
     other = collection.far_from(entry)
     picture: Picture | None = None
     with contextlib.suppress(ImageError, FileUnreadable):
         picture = await _read(collection, other)
     try:
-        canaries = await try_judges(task, outcome.texts, other, picture, ask)
+        canaries = await try_judges(collection.task, outcome.texts, other, picture, ask)
     except CallRefused as error:
         logger.warning("%s: its judges could not be tried: %s", entry.image, error)
         return outcome
-    return Outcome(outcome.image, outcome.state, outcome.reason, outcome.drafts, canaries, outcome.score_read)
+    return replace(outcome, canaries=canaries)
 
 
 async def _read(collection: Collection, entry: Entry) -> Picture:
@@ -163,7 +164,7 @@ def _interruptible(asking: Calling) -> Iterator[None]:
 
 
 async def _collect(collection: Collection, asking: Calling, workers: int, bar: Any) -> None:
-    task, failed = collection.task, list[str]()
+    failed: list[str] = []
     waiting = collection.store.waiting()
 
     async def work() -> None:
@@ -171,7 +172,7 @@ async def _collect(collection: Collection, asking: Calling, workers: int, bar: A
             if asking.is_halted:
                 return
             try:
-                outcome = await outcome_of(collection, task, entry, asking.about(entry.image))
+                outcome = await outcome_of(collection, entry, asking.about(entry.image))
             except Halted:
                 return
             collection.store.finish(outcome)

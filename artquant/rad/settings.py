@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from artquant.config.requirements import (
     LARGEST,
@@ -18,6 +18,7 @@ from artquant.config.requirements import (
 )
 
 Structure = Literal["json_schema", "json_object", "text"]  # how an endpoint is asked for JSON, strictest first
+STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # in capitals, as few keys are
 
 
@@ -149,7 +150,7 @@ class RadConfig:
     seed: int = 0  # of the pictures drawn and of the canaries
     budget: float | None = None  # money, in the prices' currency: no call is sent that could exceed it
     confirm: float = 10.0  # money: a run that is estimated to cost more begins only with --yes
-    durable: bool = False  # every reply forced to the disk (a power cut loses nothing), at about 400 a second
+    durable: bool = False  # every reply is forced to the disk: a power cut loses nothing, and it is far slower
 
     def __post_init__(self) -> None:
         require(

@@ -14,11 +14,10 @@ from typing import Any, Literal
 from artquant.errors import visible
 from artquant.rad.chat import Reply, Request, Usage
 from artquant.rad.money import most_tokens, text_tokens
-from artquant.rad.settings import Structure
+from artquant.rad.settings import STRUCTURES, Structure
 from artquant.rad.structured import schema_sent
 
 LONGEST_WAIT = 300.0  # seconds; a server may ask for more, but is asked again by then
-_STRUCTURES: tuple[Structure, ...] = ("json_schema", "json_object", "text")
 _AS_JSON = "Answer with one JSON object that follows this JSON schema, and nothing else:"
 _MOST_TOKENS = 100_000_000  # that a server may count
 Limit = Literal["max_tokens", "max_completion_tokens"]
@@ -80,7 +79,7 @@ class Form:
     def without(self, parameter: str) -> Form | None:
         """The form that leaves out what a server names; None: this has nothing of the kind."""
         name = parameter.split(".")[0]
-        lower = _STRUCTURES[_STRUCTURES.index(self.structure) + 1 :]
+        lower = STRUCTURES[STRUCTURES.index(self.structure) + 1 :]
         if name == "response_format" and lower:
             return replace(self, structure=lower[0])
         if name == "max_tokens" == self.limit:
@@ -89,7 +88,7 @@ class Form:
 
     def others(self) -> list[Form]:
         """What to try where a server does not say what it does not take."""
-        lower = _STRUCTURES[_STRUCTURES.index(self.structure) + 1 :]
+        lower = STRUCTURES[STRUCTURES.index(self.structure) + 1 :]
         plain: list[Form] = [replace(self, structure=structure) for structure in lower]
         newer = replace(self, limit="max_completion_tokens")
         return [*plain, newer, replace(newer, temperature=False), Form("text", "max_completion_tokens", False)]

@@ -199,7 +199,8 @@ def _add_pages(app: FastAPI) -> None:
     async def page() -> FileResponse:
         if not (_PAGE / "index.html").is_file():
             raise Refused(404, "bad_request", "this installation has no page; /docs says what else there is")
-        return FileResponse(_PAGE / "index.html")
+        # The rest of its policy stands in the page itself, which cannot say this.
+        return FileResponse(_PAGE / "index.html", headers={"Content-Security-Policy": "frame-ancestors 'none'"})
 
     if _PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=_PAGE))

@@ -37,6 +37,7 @@ from artquant.serve.settings import Chosen, Facts, Identity, Tested
 logger = logging.getLogger(__name__)
 
 _MOST_BROKEN = 20  # pictures in a row that a network may fail with, before it counts as broken itself, as GPUs are
+_UNFAMILIAR = "this model cannot tell which pictures are unlike those it learned from (artquant familiar teaches it)"
 _LICENCE = re.compile(r"^license: *[\"']?([\w. -]+)", re.MULTILINE)
 
 
@@ -198,7 +199,8 @@ def _facts(folder: ModelFolder, scorer: Scorer, teller: Scorer, test: Tested) ->
         loaded.readout.several,
         _trained_on(history),
         _licence(folder.path),
-        test=test,
+        None if loaded.familiar is not None else _UNFAMILIAR,
+        test,
     )
 
 

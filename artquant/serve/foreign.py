@@ -41,18 +41,15 @@ def _range(facts: Facts, unit: bool) -> tuple[float, float]:
 
 def _add_pickles(router: APIRouter, service: Service) -> None:
     async def answered(request: Request, name: str, of: Callable[[Facts], tuple[float, float]]) -> Response:
-        status, after = 200, dict[str, str]()
         try:
             facts = service.facts("score")
             async with service.bodies.read(request) as body:
                 sent = await asyncio.to_thread(read_pickle, body)
                 uploads = from_bytes(sent.get("images"), service.settings.limits)
                 values = reward_values(await service.score(uploads), uploads, *of(facts))
-            reply: dict[str, Any] = {name: values}
         except Refused as refused:
-            status, reply = refused.status, {"error": refused.message}
-            after = {} if refused.after is None else {"Retry-After": str(refused.after)}
-        return Response(write_pickle(reply), status, after, _PICKLE)
+            return Response(write_pickle({"error": refused.message}), refused.status, refused.headers, _PICKLE)
+        return Response(write_pickle({name: values}), media_type=_PICKLE)
 
     @router.post("/", response_class=Response)
     async def deqa(request: Request, unit: bool = True) -> Response:
@@ -149,8 +146,7 @@ def _add_roc4mllm(router: APIRouter, service: Service) -> None:
                     raise bad("send one picture at a time")
                 score, comment = await _commented(service, facts, uploads[0])
         except Refused as refused:
-            after = {} if refused.after is None else {"Retry-After": str(refused.after)}
-            return JSONResponse({"error": refused.message}, refused.status, after)
+            return JSONResponse({"error": refused.message}, refused.status, refused.headers)
         return JSONResponse({"score": round(score, _DECIMALS), "comment": comment})
 
 

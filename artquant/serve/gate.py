@@ -117,7 +117,7 @@ def _route(scope: Scope) -> str:
 
 def refusal_response(refused: Refused) -> JSONResponse:
     """As our own routes say it."""
-    headers = {} if refused.after is None else {"Retry-After": str(refused.after)}
+    headers = refused.headers
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"error": {"code": refused.code, "message": refused.message}}

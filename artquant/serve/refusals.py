@@ -19,6 +19,11 @@ class Refused(Exception):
         super().__init__(message)
         self.status, self.code, self.message, self.after = status, code, one_line(message, 500), after
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer."""
+        return {} if self.after is None else {"Retry-After": str(self.after)}
+
 
 def busy(message: str, status: int = 429) -> Refused:
     """Too much is waiting: to be sent again."""

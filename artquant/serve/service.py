@@ -45,8 +45,8 @@ class Service:
         self._waiting, self._pixels = 0, 0
         self._large = threading.Lock()
         self._readers = ThreadPoolExecutor(settings.threads)
-        self._read = asyncio.Semaphore(_READ_AHEAD * settings.batch)
-        self._queue = BatchingQueue(settings.batch, settings.collect)
+        self._read = asyncio.Semaphore(_READ_AHEAD * chosen.batch)
+        self._queue = BatchingQueue(chosen.batch, settings.collect)
         self._lanes = [Lane(chosen, name, self._queue, self._ready, self._failed) for name in devices]
 
     def _ready(self, ready: Ready) -> None:

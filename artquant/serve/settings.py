@@ -23,20 +23,18 @@ class Limits:
     sending: float = 120.0  # seconds that a request may take to arrive
     draining: float = 30.0  # seconds in which what was accepted is finished
     connections: int = 4096
-    tokens: int = 512  # of a description
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a server works.
 
-    batch: pictures that are scored together. collect: seconds in which they are collected. threads: that read
-    pictures. root: folder whose pictures may be named by paths; None: none may.
+    collect: seconds in which pictures of a batch are collected. threads: that read pictures. root: folder whose
+    pictures may be named by paths; None: none may.
     """
 
     token: str | None = field(default=None, repr=False)
     root: Path | None = None
-    batch: int = 16
     collect: float = 0.015
     threads: int = 4
     limits: Limits = Limits()
@@ -73,7 +71,8 @@ class Facts:
     """What a loaded model is, as plain values.
 
     words, values: of its scale, best first; None: it has none. can: of "score", "attributes" and "describe". levels: of
-    its descriptions. several: whether its answers hold scores. trained_on, licence, warning: what its card says.
+    its descriptions. several: whether its answers hold scores. trained_on, licence: what its card says. warning: what
+    it lacks.
     """
 
     identity: Identity
@@ -102,4 +101,4 @@ class Chosen:
     tested: tuple[Path, Path] | None = None  # its predictions of test pictures, and records of their true scores
     loading: dict[str, Any] = field(default_factory=dict)
     tokens: int = 512  # of a description
-    batch: int = 16
+    batch: int = 16  # pictures that are scored together

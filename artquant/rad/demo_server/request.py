@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -35,8 +35,6 @@ ROLES = {
 TONES = {"low": 0.2, "middle": 0.55, "high": 0.85}  # the middle of each tone's share of the range (Aes-R1)
 _Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _DATA_URL = "data:image/"
-
-STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 
 
 class _TextPart(BaseModel):

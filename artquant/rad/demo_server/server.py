@@ -23,7 +23,8 @@ from artquant.rad.demo_server.faults import REFUSED, Faults, RetryAfter
 from artquant.rad.demo_server.log import RequestLog
 from artquant.rad.demo_server.pictures import Drawn
 from artquant.rad.demo_server.refusal import Refusal
-from artquant.rad.demo_server.request import STRUCTURES, Asked, Structure, read_request
+from artquant.rad.demo_server.request import Asked, read_request
+from artquant.rad.settings import STRUCTURES, Structure
 
 MODELS = ("demo", "demo-writer", "demo-judge")  # all the same
 LARGEST_BODY = 1 << 26  # bytes of a request

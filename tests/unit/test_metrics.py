@@ -10,8 +10,9 @@ from scipy import stats
 from scipy.integrate import quad
 
 from artquant.errors import ArtQuantError
+from artquant.evaluate.curves import fit_curve
 from artquant.evaluate.distances import gaussian_distances
-from artquant.evaluate.metrics import evaluate_scores, fit_logistic4
+from artquant.evaluate.metrics import evaluate_scores
 
 
 def drawn_pairs(size=80, seed=3, decimals=1):
@@ -78,8 +79,8 @@ def test_scores_far_from_zero_keep_their_digits():
 def test_logistic_fit_recovers_a_drawn_curve():
     predicted = np.linspace(1, 10, 60)
     truth = 2 + 6 / (1 + np.exp(-(predicted - 5.5) / 0.8))
-    np.testing.assert_allclose(fit_logistic4(predicted, truth)(predicted), truth, rtol=0, atol=1e-6)
-    metrics = evaluate_scores(predicted, truth, bootstrap=20, logistic=True)
+    np.testing.assert_allclose(fit_curve(predicted, truth, 4)(predicted), truth, rtol=0, atol=1e-6)
+    metrics = evaluate_scores(predicted, truth, bootstrap=20, fits=(4,))
     assert metrics.PLCC_after_logistic4.value == pytest.approx(1, abs=1e-9)
     assert metrics.RMSE_after_logistic4.value == pytest.approx(0, abs=1e-6)
     assert metrics.PLCC.value < 0.99
@@ -95,7 +96,6 @@ def test_logistic_fit_recovers_a_drawn_curve():
         ([1.0, 2.0, 3.0], [1.0, 2.0, np.inf], {}, "true score 2 is inf"),
         ([4.0, 4.0, 4.0], [1.0, 2.0, 3.0], {}, "all 3 predicted scores are 4"),
         ([1.0, 2.0, 3.0], [5.5, 5.5, 5.5], {}, "all 3 true scores are 5.5"),
-        ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"logistic": True}, "logistic fit"),
         ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"bootstrap": -1}, "bootstrap must be"),
         ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"confidence": 1.0}, "confidence in"),
     ],

@@ -1,6 +1,6 @@
 """Overlap of descriptions with reference texts: BLEU, chrF, ROUGE-L, as other tools compute them.
 
-They are reported because papers do; they are weak: they do not tell a good description from template text.
+They are reported because papers do; they are weak: they reward the references' words and do not separate models.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from artquant.errors import ArtQuantError
 
 _PACKAGES = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score"}
 WEAK = (
-    "BLEU, chrF, ROUGE-L: words shared with the references. Weak: template text gets nearly what a good text gets, so "
-    "decide nothing by them"
+    "BLEU, chrF, ROUGE-L: words shared with the references. Weak: they reward those words, not what is true of the "
+    "picture, and do not separate models; decide nothing by them"
 )
 
 

@@ -158,7 +158,7 @@ def protocol_rows() -> list[list[str]]:
             [
                 one.name,
                 "n not stated" if one.n is None else f"{one.n:,}",
-                " or ".join(f"{form.low:g}-{form.high:g}" for form in one.forms),
+                " or ".join(dict.fromkeys(f"{form.low:g}-{form.high:g}" for form in one.forms)),
                 " or ".join(ends),
                 ", ".join(one.metrics),
                 ", ".join(f"logistic{parameters}" for parameters in one.fits),

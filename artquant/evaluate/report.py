@@ -259,8 +259,8 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
             rows.append(
                 [f"  mean of {len(item.attributes)} attributes", "", *(_figure(means.get(name)) for name in names)]
             )
-    lines = aligned(rows)
-    lines += _fit_lines(evaluations)
+    lines = [line for item in evaluations for line in _protocol_head(item)]
+    lines += [*aligned(rows), *_fit_lines(evaluations)]
     for item in evaluations:
         lines += _protocol_lines(item)
         if item.joined.by_picture:
@@ -303,11 +303,17 @@ def _fit_lines(evaluations: Sequence[Evaluation]) -> list[str]:
     return lines
 
 
+def _protocol_head(item: Evaluation) -> list[str]:
+    """By which protocol, or that the list is not its own."""
+    ruled = item.by_protocol
+    if ruled is None:
+        return []
+    return [f"{item.predictions}: {ruled.mark() or f'protocol {ruled.protocol.name} ({ruled.protocol.title})'}"]
+
+
 def _protocol_lines(item: Evaluation) -> list[str]:
-    """What the protocol says beside the table; first, that the list is not its own."""
+    """What is reported beside the table."""
     lines, ruled = [], item.by_protocol
-    if ruled is not None:
-        lines.append(f"{item.predictions}: {ruled.mark() or f'protocol {ruled.protocol.name}: {ruled.protocol.title}'}")
     if item.accuracy is not None:
         found = item.accuracy
         share = f"{found.accuracy.value:.4f} {interval_text(found.accuracy.low, found.accuracy.high)}"

@@ -20,6 +20,7 @@ Legend: S sets.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,13 +114,14 @@ def _name(fields: Fields, key: str, value: Any) -> str:
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """Predicted scores by id and, where no id is the same, by the pictures' names.
+    """Predicted scores by id and, where no id is the same, by the pictures' names that are there once.
 
     Raises:
         ArtQuantError: as :func:`artquant.data.predictions.read_predictions`.
     """
     predicted = read_predictions(path)
-    named = {one.image: one.prediction.score for one in predicted.values() if one.image is not None}
+    counts = Counter(one.image for one in predicted.values())
+    named = {one.image: one.prediction.score for one in predicted.values() if one.image and counts[one.image] == 1}
     return named | {name: one.prediction.score for name, one in predicted.items()}
 
 
@@ -139,7 +141,8 @@ def evaluate_sets(
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ArtQuantError(
-            f"{name}: no prediction for {missing[0][1]!r} of set {missing[0][0]!r}{more}; predict them too"
+            f"{name}: no prediction for {missing[0][1]!r} of set {missing[0][0]!r}{more} (the predictions' are like "
+            f"{next(iter(scores), '')!r}); predict them too"
         )
     picked = [_picked(one, np.array([scores[picture] for picture in one.pictures])) for one in sets]
     alike = [_picked(one, np.zeros(len(one.pictures))) for one in sets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _settings(arguments: argparse.Namespace, protocol: Protocol | None) -> dict[
         "score_range": range_of(arguments.score_range, "--score-range"),
         "predicted_range": range_of(arguments.predicted_range, "--predicted-range"),
         "bootstrap": 1000 if arguments.bootstrap is None else arguments.bootstrap,
-        "fits": [*arguments.fit, *([4] if arguments.logistic else [])],
+        "fits": [*chain(*arguments.fit), *([4] if arguments.logistic else [])],
     }
     words: tuple[str, ...] = RATING_WORDS
     if arguments.config is not None:

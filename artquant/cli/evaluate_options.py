@@ -50,7 +50,13 @@ def add_scores(parser: Arguments) -> None:
     add("--bootstrap", type=whole(0), help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of the resamples (default %(default)s)")
     add(
-        "--fit", type=fits, action="extend", default=[], metavar="3|4|5", help="also after this logistic fit (or 3,4,5)"
+        "--fit",
+        type=fits,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="3|4|5",
+        help="also after this logistic fit (or 3,4,5)",
     )
     add("--logistic", action="store_true", help="also after the four-parameter logistic fit (--fit 4)")
     add("--threshold", type=number, metavar="SCORE", help="also how often predictions are on the right side of it")

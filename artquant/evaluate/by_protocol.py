@@ -59,6 +59,8 @@ def by_protocol(protocol: Protocol, joined: Joined, mark: bool, values: RatingSc
         ArtQuantError: the list is not the protocol's, or its votes are not those of its scores.
     """
     n = len(joined.truth) + len(joined.missing)
+    if not len(joined.truth):
+        raise ArtQuantError(f"{where}: none of its pictures is predicted; give the predictions of this list")
     if not mark:
         require_protocol(protocol, joined.truth, n, where)
     found, form = marks_of(protocol, joined.truth, n), _voted(protocol, joined)

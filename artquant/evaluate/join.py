@@ -86,7 +86,8 @@ def read_truth(path: Path) -> dict[str, RatedPicture]:
         identity, score, std = fields.id_or_image(), fields.number("gt_score"), fields.std()
         if score is None:
             fields.fault("gt_score", 'no "gt_score"; add it or remove the record')
-        attributes, image, votes = fields.named_numbers("attributes"), fields.picture_name(), fields.numbers("votes")
+        attributes, image = fields.named_numbers("attributes"), fields.picture_name()
+        votes = fields.numbers("votes") if isinstance(fields.item.get("votes"), list) else None  # a number: of voters
         if votes is not None and (min(votes, default=-1) < 0 or sum(votes) <= 0):
             fields.fault("votes", '"votes" must be counts or shares, 0 or more and not all 0; correct the record')
         fields.refuse()

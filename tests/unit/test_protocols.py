@@ -87,6 +87,9 @@ def test_pictures_without_a_prediction_mark_the_list(scores, tmp_path, capsys):
     )
     status, _, error = evaluated(capsys, "--protocol", "apddv2", "--allow-missing", *files)
     assert status == 2 and "n 1,000 of its 1,002: some are not predicted" in error
+    files = "--predictions", written(tmp_path / "other", [{"id": "z", "score": 3}]), *files[2:]
+    status, _, error = evaluated(capsys, "--protocol", "apddv2", "--allow-missing", "--allow-extra", "--mark", *files)
+    assert status == 2 and "none of its pictures is predicted" in error and len(error.splitlines()) == 1
 
 
 def voted(tmp_path, count=60):
@@ -141,6 +144,17 @@ def test_all_protocols_are_listed(capsys):
         assert any(line.split()[:2] == [name, count] for line in out.splitlines())
     for name, count in (("koniq", "2,015"), ("apddv2", "1,002")):
         assert any(line.split()[:2] == [name, count] for line in out.splitlines())
+
+
+def test_the_page_has_the_protocols_figures():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluating.md").read_text(encoding="utf-8")
+    for name, one in PROTOCOLS.items():
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        assert cells[1] == f"{one.n:,}" and cells[2].startswith(f"{one.forms[0].low:g}-{one.forms[0].high:g}")
+        assert cells[4] == ", ".join(one.metrics)
+        assert (one.threshold is not None) == ("accuracy at" in cells[5])
+        assert any(form.votes for form in one.forms) == ("EMD" in cells[5])
 
 
 def test_several_files_and_settings_after_them(tmp_path, capsys):

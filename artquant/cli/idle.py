@@ -79,8 +79,8 @@ def is_given(arguments: argparse.Namespace, name: str) -> bool:
 
 def refuse_idle(arguments: argparse.Namespace) -> None:
     """Raise an ArtQuantError about the first option that would do nothing."""
-    if arguments.command == "eval" and is_given(arguments, "choices"):
-        return  # which says by itself what belongs to it
+    if arguments.command == "eval" and any(is_given(arguments, mode) for mode in ("choices", "sets", "descriptions")):
+        return  # which say by themselves what belongs to them
     for names, idle, why in _IDLE.get(arguments.command, ()):
         for name in names:
             if is_given(arguments, name) and idle(arguments):

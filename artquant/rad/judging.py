@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from artquant.evaluate.metrics import Estimate
-from artquant.rad.figures import srcc
+from artquant.evaluate.text_figures import srcc
 from artquant.rad.outcome import Entry, Outcome
 from artquant.texts.descriptions import PARTS
 

@@ -19,6 +19,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
+from artquant.cli.compare_options import add_comparisons
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
 from artquant.cli.serve_options import add_serve
@@ -52,6 +53,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     running = (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
+    add_comparisons(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artquant.compare.models import Files, Models, groups_of, read_labels, read_models
+from artquant.compare.models import Files, Models, groups_of, read_labels, read_models, require_one_unit
 from artquant.compare.significance import Contest, contest, judged, permutations_for, require_permutations
 from artquant.errors import ArtQuantError
 
@@ -99,7 +99,7 @@ def run_comparison(
     notes: list[str] = []
     grouped = _groups(models, truth, groups, notes) if groups else None
     if settings.metric == "MAE":
-        _require_one_unit(models, files)
+        require_one_unit(models, files)
     pairs = len(files) * (len(files) - 1) // 2
     permutations = settings.permutations_over(pairs)
     logger.info("%s over %d pictures: %d models", settings.metric, len(models.ids), len(files))
@@ -161,6 +161,8 @@ def _by_label(
         if name in labels:
             places.setdefault(labels[name], []).append(place)
     chosen = {label: np.array(found) for label, found in sorted(places.items()) if len(found) >= LEAST}
+    if not chosen:
+        raise ArtQuantError(f"{truth}: no value of {key!r} has {LEAST} pictures; name another key with --by")
     few = [f"{label} ({len(found)})" for label, found in sorted(places.items()) if len(found) < LEAST]
     if few:
         more = f" and {len(few) - 10} more" if len(few) > 10 else ""
@@ -175,14 +177,13 @@ def _by_label(
 def _by_attribute(
     models: Models, settings: Settings, groups: np.ndarray | None, notes: list[str]
 ) -> dict[str, Contest]:
-    known = [one.attributes for one in models.joined.values()]
-    every = dict.fromkeys(name for one in known for name in one)
-    shared = [name for name in every if all(name in one for one in known)]
+    every = dict.fromkeys(name for one in models.joined.values() for name in one.attributes)
     if not every:
         raise ArtQuantError("no model predicts an attribute that the truth rates; leave out --attributes")
+    shared = [name for name in every if _is_shared(name, models)]
     others = [name for name in every if name not in shared]
     if others:
-        notes.append(f"attributes: left out, as not every model predicts them: {', '.join(others)}")
+        notes.append(f"attributes: left out, as not every model predicts them everywhere: {', '.join(others)}")
     first = next(iter(models.joined.values()))
     table = {
         name: (
@@ -193,6 +194,13 @@ def _by_attribute(
         for name in shared
     }
     return _contests("attributes", table, settings, groups, notes)
+
+
+def _is_shared(attribute: str, models: Models) -> bool:
+    """Whether all models predict an attribute of the same pictures."""
+    nowhere = np.empty(0, dtype=np.int64)
+    first, *others = (one.attribute_places.get(attribute, nowhere) for one in models.joined.values())
+    return all(np.array_equal(first, one) for one in others)
 
 
 _Part = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # predicted, truth, places among all pictures
@@ -212,17 +220,6 @@ def _contests(
         except ArtQuantError as error:
             notes.append(f"{what}: left out {label}: {error}")
     return dict(zip(found, judged(list(found.values())), strict=True))
-
-
-def _require_one_unit(models: Models, files: Files) -> None:
-    """Refuse errors in two units, as far as can be told: scores whose mean no picture's true score reaches."""
-    low, high = float(models.truth.min()), float(models.truth.max())
-    for name, scores in models.predicted.items():
-        if not low <= scores.mean() <= high:
-            raise ArtQuantError(
-                f"{files[name]}: scores from {scores.min():g} to {scores.max():g}, the truth's from {low:g} to "
-                f"{high:g}: an error has no meaning over two scales; map them (artquant infer --range), or compare srcc"
-            )
 
 
 def _remarks(models: Models, files: Files, total: Contest) -> list[str]:

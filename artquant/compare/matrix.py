@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from artquant.compare.comparison import Settings
-from artquant.compare.models import read_models
+from artquant.compare.models import read_models, require_one_unit
 from artquant.compare.significance import Contest, contest
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import Estimate
@@ -112,10 +112,12 @@ def truths_of(given: Mapping[str, Path]) -> dict[str, Path]:
     """Truth files by data set; a folder among them stands for the files in it, by their names.
 
     Raises:
-        ArtQuantError: two of one name.
+        ArtQuantError: one is not there, or two have one name.
     """
     found: dict[str, Path] = {}
     for name, path in given.items():
+        if not path.exists():
+            raise ArtQuantError(f"{path}: no such file or folder; name the truth of a data set: NAME=FILE")
         inside = {name: path}
         if path.is_dir():
             inside = {one.stem: one for one in sorted(path.iterdir()) if one.suffix in _ENDINGS and one.is_file()}
@@ -149,6 +151,8 @@ def _contests(
 def _contest(job: tuple[dict[str, Path], Path], settings: Settings) -> Contest:
     predicted, truth = job
     models = read_models(predicted, truth)
+    if settings.metric == "MAE":
+        require_one_unit(models, predicted)
     tests = len(predicted) * (len(predicted) - 1) // 2
     permutations = settings.permutations_over(tests) if tests else 0
     return contest(models.predicted, models.truth, settings.metric, settings.bootstrap, permutations, settings.seed)

@@ -43,10 +43,42 @@ def read_models(
         ArtQuantError: a file cannot be used, or its ids are not the truth's; names it.
     """
     rated = read_truth(truth) if rated is None else rated
-    joined = {name: join_files(file, truth, score_range=score_range, rated=rated) for name, file in files.items()}
+    joined = {name: _joined(file, truth, score_range, rated) for name, file in files.items()}
     first = next(iter(joined.values()))
     predicted = {name: one.predicted for name, one in joined.items()}
     return Models(first.ids, predicted, first.truth, joined)
+
+
+def _joined(
+    file: Path, truth: Path, score_range: tuple[float, float] | None, rated: Mapping[str, RatedPicture]
+) -> Joined:
+    """One model's predictions, of just the truth's pictures."""
+    joined = join_files(file, truth, score_range=score_range, allow_missing=True, allow_extra=True, rated=rated)
+    advice = "models are compared on the same pictures; predict them all, and give that list's truth"
+    for what, ids in (("without prediction", joined.missing), ("predicted, but not in the truth", joined.extra)):
+        if ids:
+            more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+            named = ", ".join(map(repr, ids[:5])) + more
+            raise ArtQuantError(f"{file}: {len(ids)} pictures {what} ({truth}): {named}; {advice}")
+    for path, scores in ((file, joined.predicted), (truth, joined.truth)):
+        if (scores == scores[0]).all():
+            raise ArtQuantError(f"{path}: all {len(scores)} scores are {scores[0]:g}: there is nothing to compare")
+    return joined
+
+
+def require_one_unit(models: Models, files: Files) -> None:
+    """Refuse errors over two scales, as far as can be told: the mean of the scores lies beyond all true ones.
+
+    Raises:
+        ArtQuantError: so it is; names the file.
+    """
+    low, high = float(models.truth.min()), float(models.truth.max())
+    for name, scores in models.predicted.items():
+        if not low <= scores.mean() <= high:
+            raise ArtQuantError(
+                f"{files[name]}: scores from {scores.min():g} to {scores.max():g}, the truth's from {low:g} to "
+                f"{high:g}: an error has no meaning over two scales; map them (artquant infer --range), or compare srcc"
+            )
 
 
 def named_files(given: Sequence[str]) -> dict[str, Path]:

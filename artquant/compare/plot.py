@@ -76,7 +76,7 @@ def draw_differences(comparison: Comparison, out: Path) -> None:
 
 
 def draw_matrix(matrix: Matrix, out: Path) -> None:
-    """Write a PNG of the figures with their ranks, shaded within each data set from worst to best."""
+    """Write a PNG of the figures with their ranks, shaded by rank."""
     require_drawable(out)
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def draw_matrix(matrix: Matrix, out: Path) -> None:
     axes = figure.add_subplot()
     shade = _shade(matrix)
     shades = LinearSegmentedColormap.from_list("figures", ["#f8fafc", POINT])
-    shades.set_bad("#e5e7eb")
+    axes.set_facecolor("#e5e7eb")  # where there is no figure
     axes.imshow(shade, cmap=shades, vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(shade.shape):
         cell = matrix.cells.get((models[row], datasets[column]))
@@ -105,12 +105,9 @@ def draw_matrix(matrix: Matrix, out: Path) -> None:
 
 
 def _shade(matrix: Matrix) -> np.ndarray:
-    """[models, datasets], 0 worst to 1 best within each data set, as some are harder; NaN where there is no figure."""
-    sign = -1 if matrix.settings.metric == "MAE" else 1
+    """[models, datasets], 1 of the first rank in its data set to 0 of the last possible; NaN where there is none."""
     shade = np.full((len(matrix.models), len(matrix.datasets)), np.nan)
-    for column, dataset in enumerate(matrix.datasets):
-        known = {model: sign * one.value for model, one in matrix.contests[dataset].figures.items()}
-        low, high = min(known.values()), max(known.values())
-        for model, value in known.items():
-            shade[matrix.models.index(model), column] = (value - low) / (high - low) if high > low else 1.0
+    for (model, dataset), cell in matrix.cells.items():
+        others = max(1, len(matrix.contests[dataset].figures) - 1)
+        shade[matrix.models.index(model), matrix.datasets.index(dataset)] = 1 - (cell.rank - 1) / others
     return shade

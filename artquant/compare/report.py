@@ -49,14 +49,15 @@ def _contest_record(contest: Contest) -> dict[str, Any]:
 
 def format_comparison(comparison: Comparison) -> str:
     """Plain text: figures, differences with their verdicts, parts, pictures on which models differ, notes."""
-    total, few = comparison.total, comparison.settings
+    total, settings = comparison.total, comparison.settings
     groups = "" if comparison.groups is None else f" in {comparison.groups} groups"
     lines = [f"{total.metric} over {total.n} pictures{groups} of {comparison.truth}", "", *_models(comparison), ""]
     lines += _differences([("", total)])
     for what, part in comparison.parts.items():
         lines += ["", f"{what}:", *(_differences(list(part.items())) if part else ["nothing to compare"])]
-    if few.bootstrap:
-        lines += ["", f"95 %: percentile interval of {few.bootstrap} paired bootstrap resamples, seed {few.seed}"]
+    lines.append("")
+    if settings.bootstrap:
+        lines += [f"95 %: percentile interval of {settings.bootstrap} paired bootstrap resamples, seed {settings.seed}"]
     lines.append(
         f"p: of {comparison.permutations} permutations, two-sided; Holm: over all rows of its table, which the verdict "
         f"takes at {LEVEL:g}; Williams: the quick figure, which finds too many"
@@ -94,7 +95,14 @@ def _pictures(comparison: Comparison) -> list[str]:
     lines: list[str] = []
     for (first, second), pictures in list(comparison.apart.items())[:_PAIRS_SHOWN]:
         if pictures:
-            header = [f"most apart: {first} and {second}", "truth", first, second, "place", "place"]
+            header = [
+                f"most apart: {first} and {second}",
+                "truth",
+                first,
+                second,
+                f"place: {first}",
+                f"place: {second}",
+            ]
             lines += ["", *aligned([header, *(_picture(one) for one in pictures)])]
     more = len(comparison.apart) - _PAIRS_SHOWN
     return [*lines, "", f"pictures of {more} more pairs: --json"] if more > 0 else lines

@@ -138,8 +138,8 @@ def require_permutations(permutations: int, tests: int) -> None:
     """
     if tests / (permutations + 1) >= LEVEL:
         raise ArtQuantError(
-            f"{permutations} permutations cannot tell anything apart over {tests} pairs at once; "
-            f"take {permutations_for(tests)} (--permutations), or compare fewer"
+            f"{permutations} permutations are too few for {tests} verdicts at once, none could be a finding; "
+            f"take {permutations_for(tests)} (--permutations)"
         )
 
 

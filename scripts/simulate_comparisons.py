@@ -86,7 +86,7 @@ def main() -> None:
                 if sys.stderr.isatty() and index % 20 == 0:
                     print(f"\r{setting}, n {n}: {index}", end="\r", file=sys.stderr)
             shares = " | ".join(f"{share:.3f}".removeprefix("0") for share in np.mean(found, axis=0))
-            print(f"| {setting} | {n} | {gap or 'none'} | {shares} |", flush=True)
+            print(f"| {setting} | {n} | {'.037' if gap else 'none'} | {shares} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ def _matrix(matrix: argparse.ArgumentParser) -> None:
 def _figures(command: argparse.ArgumentParser, metrics: tuple[str, ...]) -> None:
     add = command.add_argument
     add("--metric", choices=metrics, default="srcc", help="what is compared (default %(default)s)")
-    add("--bootstrap", type=whole(0), default=1000, help="resamples for the intervals (default %(default)s)")
+    add(
+        "--bootstrap", type=whole(0), metavar="N", help="resamples for the intervals (default 1000; of long krcc fewer)"
+    )
     add("--permutations", type=whole(1), metavar="N", help="of a verdict (default: 100 for each pair, 2000 at least)")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of both (default %(default)s)")

@@ -16,23 +16,47 @@ from artquant.errors import ArtQuantError
 logger = logging.getLogger(__name__)
 
 LEAST = 10  # pictures of a category
+_RESAMPLES = 1000
+_KENDALLS = 30_000_000  # pictures that Kendall's correlations are counted over, where nothing else is asked: 15 s or so
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How figures are compared; permutations: None: as many as the number of pairs needs."""
+    """How figures are compared; of None: 1,000 resamples, and as many permutations as the number of pairs needs."""
 
     metric: str = "SRCC"
-    bootstrap: int = 1000
+    bootstrap: int | None = None
     permutations: int | None = None
     seed: int = 0
 
-    def permutations_over(self, tests: int) -> int:
-        """How many there are over a number of tests. Raises ArtQuantError: too few were asked for."""
-        if self.permutations is None:
-            return permutations_for(tests)
-        require_permutations(self.permutations, tests)
-        return self.permutations
+    def draws(self, models: int, pictures: int, rows: int = 1) -> Draws:
+        """How many resamples and permutations a table takes. Of Kendall's, whose every one counts anew, fewer.
+
+        Args:
+            rows: of the table, each a comparison of all models. pictures: of all rows together.
+
+        Raises:
+            ArtQuantError: too few permutations were asked for.
+        """
+        pairs = models * (models - 1) // 2
+        bootstrap = _RESAMPLES if self.bootstrap is None else self.bootstrap
+        permutations = permutations_for(rows * pairs) if self.permutations is None else self.permutations
+        require_permutations(permutations, rows * pairs)
+        share = _KENDALLS / max(1, pictures * (bootstrap * models + 2 * permutations * pairs))
+        if self.metric == "KRCC" and share < 1:
+            if self.bootstrap is None:
+                bootstrap = max(200, int(bootstrap * share))
+            if self.permutations is None:
+                permutations = max(40 * rows * pairs, int(permutations * share))
+        return Draws(bootstrap, permutations)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Resamples of an interval, permutations of a verdict."""
+
+    bootstrap: int
+    permutations: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,7 @@ class Comparison:
     files: dict[str, Path]
     truth: Path
     settings: Settings
-    permutations: int  # of each verdict over all pictures
+    draws: Draws  # over all pictures
     groups: int | None  # how many source groups; None: pictures are drawn by themselves
     spreads: dict[str, Spread]
     total: Contest
@@ -100,10 +124,9 @@ def run_comparison(
     grouped = _groups(models, truth, groups, notes) if groups else None
     if settings.metric == "MAE":
         require_one_unit(models, files)
-    pairs = len(files) * (len(files) - 1) // 2
-    permutations = settings.permutations_over(pairs)
+    draws = settings.draws(len(files), len(models.ids))
     logger.info("%s over %d pictures: %d models", settings.metric, len(models.ids), len(files))
-    total = _contest(models.predicted, models.truth, settings, permutations, grouped)
+    total = _contest(models.predicted, models.truth, settings, draws, grouped)
     parts = {}
     if by:
         parts[f"by {by}"] = _by_label(models, truth, by, settings, grouped, notes)
@@ -114,7 +137,7 @@ def run_comparison(
         files=dict(files),
         truth=truth,
         settings=settings,
-        permutations=permutations,
+        draws=draws,
         groups=None if grouped is None else int(grouped.max()) + 1,
         spreads={name: _spread(scores) for name, scores in models.predicted.items()},
         total=total,
@@ -128,10 +151,10 @@ def _contest(
     predicted: dict[str, np.ndarray],
     truth: np.ndarray,
     settings: Settings,
-    permutations: int,
+    draws: Draws,
     groups: np.ndarray | None,
 ) -> Contest:
-    return contest(predicted, truth, settings.metric, settings.bootstrap, permutations, settings.seed, groups)
+    return contest(predicted, truth, settings.metric, draws.bootstrap, draws.permutations, settings.seed, groups)
 
 
 def _groups(models: Models, truth: Path, key: str, notes: list[str]) -> np.ndarray:
@@ -211,12 +234,12 @@ def _contests(
 ) -> dict[str, Contest]:
     """One contest for each row, Holm's correction over all of them."""
     models = len(next(iter(table.values()))[0]) if table else 0
-    permutations = settings.permutations_over(len(table) * models * (models - 1) // 2)
+    draws = settings.draws(models, sum(len(truth) for _, truth, _ in table.values()), len(table))
     found = {}
     for label, (predicted, truth, places) in table.items():
         own = None if groups is None else np.unique(groups[places], return_inverse=True)[1]
         try:
-            found[label] = _contest(predicted, truth, settings, permutations, own)
+            found[label] = _contest(predicted, truth, settings, draws, own)
         except ArtQuantError as error:
             notes.append(f"{what}: left out {label}: {error}")
     return dict(zip(found, judged(list(found.values())), strict=True))

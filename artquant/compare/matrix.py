@@ -58,7 +58,7 @@ def run_matrix(folder: Path, truths: Mapping[str, Path], settings: Settings, wor
     files, notes = _found(folder, truths)
     models = tuple(sorted({model for predicted in files.values() for model in predicted}))
     for predicted in files.values():
-        settings.permutations_over(max(1, len(predicted) * (len(predicted) - 1) // 2))
+        settings.draws(len(predicted), 0)  # refuses before anything is read
     contests = _contests(files, truths, settings, workers)
     cells: dict[tuple[str, str], Cell] = {}
     for dataset, found in contests.items():
@@ -153,9 +153,8 @@ def _contest(job: tuple[dict[str, Path], Path], settings: Settings) -> Contest:
     models = read_models(predicted, truth)
     if settings.metric == "MAE":
         require_one_unit(models, predicted)
-    tests = len(predicted) * (len(predicted) - 1) // 2
-    permutations = settings.permutations_over(tests) if tests else 0
-    return contest(models.predicted, models.truth, settings.metric, settings.bootstrap, permutations, settings.seed)
+    draws = settings.draws(len(predicted), len(models.ids))
+    return contest(models.predicted, models.truth, settings.metric, draws.bootstrap, draws.permutations, settings.seed)
 
 
 def ranked(contest: Contest) -> dict[str, int]:

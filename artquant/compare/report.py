@@ -20,7 +20,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
         "kind": KIND,
         "truth": str(comparison.truth),
         **asdict(comparison.settings),
-        "permutations": comparison.permutations,
+        **asdict(comparison.draws),
         "groups": comparison.groups,
         "models": {
             name: {"predictions": str(file), **asdict(comparison.spreads[name])}
@@ -49,19 +49,21 @@ def _contest_record(contest: Contest) -> dict[str, Any]:
 
 def format_comparison(comparison: Comparison) -> str:
     """Plain text: figures, differences with their verdicts, parts, pictures on which models differ, notes."""
-    total, settings = comparison.total, comparison.settings
+    total, draws = comparison.total, comparison.draws
     groups = "" if comparison.groups is None else f" in {comparison.groups} groups"
     lines = [f"{total.metric} over {total.n} pictures{groups} of {comparison.truth}", "", *_models(comparison), ""]
     lines += _differences([("", total)])
     for what, part in comparison.parts.items():
         lines += ["", f"{what}:", *(_differences(list(part.items())) if part else ["nothing to compare"])]
     lines.append("")
-    if settings.bootstrap:
-        lines += [f"95 %: percentile interval of {settings.bootstrap} paired bootstrap resamples, seed {settings.seed}"]
-    lines.append(
-        f"p: of {comparison.permutations} permutations, two-sided; Holm: over all rows of its table, which the verdict "
-        f"takes at {LEVEL:g}; Williams: the quick figure, which finds too many"
-    )
+    if draws.bootstrap:
+        seed = comparison.settings.seed
+        lines.append(f"95 %: percentile interval of {draws.bootstrap} paired bootstrap resamples, seed {seed}")
+    lines += [
+        f"p: of {draws.permutations} permutations (of parts: as many as their rows need), two-sided",
+        f"Holm: p corrected for all rows of its table; verdict: Holm below {LEVEL:g}",
+        "Williams: the quick figure, which finds too many",
+    ]
     lines += _pictures(comparison)
     return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)])
 

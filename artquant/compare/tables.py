@@ -55,7 +55,7 @@ def as_text(matrix: Matrix) -> str:
     for model in matrix.models:
         cells = [matrix.cells.get((model, name)) for name in matrix.datasets]
         rows.append([model, *(_NONE if cell is None else f"{cell.figure.value:.4f} ({cell.rank})" for cell in cells)])
-        if matrix.settings.bootstrap:
+        if any(cell is not None and cell.figure.low is not None for cell in cells):
             texts = ("" if cell is None else interval_text(cell.figure.low, cell.figure.high) for cell in cells)
             rows.append(["", *texts])
     return "\n".join([*aligned(rows), _RANKS, *(f"note: {note}" for note in matrix.notes)])

@@ -30,12 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
         groups=arguments.groups,
         most=arguments.most,
     )
-    if arguments.json:
-        say_json(as_record(comparison), indent=1)
-    else:
-        say(format_comparison(comparison))
     if arguments.out is not None:
         write_json(arguments.out, as_record(comparison))
     if arguments.plot is not None:
         draw_differences(comparison, arguments.plot)
+    if arguments.json:
+        say_json(as_record(comparison), indent=1)
+    else:
+        say(format_comparison(comparison))
     return 0

@@ -20,10 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings(arguments.metric.upper(), arguments.bootstrap, arguments.permutations, arguments.seed)
     truths = truths_of(named_files(arguments.truth))
     matrix = run_matrix(arguments.folder, truths, settings, arguments.workers or 0)
+    if arguments.plot is not None:
+        draw_matrix(matrix, arguments.plot)
     if arguments.format == "json":
         say_json(matrix_record(matrix), indent=1)
     else:
         say(FORMATS[arguments.format](matrix))
-    if arguments.plot is not None:
-        draw_matrix(matrix, arguments.plot)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from artquant.compare.comparison import Apart, Comparison
 from artquant.compare.significance import LEVEL, Contest, Difference
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.report import aligned, interval_text
 
 KIND = "artquant comparison"  # what a file of a comparison says it is
@@ -65,7 +65,7 @@ def format_comparison(comparison: Comparison) -> str:
         "Williams: the quick figure, which finds too many",
     ]
     lines += _pictures(comparison)
-    return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)])
+    return "\n".join(visible(line) for line in [*lines, *(f"note: {note}" for note in comparison.notes)])
 
 
 def _models(comparison: Comparison) -> list[str]:

@@ -58,7 +58,8 @@ def as_text(matrix: Matrix) -> str:
         if any(cell is not None and cell.figure.low is not None for cell in cells):
             texts = ("" if cell is None else interval_text(cell.figure.low, cell.figure.high) for cell in cells)
             rows.append(["", *texts])
-    return "\n".join([*aligned(rows), _RANKS, *(f"note: {note}" for note in matrix.notes)])
+    lines = [*aligned(rows), _RANKS, *(f"note: {note}" for note in matrix.notes)]
+    return "\n".join(visible(line) for line in lines)
 
 
 def as_markdown(matrix: Matrix) -> str:

@@ -172,6 +172,8 @@ def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]
                 f"{one.source}: {one.image or one.id!r} and {other.image or other.id!r} in {other.source} are in "
                 "different folders; give both files the same names"
             )
+        if one.image == other.image:
+            continue
         if not by_picture and one.image and other.image and _stem(one.image) != _stem(visible(other.image)):
             raise ArtQuantError(
                 f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "

@@ -19,6 +19,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
+from artquant.cli.compare_options import add_comparisons
 from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
@@ -54,6 +55,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     for add in (*making, *running, _familiar, _descriptions, _export):
         add(commands)
     add_eval(commands, _command)
+    add_comparisons(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser

@@ -104,6 +104,7 @@ def join_files(
     allow_missing: bool = False,
     allow_extra: bool = False,
     predicted_range: tuple[float, float] | None = None,
+    rated: Mapping[str, RatedPicture] | None = None,
 ) -> Joined:
     """Pair the predictions of a file with the true scores of another by id, or by picture where no id meets another.
 
@@ -115,12 +116,14 @@ def join_files(
         allow_missing: Truth without prediction is left out and listed in the result, instead of refused.
         allow_extra: Predictions without truth are left out and listed in the result, instead of refused.
         predicted_range: Of the predictions, where it is another than `score_range`, onto which they are mapped.
+        rated: What `read_truth` found in the truth file, where it was read before.
 
     Raises:
         ArtQuantError: A file cannot be used; missing or extra ids (the first ten are named); a prediction whose own
             gt_score or picture is not the truth's.
     """
-    predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
+    predicted = read_predictions(predictions, scale, predicted_range or score_range)
+    true = read_truth(truth) if rated is None else dict(rated)
     if predicted_range is not None:
         _refuse_mapping(predictions, score_range)
         predicted = {
@@ -197,6 +200,8 @@ def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]
                 f"{one.source}: {one.image or one.id!r} and {other.image or other.id!r} in {other.source} are in "
                 "different folders; give both files the same names"
             )
+        if one.image == other.image:
+            continue
         if not by_picture and one.image and other.image and _stem(one.image) != _stem(visible(other.image)):
             raise ArtQuantError(
                 f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "

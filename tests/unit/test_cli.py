@@ -35,6 +35,8 @@ COMMANDS = [
     "descriptions",
     "export",
     "eval",
+    "compare",
+    "matrix",
     "rad",
     "serve",
 ]

@@ -86,7 +86,7 @@ def _kind_of_start(path: Path, start: bytes) -> Kind:
         return Kind.PARQUET
     if _is_tar(start):
         return Kind.TAR
-    if not text or is_picture_start(start) or has_picture_ending(path.name):
+    if is_picture_start(start) or has_picture_ending(path.name):
         return Kind.PICTURE
     kind = kind_of_file(start)
     if kind is not None:

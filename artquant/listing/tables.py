@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant.data.fields import Fields, RecordError
+from artquant.data.images import has_picture_ending
 from artquant.errors import visible
 from artquant.files.json_files import decoded, lines_of
 from artquant.files.opened import opened
@@ -17,7 +18,7 @@ from artquant.listing.columns import Columns
 from artquant.listing.entry import Entry
 from artquant.listing.given import Reading
 from artquant.listing.lists import Place, text_entries
-from artquant.listing.parquet_files import open_table, picture_column, path_within
+from artquant.listing.parquet_files import open_table, path_within, picture_column
 
 _DELIMITERS = ",;\t"
 _BATCH = 4096  # rows of names that are held
@@ -43,6 +44,11 @@ def _delimiter(line: str, columns: Columns, file: Path) -> str | None:
             return delimiter
     if columns.path is not None:
         columns.path_among(next(csv.reader([line]), []), file)
+    if any(delimiter in line for delimiter in _DELIMITERS) and not has_picture_ending(line):
+        raise RecordError(
+            f"{file}: its first line names no column of pictures (image, path, ...): name it with --columns path=NAME; "
+            "a list without columns holds names alone, one a line"
+        )
     return None
 
 
@@ -115,9 +121,10 @@ def parquet_entries(file: Path, reading: Reading) -> Iterator[Entry]:
         picture = picture_column(table, reading.columns, file)
         read = _Row(table.plain, reading.columns, file)
         if picture is None and read.path is None:
+            listed = ", ".join(map(repr, table.names))[:300]
             raise RecordError(
-                f"{file}: no column of pictures or of their paths among {', '.join(map(repr, table.names))[:300]}; name it: "
-                "--columns picture=NAME or path=NAME"
+                f"{file}: no column of pictures or of their paths among {listed}; name it: --columns picture=NAME or "
+                "path=NAME"
             )
         place = Place(file, reading.images)
         within = path_within(table, picture)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from artquant.data.predictions import origin_file
+from artquant.data.predictions import origin_file, part_file
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines
 from artquant.files.only_writer import only_writer
@@ -32,7 +32,7 @@ def lines_file(out: Path, where: Where | None = None) -> Path:
         return out
     if out.suffix.lower() == ".parquet":
         require_parquet()
-    lines = out.parent / f"{out.name}.part{_LINES}"
+    lines = part_file(out)
     if os.path.lexists(out) and not origin_file(lines).is_file():
         raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")
     return lines

@@ -22,6 +22,7 @@ from artquant.cli.arguments import (
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
 from artquant.cli.serve_options import add_serve
+from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -52,6 +53,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     running = (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
+    add_shard(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser

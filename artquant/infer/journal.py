@@ -14,6 +14,8 @@ from artquant.files.json_files import read_json, write_json
 from artquant.files.line_file import LineFile
 from artquant.infer.picture_notes import PictureNote, note_lines, notes_file, read_notes, require_same_pictures
 from artquant.infer.scorer import Scorer
+from artquant.models.fingerprint import processor_fingerprint
+from artquant.models.model_folder import ModelFolder
 
 
 class Journal:
@@ -67,6 +69,15 @@ class Journal:
         # Notes first: killed between the two, a run has noted pictures that it will read again.
         self._noted.append(note_lines(notes))
         self.lines.append(values)
+
+
+def origin_of(opened: ModelFolder) -> dict[str, object]:
+    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
+    return {
+        "model": " over ".join(str(folder.name) for folder in opened.chain()),
+        "weights": [folder.fingerprint for folder in opened.chain()],
+        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
+    }
 
 
 def full_origin(scorer: Scorer, origin: Mapping[str, object]) -> dict[str, object]:

@@ -16,7 +16,7 @@ HELPERS = sorted([*(REPOSITORY / "scripts").rglob("*.py"), *(REPOSITORY / "tests
 # From the ground up: a room imports only rooms named before it, in functions and for types too.
 ROOMS = (
     *("errors", "files", "labels", "config", "data", "texts", "readouts", "models", "batches", "evaluate", "infer"),
-    *("hub_folders", "check", "prepare", "demo", "rad", "train", "plan", "reward", "serve", "cli"),
+    *("shards", "hub_folders", "check", "prepare", "demo", "rad", "train", "plan", "reward", "serve", "cli"),
 )
 MOST_LINES = 400  # of a file
 LONGEST_FUNCTION = 60  # lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import json_text
 from artquant.files.progress_bar import progress_bar
 from artquant.files.whole_folder import whole_folder
 from artquant.listing.entry import Entry
@@ -58,6 +58,6 @@ def _parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
 
 def _write_list(file: Path, part: Sequence[Entry]) -> str:
     """Returns its digest."""
-    data = "".join(json_text(file, entry.to_dict()) + "\n" for entry in part).encode()
+    data = "".join(json.dumps(entry.to_dict()) + "\n" for entry in part).encode()
     file.write_bytes(data)
     return digest(data)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from artquant.data.predictions import Prediction, prediction_line
+from artquant.errors import visible
 from artquant.listing.entry import Entry
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run, shard_name
@@ -42,9 +43,9 @@ def score_shard(
         scores = iter(scorer.score_pictures(good, attributes) if good else ())
         for entry, _, error in batch:
             if error is None:
-                yield prediction_line(entry.id, entry.path, entry.gt_score, next(scores))
+                yield prediction_line(visible(entry.id), entry.path, entry.gt_score, next(scores))
             else:
-                yield {"id": entry.id, "image": entry.path, "error": error}
+                yield {"id": visible(entry.id), "image": visible(entry.path), "error": error}
 
 
 def work(

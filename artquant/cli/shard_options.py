@@ -21,13 +21,16 @@ def add_shard(commands: Commands, command: AddCommand) -> None:
     shard = command(commands, "shard", "shards", "score a collection of any size with any number of workers")
     actions = shard.add_subparsers(dest="action", metavar="ACTION", required=True, help="what to do")
     _plan(actions, command)
-    _run(actions, command)
+    run = _run(actions, command)
     status = command(actions, "status", "shards", "how far a run is")
     status.add_argument("--json", action="store_true", help="as JSON")
     merge = command(actions, "merge", "shards", "put the results together, in the order of the list")
     merge.add_argument("--out", type=path, required=True, metavar="FILE", help="table to write: .jsonl, .csv, .parquet")
-    for one in (status, merge):
+    for one in (run, status, merge):
         one.add_argument("folder", type=path, metavar="RUN", help="folder of a planned run")
+    for one in (run, status):
+        help = "after which a worker without a sign of life is dead (default %(default)g)"
+        one.add_argument("--lease", type=_lease, default=60.0, metavar="SECONDS", help=help)
 
 
 def _plan(actions: Commands, command: AddCommand) -> None:
@@ -42,10 +45,9 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     add("--batch-size", type=whole(1, LARGEST_BATCH), default=16, help="per forward pass (default %(default)s)")
 
 
-def _run(actions: Commands, command: AddCommand) -> None:
+def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:
     run = command(actions, "run", "shards", "score shards until all are done; start as many as there are machines")
     add = run.add_argument
-    add("folder", type=path, metavar="RUN", help="folder of a planned run")
     add("--worker", type=_worker, default=(1, 1), metavar="K/N", help="begin with the K-th of N shares, from 1")
     where = run.add_mutually_exclusive_group()
     where.add_argument(
@@ -55,9 +57,9 @@ def _run(actions: Commands, command: AddCommand) -> None:
         "--ray", nargs="?", const="", metavar="ADDRESS", help="with Ray: a cluster's address, or this machine"
     )
     add("--actors", type=whole(1, 100_000), help="with --ray: at most so many (default: one for each free GPU or CPU)")
-    add("--lease", type=_lease, default=60.0, metavar="SECONDS", help="of a worker without a sign (default %(default)g)")
     add("--model", type=path, metavar="MODEL", help="where the model lies on this machine (default: as planned)")
     add("--base", type=path, metavar="MODEL", help="where its base lies (default: as planned)")
+    return run
 
 
 def _worker(said: str) -> tuple[int, int]:

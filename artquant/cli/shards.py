@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from artquant.cli.arguments import device_names, given_loading, named_prompt, range_of
-from artquant.cli.terminal import complain, say, say_json
+from artquant.cli.arguments import device_names, given_loading, named_prompt, range_of, refuse_given, require_extra
+from artquant.cli.terminal import say, say_json
 from artquant.files.progress_bar import progress_bar
 from artquant.shards.manifest import Run
 
@@ -58,7 +58,30 @@ def _absolute(named: Path) -> str:
 def _run(arguments: argparse.Namespace) -> int:
     planned = Run.open(arguments.folder)
     devices = device_names(arguments.devices)
-    return _work(planned, devices[0], arguments)
+    if arguments.ray is not None:
+        refuse_given(arguments, ("model", "base"), "is for workers of this machine, not for --ray")
+        require_extra("ray", {"ray": "ray"})
+        from artquant.shards.on_ray import run_on_ray
+
+        scored = run_on_ray(planned, arguments.ray, arguments.actors, arguments.lease)
+    elif len(devices) > 1:
+        status = _on_devices(planned, devices, arguments)
+        if status:
+            return status
+        scored = None
+    else:
+        scored = _work(planned, devices[0], arguments)
+    here = "" if scored is None else f", {scored} of them by this command"
+    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done{here}; artquant shard merge puts them together")
+    return 0
+
+
+def _on_devices(planned: Run, devices: list[str], arguments: argparse.Namespace) -> int:
+    from artquant.cli.shard_devices import run_on_devices
+
+    others = [f"--lease={arguments.lease}"]
+    others += [f"--{name}={vars(arguments)[name]}" for name in ("model", "base") if vars(arguments)[name] is not None]
+    return run_on_devices(planned, devices, arguments.worker, others, arguments.quiet)
 
 
 def _work(planned: Run, device: str, arguments: argparse.Namespace) -> int:
@@ -67,14 +90,28 @@ def _work(planned: Run, device: str, arguments: argparse.Namespace) -> int:
 
     score = ShardScorer(planned, device, arguments.model, arguments.base)
     with progress_bar("scoring", "image", not arguments.quiet, planned.manifest.pictures) as bar:
-        scored = work(planned, score, arguments.worker, arguments.lease, bar.update)
-    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done, {scored} of them here")
-    return 0
+        return work(planned, score, arguments.worker, arguments.lease, bar.update)
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from artquant.shards.status import status_of
+
+    found = status_of(Run.open(arguments.folder), arguments.lease)
+    if arguments.json:
+        say_json(vars(found) | {"open": found.open})
+        return 0
+    say(f"shards: {found.done} of {found.shards} done, {found.claimed} at work, {found.expired} left by workers that died")
+    say(f"pictures: {found.pictures_done} of {found.pictures} done, {found.errors} of them unreadable")
+    if found.rate is not None:
+        left = (found.pictures - found.pictures_done) / found.rate
+        say(f"rate: {found.rate:.3g} pictures a second" + (f", {left / 3600:.3g} hours left" if left else ""))
     return 0
 
 
 def _merge(arguments: argparse.Namespace) -> int:
+    from artquant.shards.merge import write_merged
+
+    planned = Run.open(arguments.folder)
+    summary = write_merged(planned, arguments.out, not arguments.quiet)
+    say(f"{arguments.out}: {summary} pictures")
     return 0

@@ -112,6 +112,10 @@ class Run:
         """What was made of a shard."""
         return self.folder / RESULTS / shard_file(number)
 
+    def pictures_done(self) -> int:
+        """How many are in shards that have a result."""
+        return sum(self.manifest.count(number) for number in range(len(self)) if self.result_file(number).exists())
+
     def entries(self, number: int) -> list[Entry]:
         """The pictures of a shard, in order.
 

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from artquant.data.predictions import origin_file
 from artquant.errors import ArtQuantError, visible
+from artquant.files.json_files import json_text, whole_file, write_json
+from artquant.files.only_writer import only_writer
+from artquant.files.progress_bar import progress_bar
 from artquant.shards.manifest import Run
 from artquant.shards.results import read_result
+
+
+def write_merged(run: Run, out: Path, progress: bool = False) -> int:
+    """Write all results of a run into one table; how many pictures.
+
+    Raises:
+        ArtQuantError: as `merged_rows`; the file is there already, another process is writing it, or it cannot be
+            written. Nothing is left then.
+    """
+    rows = merged_rows(run)
+    with only_writer(out):
+        if os.path.lexists(out):
+            raise ArtQuantError(f"{out}: is there already; name another file or delete it")
+        with progress_bar("merging", "image", progress, run.manifest.pictures, of=rows) as counted, whole_file(out) as part:
+            with part.open("w", encoding="utf-8") as stream:
+                for row in counted:
+                    stream.write(json_text(out, row) + "\n")
+        write_json(origin_file(out), run.manifest.origin | {"fingerprint": run.manifest.fingerprint})
+    return run.manifest.pictures
 
 
 def merged_rows(run: Run) -> Iterator[dict[str, Any]]:

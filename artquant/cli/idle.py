@@ -26,8 +26,8 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         (("attributes",), _with("attribute"), "asks for all, --attribute for some; leave one of them out"),
         (
             ("images",),
-            lambda arguments: arguments.records is not None and arguments.records.is_dir(),
-            "is for lists, and --records {records} is a folder of pictures; leave it out",
+            lambda arguments: bool(arguments.records) and all(one.is_dir() for one in arguments.records),
+            "is for lists, and --records names folders of pictures; leave it out",
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from artquant.data.fields import RecordError
 from artquant.errors import visible
+from artquant.listing.archives import archive_entries
 from artquant.listing.columns import Columns
 from artquant.listing.entry import Entry
 from artquant.listing.folders import folder_entries
 from artquant.listing.given import Kind, Reading, expanded, kind_of
-from artquant.listing.lists import json_entries, text_entries
+from artquant.listing.lists import json_entries
+from artquant.listing.tables import parquet_entries, text_or_table_entries
 
 
 def entries(
@@ -59,7 +61,9 @@ def _of(path: Path, reading: Reading) -> Iterator[Entry]:
 _READERS: dict[Kind, Callable[[Path, Reading], Iterator[Entry]]] = {
     Kind.FOLDER: folder_entries,
     Kind.JSON: json_entries,
-    Kind.TEXT: text_entries,
+    Kind.TEXT: text_or_table_entries,
+    Kind.PARQUET: parquet_entries,
+    Kind.TAR: archive_entries,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -16,7 +17,6 @@ from artquant.errors import ArtQuantError
 from artquant.files.file_kinds import PARQUET, START, binary_kind, kind_of_file
 from artquant.files.opened import opened
 from artquant.listing.columns import Columns
-from artquant.listing.tar_headers import is_tar
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,24 @@ def _kind_of_start(path: Path, start: bytes) -> Kind:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(PARQUET) and binary_kind(start) is not None:
         return Kind.PARQUET
-    if is_tar(start):
+    if _is_tar(start):
         return Kind.TAR
-    if not text or is_picture_start(start) or has_picture_ending(path.name):
+    if is_picture_start(start) or has_picture_ending(path.name):
         return Kind.PICTURE
     kind = kind_of_file(start)
     if kind is not None:
-        advice = "tar archives are read unpacked, as .tar: gunzip FILE" if start[:2] == b"\x1f\x8b" else kind.advice
-        raise ImageError(f"{path}: neither picture nor list: it is {kind.name}; {advice.replace('FILE', str(path))}")
+        advice = kind.advice.replace("FILE", str(path))
+        raise ImageError(f"{path}: neither pictures nor a list of them: it is {kind.name}; {advice}")
     if binary_kind(start) is not None:
         return Kind.PICTURE
     first_line = text.partition(b"\n")[0].strip().decode("utf-8", "replace")
     return Kind.JSON if text[:1] in (b"[", b"{") and not has_picture_ending(first_line) else Kind.TEXT
+
+
+def _is_tar(start: bytes) -> bool:
+    """Whether a file's first block is the header of an archive's member, whose checksum is right."""
+    try:
+        tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True

@@ -40,14 +40,15 @@ def text_entries(file: Path, reading: Reading) -> Iterator[Entry]:
         ArtQuantError: a line is no UTF-8 or no name, or there are none.
     """
     place = Place(file, reading.images)
-    number = 0
+    found = False
     with opened(file) as stream:
         for number, line in enumerate(lines_of(stream, file), start=1):
             name = decoded(line, file, number).rstrip("\r\n")
             if name.strip():
+                found = True
                 yield place.entry(name, number)
-    if number == 0:
-        raise RecordError(f"{file}: holds no names of pictures; check that it is complete")
+    if not found:
+        raise RecordError(f"{file}: holds no records, and no names of pictures; check that it is complete")
 
 
 class Place:

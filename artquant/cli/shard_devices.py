@@ -15,7 +15,9 @@ from artquant.shards.manifest import Run
 _LOOK = 1.0  # seconds between two looks at how far they are
 
 
-def run_on_devices(planned: Run, devices: Sequence[str], worker: tuple[int, int], others: Sequence[str], quiet: bool) -> int:
+def run_on_devices(
+    planned: Run, devices: Sequence[str], worker: tuple[int, int], others: Sequence[str], quiet: bool
+) -> int:
     """Work on every device until all are done; the status.
 
     Args:
@@ -24,22 +26,23 @@ def run_on_devices(planned: Run, devices: Sequence[str], worker: tuple[int, int]
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of other threads
     first, count = (worker[0] - 1) * len(devices), worker[1] * len(devices)
     command = ["--quiet", "shard", "run", str(planned.folder), *others]
-    processes = {
-        device: context.Process(target=_child, args=([*command, "--devices", device, "--worker", f"{number}/{count}"],))
+    processes = [
+        context.Process(target=_child, args=([*command, "--devices", device, "--worker", f"{number}/{count}"],))
         for number, device in enumerate(devices, first + 1)
-    }
-    for process in processes.values():
+    ]
+    for process in processes:
         process.start()
     with progress_bar("scoring", "image", not quiet, planned.manifest.pictures) as bar:
-        while any(process.is_alive() for process in processes.values()):
-            next(process for process in processes.values() if process.is_alive()).join(_LOOK)
+        while alive := [process for process in processes if process.is_alive()]:
+            alive[0].join(_LOOK)
             bar.update(planned.pictures_done() - bar.n)
-    for device, process in processes.items():
-        if (process.exitcode or 0) < 0:
-            name = signal.Signals(-process.exitcode).name
+    statuses = [process.exitcode or 0 for process in processes]
+    for device, status in zip(devices, statuses, strict=True):
+        if status < 0:
+            name = signal.Signals(-status).name
             complain(f"artquant shard: warning: the worker on {device} was ended by {name}; others take up its shard")
     is_done = planned.pictures_done() == planned.manifest.pictures
-    return 0 if is_done else max(1, *(process.exitcode or 0 for process in processes.values()))
+    return 0 if is_done else max(1, *statuses)
 
 
 def _child(command: list[str]) -> None:

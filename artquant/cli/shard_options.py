@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from artquant.cli.arguments import add_attributes, add_model, comma_names, number, path, text, whole
+from artquant.cli.collection_options import INPUTS, add_columns
 from artquant.config.requirements import LARGEST_BATCH
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -26,6 +27,8 @@ def add_shard(commands: Commands, command: AddCommand) -> None:
     status.add_argument("--json", action="store_true", help="as JSON")
     merge = command(actions, "merge", "shards", "put the results together, in the order of the list")
     merge.add_argument("--out", type=path, required=True, metavar="FILE", help="table to write: .jsonl, .csv, .parquet")
+    help = "write the ids alone where it holds, such as 'score > 7' (.txt, .csv, .parquet)"
+    merge.add_argument("--where", type=text, metavar="CONDITION", help=help)
     for one in (run, status, merge):
         one.add_argument("folder", type=path, metavar="RUN", help="folder of a planned run")
     for one in (run, status):
@@ -35,7 +38,8 @@ def add_shard(commands: Commands, command: AddCommand) -> None:
 
 def _plan(actions: Commands, command: AddCommand) -> None:
     plan = command(actions, "plan", "shards", "cut a list of pictures into shards")
-    plan.add_argument("inputs", nargs="+", type=text, metavar="INPUT", help="files, folders, patterns, lists, archives")
+    plan.add_argument("inputs", nargs="+", type=text, metavar="INPUT", help=INPUTS)
+    add_columns(plan)
     add_model(plan, required=True)
     add_attributes(plan)
     add = plan.add_argument
@@ -59,6 +63,7 @@ def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:
     add("--actors", type=whole(1, 100_000), help="with --ray: at most so many (default: one for each free GPU or CPU)")
     add("--model", type=path, metavar="MODEL", help="where the model lies on this machine (default: as planned)")
     add("--base", type=path, metavar="MODEL", help="where its base lies (default: as planned)")
+    add("--workers", type=whole(0, 1024), help="processes that read pictures, of each device")
     return run
 
 

@@ -34,6 +34,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         None if score_range is None else list(score_range),
         given_loading(arguments),
         batch_size=arguments.batch_size,
+        columns=vars(arguments.columns),
     )
     scorer, folder = how.load(arguments.device or "auto")
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
@@ -41,7 +42,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     require_learned(scorer, ("score",), arguments, folder.path, how.attributes)
     origin = how.origin(scorer, folder)
     del scorer
-    found = entries(arguments.inputs, images=arguments.images, unique=False)
+    found = entries(arguments.inputs, images=arguments.images, columns=arguments.columns, unique=False)
     manifest = write_plan(found, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
     say(
         f"{arguments.out}: {manifest.pictures} pictures in {len(manifest.lists)} shards; "
@@ -59,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
     planned = Run.open(arguments.folder)
     devices = device_names(arguments.devices)
     if arguments.ray is not None:
-        refuse_given(arguments, ("model", "base"), "is for workers of this machine, not for --ray")
+        refuse_given(arguments, ("model", "base", "workers"), "is for workers of this machine, not for --ray")
         require_extra("ray", {"ray": "ray"})
         from artquant.shards.on_ray import run_on_ray
 
@@ -72,7 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         scored = _work(planned, devices[0], arguments)
     here = "" if scored is None else f", {scored} of them by this command"
-    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done{here}; artquant shard merge puts them together")
+    merge = f"put them together: artquant shard merge {planned.folder} --out all.parquet"
+    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done{here}; {merge}")
     return 0
 
 
@@ -80,7 +82,11 @@ def _on_devices(planned: Run, devices: list[str], arguments: argparse.Namespace)
     from artquant.cli.shard_devices import run_on_devices
 
     others = [f"--lease={arguments.lease}"]
-    others += [f"--{name}={vars(arguments)[name]}" for name in ("model", "base") if vars(arguments)[name] is not None]
+    others += [
+        f"--{name}={vars(arguments)[name]}"
+        for name in ("model", "base", "workers")
+        if vars(arguments)[name] is not None
+    ]
     return run_on_devices(planned, devices, arguments.worker, others, arguments.quiet)
 
 
@@ -88,7 +94,7 @@ def _work(planned: Run, device: str, arguments: argparse.Namespace) -> int:
     from artquant.shards.scoring import ShardScorer
     from artquant.shards.work import work
 
-    score = ShardScorer(planned, device, arguments.model, arguments.base)
+    score = ShardScorer(planned, device, arguments.model, arguments.base, arguments.workers)
     with progress_bar("scoring", "image", not arguments.quiet, planned.manifest.pictures) as bar:
         return work(planned, score, arguments.worker, arguments.lease, bar.update)
 
@@ -100,7 +106,8 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(vars(found) | {"open": found.open})
         return 0
-    say(f"shards: {found.done} of {found.shards} done, {found.claimed} at work, {found.expired} left by workers that died")
+    dead = f"{found.expired} left by workers that died, {found.open} open"
+    say(f"shards: {found.done} of {found.shards} done, {found.claimed} at work, {dead}")
     say(f"pictures: {found.pictures_done} of {found.pictures} done, {found.errors} of them unreadable")
     if found.rate is not None:
         left = (found.pictures - found.pictures_done) / found.rate
@@ -109,9 +116,12 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
+    from artquant.infer.where import Where
     from artquant.shards.merge import write_merged
 
+    where = None if arguments.where is None else Where.parse(arguments.where)
     planned = Run.open(arguments.folder)
-    summary = write_merged(planned, arguments.out, not arguments.quiet)
-    say(f"{arguments.out}: {summary} pictures")
+    count = write_merged(planned, arguments.out, where, not arguments.quiet)
+    pictures = f"{count} pictures" if where is None else f"{count} ids of {planned.manifest.pictures} pictures"
+    say(f"{arguments.out}: {pictures}, each once, in the order of the list")
     return 0

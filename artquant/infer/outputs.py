@@ -15,7 +15,7 @@ from artquant.infer.tables import chosen, columns_of, endings, flat, names_of, r
 from artquant.infer.where import Where
 from artquant.listing.entry import Entry
 
-_LINES = ".jsonl"
+LINES = ".jsonl"
 
 
 def lines_file(out: Path, where: Where | None = None) -> Path:
@@ -24,18 +24,23 @@ def lines_file(out: Path, where: Where | None = None) -> Path:
     Raises:
         ArtQuantError: the output's ending is unknown, its library is not there, or another's file has its name.
     """
+    require_form(out, where)
+    if out.suffix.lower() == LINES:
+        return out
+    lines = out.parent / f"{out.name}.part{LINES}"
+    if os.path.lexists(out) and not origin_file(lines).is_file():
+        raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")
+    return lines
+
+
+def require_form(out: Path, where: Where | None = None) -> None:
+    """Raise an ArtQuantError where an output's ending is unknown, or its library is not there."""
     known = endings(where)
     if out.suffix.lower() not in known:
         ids = " for --where" if where is not None else "; ids alone (.txt) are written with --where"
         raise ArtQuantError(f"--out {out}: the name's ending says the form; end it in one of {' '.join(known)}{ids}")
-    if out.suffix.lower() == _LINES:
-        return out
     if out.suffix.lower() == ".parquet":
         require_parquet()
-    lines = out.parent / f"{out.name}.part{_LINES}"
-    if os.path.lexists(out) and not origin_file(lines).is_file():
-        raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")
-    return lines
 
 
 def write_output(

@@ -1,8 +1,8 @@
 """Who works on a shard: files with a lease, which keep workers of any machine apart that see the same folder.
 
 A claim is a file `SHARD.GENERATION` that its owner touches as long as it works. One that was not touched for the lease
-is over: the next generation is made beside it, which only one process can. Nothing depends on a claim for being right: a
-worker that was stopped past its lease and goes on writes the same result as the one that took over.
+is over: the next generation is made beside it, which only one process can. That a result is right does not depend on
+claims: a worker that was stopped past its lease and goes on writes the same as the one that took over.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -132,8 +132,17 @@ class Run:
         entry = Entry.from_dict(stored)
         return replace(entry, file=os.path.join(self.manifest.inside, entry.file))
 
-    def require_containers(self, entries: Iterable[Entry]) -> None:
-        """Raise an ArtQuantError where a file that holds several of the pictures is gone or was changed."""
+    def require_inputs(self, entries: Sequence[Entry]) -> None:
+        """Look at a shard's inputs; a single picture that is gone is none of this, but one that cannot be read.
+
+        Raises:
+            ArtQuantError: a file that holds several of the pictures is gone or was changed, or every folder is gone.
+        """
+        folders = {os.path.dirname(entry.file): None for entry in entries}
+        if not any(map(os.path.isdir, folders)):
+            raise ArtQuantError(
+                f"{next(iter(folders))}: is gone, with all pictures of a shard; put it back, then go on"
+            )
         for file in dict.fromkeys(entry.file for entry in entries if entry.offset is not None):
             if state_of(file) != self.manifest.containers[file]:
                 raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")

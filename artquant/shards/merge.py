@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,61 @@ from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import json_text, whole_file, write_json
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
+from artquant.infer.outputs import LINES, require_form
+from artquant.infer.tables import chosen, columns_of, flat, names_of, write_table
+from artquant.infer.where import Where
 from artquant.shards.manifest import Run
-from artquant.shards.results import read_result
+from artquant.shards.results import ending_of, read_result
 
 
-def write_merged(run: Run, out: Path, progress: bool = False) -> int:
-    """Write all results of a run into one table; how many pictures.
+def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool = False) -> int:
+    """Write all results of a run into one table, as its name's ending says; how many rows.
+
+    Args:
+        where: write the ids alone of pictures of which it holds.
 
     Raises:
-        ArtQuantError: as `merged_rows`; the file is there already, another process is writing it, or it cannot be
-            written. Nothing is left then.
+        ArtQuantError: as `merged_rows`; the file is there already, another process is writing it, it cannot be written,
+            or a column of the condition is none. Nothing is left then.
     """
-    rows = merged_rows(run)
+    require_form(out, where)
+    _require_finished(run)
     with only_writer(out):
         if os.path.lexists(out):
             raise ArtQuantError(f"{out}: is there already; name another file or delete it")
-        with progress_bar("merging", "image", progress, run.manifest.pictures, of=rows) as counted, whole_file(out) as part:
-            with part.open("w", encoding="utf-8") as stream:
-                for row in counted:
-                    stream.write(json_text(out, row) + "\n")
-        write_json(origin_file(out), run.manifest.origin | {"fingerprint": run.manifest.fingerprint})
-    return run.manifest.pictures
+        columns = _columns(run)
+        if where is not None:
+            where.require_columns([name for name, kind in columns.items() if kind is float])
+        origin = run.manifest.origin | {"fingerprint": run.manifest.fingerprint}
+        with progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows:
+            if out.suffix.lower() == LINES:
+                count = _write_lines(out, rows)
+            else:
+                found = map(flat, rows) if where is None else chosen(map(flat, rows), where)
+                count = write_table(out, found, names_of(columns, where), origin)
+        write_json(origin_file(out), origin)
+    return count
+
+
+def _columns(run: Run) -> dict[str, type]:
+    """Of all shards, the usual first, the error last."""
+    found = columns_of(())
+    last = found.popitem()
+    for number in range(len(run)):
+        ending = ending_of(run, number)
+        if ending is not None:
+            found |= {name: {"float": float, "str": str}[kind] for name, kind in ending.columns.items()}
+    found.pop(last[0], None)
+    return found | dict([last])
+
+
+def _write_lines(out: Path, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    with whole_file(out) as part, part.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            count += 1
+            stream.write(json_text(out, row) + "\n")
+    return count
 
 
 def merged_rows(run: Run) -> Iterator[dict[str, Any]]:
@@ -42,9 +76,6 @@ def merged_rows(run: Run) -> Iterator[dict[str, Any]]:
     Raises:
         ArtQuantError: a shard has no result yet, or one that was changed or is of another model or list.
     """
-    missing = sum(not run.result_file(number).exists() for number in range(len(run)))
-    if missing:  # said before hours of merging
-        raise _unfinished(run, missing)
     for number in range(len(run)):
         result = read_result(run, number)
         if result is None:
@@ -56,6 +87,13 @@ def merged_rows(run: Run) -> Iterator[dict[str, Any]]:
                 "shard run makes it anew"
             )
         yield from rows
+
+
+def _require_finished(run: Run) -> None:
+    """Said before hours of merging."""
+    missing = sum(not run.result_file(number).exists() for number in range(len(run)))
+    if missing:
+        raise _unfinished(run, missing)
 
 
 def _unfinished(run: Run, missing: int) -> ArtQuantError:

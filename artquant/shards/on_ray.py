@@ -59,8 +59,8 @@ def _actors(run: Run, most: int) -> list[Any]:
     """As many as have a place; raises ArtQuantError: none has."""
     kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"
     count = min(most, int(ray.available_resources().get(kind, 0)))
-    one = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
-    made = ray.remote(max_restarts=-1, max_task_retries=-1, **one)(Worker)
+    one: dict[str, Any] = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
+    made: Any = ray.remote(max_restarts=-1, max_task_retries=-1, **one)(Worker)
     actors = [made.remote(str(run.folder.resolve())) for _ in range(count)]
     asked = {actor.is_there.remote(): actor for actor in actors}
     there, absent = ray.wait([*asked], num_returns=len(asked), timeout=_PATIENCE) if asked else ([], [])

@@ -32,7 +32,8 @@ def write_plan(
         for name in (LISTS, RESULTS, CLAIMS):
             (folder / name).mkdir()
         containers: dict[str, list[int]] = {}
-        lists, pictures = [], 0
+        lists: list[str] = []
+        pictures = 0
         with Seen(folder / "seen") as seen:
             for part in _parts(entries, size):
                 lists.append(_write_list(folder / LISTS / shard_file(len(lists)), part))

@@ -16,22 +16,24 @@ from artquant.files.json_files import json_text
 from artquant.files.opened import opened, read_whole
 from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import force_to_disk
+from artquant.infer.tables import columns_of, flat
 from artquant.shards.manifest import Run, digest
 
-_END = 4096  # bytes: the last line is shorter
+_END = 1 << 20  # bytes: the last line is shorter
 
 
 @dataclass(frozen=True)
 class Ending:
     """The last line of a result.
 
-    fingerprint: the manifest's. pictures, errors: how many lines, and how many of them have no score. blake2b: of the
-    lines.
+    fingerprint: the manifest's. pictures, errors: how many lines, and how many of them have no score. columns: of a
+    table of them, names and types ("float" or "str"). blake2b: of the lines.
     """
 
     fingerprint: str
     pictures: int
     errors: int
+    columns: dict[str, str]
     blake2b: str
 
 
@@ -46,7 +48,8 @@ def write_result(run: Run, number: int, rows: Sequence[dict[str, Any]]) -> None:
     file = run.result_file(number)
     lines = "".join(json_text(file, row) + "\n" for row in rows).encode()
     errors = sum("error" in row for row in rows)
-    ending = Ending(run.manifest.fingerprint, len(rows), errors, digest(lines))
+    columns = {name: kind.__name__ for name, kind in columns_of(map(flat, rows)).items()}
+    ending = Ending(run.manifest.fingerprint, len(rows), errors, columns, digest(lines))
     part = file.parent / f".{file.name}.{uuid.uuid4().hex}.part"
     with errors_named(file):
         try:

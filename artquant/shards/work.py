@@ -17,11 +17,8 @@ LEASE = 60.0  # seconds
 _PAUSE = 1.0  # seconds between two looks at shards that others work on
 
 
-class Reader(Protocol):
-    """What prepares a shard's pictures."""
-
-    def batches(self, entries: Sequence[Entry]) -> Iterable[Sequence[tuple[Entry, Any, str | None]]]:
-        """All of them in order: prepared pictures, or why there is none."""
+Read = Callable[[Sequence[Entry]], Iterable[Sequence[tuple[Entry, Any, str | None, Any]]]]  # as `read_pictures` gives
+Score = Callable[[Sequence[Entry]], Iterable[dict[str, Any]]]  # rows of a shard
 
 
 class PictureScorer(Protocol):
@@ -32,35 +29,35 @@ class PictureScorer(Protocol):
 
 
 def score_shard(
-    entries: Sequence[Entry], reader: Reader, scorer: PictureScorer, attributes: Sequence[str] = ()
+    entries: Sequence[Entry], read: Read, scorer: PictureScorer, attributes: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """A row for each picture, in order; one that cannot be read has an "error" and no score.
+    """A row for each picture, in order; one that cannot be read has an "error" and the score None.
 
     Rows depend on the entries alone, whoever scores them and whatever else was scored before.
     """
-    for batch in reader.batches(entries):
-        good = [picture for _, picture, error in batch if error is None]
+    for batch in read(entries):
+        good = [picture for _, picture, error, _ in batch if error is None]
         scores = iter(scorer.score_pictures(good, attributes) if good else ())
-        for entry, _, error in batch:
+        for entry, _, error, _ in batch:
             if error is None:
                 yield prediction_line(visible(entry.id), entry.path, entry.gt_score, next(scores))
             else:
-                yield {"id": visible(entry.id), "image": visible(entry.path), "error": error}
+                yield {"id": visible(entry.id), "image": visible(entry.path), "score": None, "error": error}
 
 
 def work(
     run: Run,
-    score: Callable[[list[Entry]], Iterable[dict[str, Any]]],
+    score: Score,
     worker: tuple[int, int] = (1, 1),
     lease: float = LEASE,
-    done: Callable[[int], None] = lambda pictures: None,
+    done: Callable[[int], object] = lambda pictures: None,
 ) -> int:
     """Score shards until every one has its result; how many pictures this worker has scored.
 
     Args:
         score: rows of a shard. worker: K of N, from 1: it begins with its share, then helps the others. lease: seconds
-            after which the shard of a worker that gives no sign of life is taken over. done: told of each shard that has
-            a result, whoever made it.
+            after which the shard of a worker that gives no sign of life is taken over. done: told of the pictures of
+            each shard that has a result, whoever made it.
 
     Raises:
         ArtQuantError: a list or a result was changed, or a result cannot be written; all others stay.
@@ -85,15 +82,13 @@ def work(
     return scored
 
 
-def _make(
-    run: Run, number: int, score: Callable[[list[Entry]], Iterable[dict[str, Any]]], is_taken_over: bool
-) -> int:
+def _make(run: Run, number: int, score: Score, is_taken_over: bool) -> int:
     """Make a claimed shard's result, unless it was made just before; how many pictures were scored."""
     if ending_of(run, number) is not None:
         return 0
     if is_taken_over:
         clear_parts(run, number)
     entries = run.entries(number)
-    run.require_containers(entries)
+    run.require_inputs(entries)
     write_result(run, number, list(score(entries)))
     return len(entries)

@@ -38,12 +38,14 @@ class Stub:
     def __init__(self, log: Path):
         self._log = log.open("ab", buffering=0)
 
-    def batches(self, listed: Sequence[Entry]) -> Iterator[list[tuple[Entry, Any, str | None]]]:
+    def read(self, listed: Sequence[Entry]) -> Iterator[list[tuple[Entry, Any, str | None, None]]]:
         """Every thousandth picture cannot be read."""
         for start in range(0, len(listed), BATCH):
             part = listed[start : start + BATCH]
             self._log.write(f"{os.getpid()} {time.time():.3f} {len(part)}\n".encode())
-            yield [(one, one.id, "unreadable" if zlib.crc32(one.id.encode()) % 1000 == 0 else None) for one in part]
+            yield [
+                (one, one.id, "unreadable" if zlib.crc32(one.id.encode()) % 1000 == 0 else None, None) for one in part
+            ]
 
     def score_pictures(self, names: Sequence[str], attributes: Sequence[str] = ()) -> list[Prediction]:
         """Scores that depend on the names alone."""
@@ -58,8 +60,8 @@ def step(arguments: list[str]) -> int:
     elif action == "work":
         stub = Stub(Path(run) / "log")
 
-        def score(listed: list[Entry]) -> Iterable[dict[str, Any]]:
-            return score_shard(listed, stub, stub)
+        def score(listed: Sequence[Entry]) -> Iterable[dict[str, Any]]:
+            return score_shard(listed, stub.read, stub)
 
         work(Run.open(Path(run)), score, (int(rest[0]), int(rest[1])), float(rest[2]))
     else:
@@ -130,8 +132,9 @@ def digest(file: Path) -> str:
 def attack(arguments: argparse.Namespace, folder: Path) -> int:
     """The undisturbed run and the disturbed one; the number of faults."""
     listed, count, size = folder / "list.txt", arguments.records, arguments.size
+    (folder / "pictures").mkdir()
     with listed.open("w") as stream:
-        stream.writelines(f"{number // 1000:05d}/{number:08d}.jpg\n" for number in range(count))
+        stream.writelines(f"pictures/{number:08d}.jpg\n" for number in range(count))
     planned = measured("plan", folder / "calm", listed, size)
     print(f"plan: {planned[0]:.1f} s, {planned[1]:.0f} MiB", flush=True)
     began = time.monotonic()
@@ -151,7 +154,9 @@ def attack(arguments: argparse.Namespace, folder: Path) -> int:
     again, most = scored(folder / "wild") - count, size * 2 * (kills + stops)
     same = digest(folder / "calm.jsonl") == digest(folder / "wild.jsonl")
     lines = sum(1 for _ in (folder / "wild.jsonl").open("rb"))
-    print(f"scored again: {again} pictures ({again / count:.1%}), at most {most}; at work {slowest:.1f} s after a start")
+    print(
+        f"scored again: {again} pictures ({again / count:.1%}), at most {most}; at work {slowest:.1f} s after a start"
+    )
     print(f"merged: {lines} lines, {'the same' if same else 'NOT THE SAME'} as undisturbed, byte for byte")
     return (not same) + (lines != count) + (again > most) + (slowest > 5) + (share > 0.02)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,15 +122,20 @@ class Run:
         Raises:
             ArtQuantError: its list was changed since it was planned.
         """
+        inside = self.manifest.inside
+        found = map(Entry.from_dict, self._stored(number))
+        return [replace(entry, file=os.path.join(inside, entry.file)) for entry in found]
+
+    def ids(self, number: int) -> list[str]:
+        """Of the pictures of a shard; raises as `entries`."""
+        return [stored["id"] for stored in self._stored(number)]
+
+    def _stored(self, number: int) -> Iterator[dict[str, Any]]:
         file = self.folder / LISTS / shard_file(number)
         data = read_whole(file)
         if digest(data) != self.manifest.lists[number]:
             raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
-        return [self._entry(json.loads(line)) for line in data.splitlines()]
-
-    def _entry(self, stored: dict[str, Any]) -> Entry:
-        entry = Entry.from_dict(stored)
-        return replace(entry, file=os.path.join(self.manifest.inside, entry.file))
+        return map(json.loads, data.decode().split("\n")[:-1])
 
     def require_inputs(self, entries: Sequence[Entry]) -> None:
         """Look at a shard's inputs; a single picture that is gone is none of this, but one that cannot be read.

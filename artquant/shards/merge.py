@@ -10,7 +10,7 @@ from typing import Any
 
 from artquant.data.predictions import origin_file
 from artquant.errors import ArtQuantError, visible
-from artquant.files.json_files import json_text, whole_file, write_json
+from artquant.files.json_files import whole_file, write_json
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.infer.outputs import LINES, require_form
@@ -41,9 +41,10 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
         origin = run.manifest.origin | {"fingerprint": run.manifest.fingerprint}
         with progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows:
             if out.suffix.lower() == LINES:
-                count = _write_lines(out, rows)
+                count = _write_lines(out, (line for line, _ in rows))
             else:
-                found = map(flat, rows) if where is None else chosen(map(flat, rows), where)
+                found: Iterable[dict[str, Any]] = (flat(row) for _, row in rows)
+                found = found if where is None else chosen(found, where)
                 count = write_table(out, found, names_of(columns, where), origin)
         write_json(origin_file(out), origin)
     return count
@@ -61,17 +62,19 @@ def _columns(run: Run) -> dict[str, type]:
     return found | dict([last])
 
 
-def _write_lines(out: Path, rows: Iterable[dict[str, Any]]) -> int:
+def _write_lines(out: Path, lines: Iterable[str]) -> int:
     count = 0
-    with whole_file(out) as part, part.open("w", encoding="utf-8") as stream:
-        for row in rows:
+    with whole_file(out) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+        for line in lines:
             count += 1
-            stream.write(json_text(out, row) + "\n")
+            stream.write(line + "\n")
     return count
 
 
-def merged_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The row of every picture, in the order of the list; ends without an error only if each is there exactly once.
+def merged_rows(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The row of every picture, as it was written and as values, in the order of the list.
+
+    Ends without an error only if each picture of the list is there exactly once.
 
     Raises:
         ArtQuantError: a shard has no result yet, or one that was changed or is of another model or list.
@@ -80,13 +83,13 @@ def merged_rows(run: Run) -> Iterator[dict[str, Any]]:
         result = read_result(run, number)
         if result is None:
             raise _unfinished(run, 1)
-        rows = [json.loads(line) for line in result[0]]
-        if [row["id"] for row in rows] != [visible(entry.id) for entry in run.entries(number)]:
+        rows = [json.loads(line) for line in result]
+        if [row["id"] for row in rows] != [visible(id) for id in run.ids(number)]:
             raise ArtQuantError(
                 f"{run.result_file(number)}: its pictures are not those of the shard's list; delete it, then artquant "
                 "shard run makes it anew"
             )
-        yield from rows
+        yield from zip(result, rows, strict=True)
 
 
 def _require_finished(run: Run) -> None:

@@ -44,7 +44,7 @@ def write_plan(
                 bar.update(len(part))
             manifest = Manifest(pictures, size, tuple(lists), origin, how, os.getcwd(), containers)
             run = Run(folder, manifest)
-            seen.require_unique(lambda: (entry.id for number in range(len(run)) for entry in run.entries(number)))
+            seen.require_unique(lambda: (id for number in range(len(run)) for id in run.ids(number)))
         if not pictures:
             raise ArtQuantError("no pictures in what was given; name files, folders or lists that hold some")
         manifest.write(folder)

@@ -84,8 +84,8 @@ def ending_of(run: Run, number: int) -> Ending | None:
     return _ending(run, number, last[0] if last else b"")
 
 
-def read_result(run: Run, number: int) -> tuple[list[bytes], Ending] | None:
-    """The lines of a shard's result, which are as they were written, and its ending; None: there is no result yet.
+def read_result(run: Run, number: int) -> list[str] | None:
+    """The lines of a shard's result, which are as they were written; None: there is no result yet.
 
     Raises:
         ArtQuantError: as `ending_of`; or they were changed.
@@ -93,11 +93,13 @@ def read_result(run: Run, number: int) -> tuple[list[bytes], Ending] | None:
     file = run.result_file(number)
     if not file.exists():
         return None
-    lines = read_whole(file).splitlines(keepends=True)
-    ending = _ending(run, number, lines.pop() if lines else b"")
-    if len(lines) != ending.pictures or digest(b"".join(lines)) != ending.blake2b:
+    data = read_whole(file)
+    end = data.rfind(b"\n", 0, -1) + 1
+    ending = _ending(run, number, data[end:])
+    lines = data[:end]
+    if digest(lines) != ending.blake2b:
         raise _foreign(file, "was changed since it was written")
-    return lines, ending
+    return lines.decode().split("\n")[:-1]
 
 
 def _ending(run: Run, number: int, line: bytes) -> Ending:

@@ -24,8 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Analyse every picture that can be read; status 2 (of a list 1) if one cannot."""
     _check(arguments)
     collection = None if arguments.records is None else Collection((arguments.records,), arguments.images)
-    if collection is not None:
-        collection.count(LOOKED_THROUGH)
+    total = None if collection is None else collection.count(LOOKED_THROUGH)
     folder = open_model(arguments)
     scorer = Scorer.from_pretrained(
         folder,
@@ -48,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
+        total=total,
         analyse=arguments.max_new_tokens,
     )
     return report(summary, arguments.out)

@@ -22,8 +22,8 @@ from artquant.infer.outputs import lines_file, write_output
 from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
 from artquant.infer.scorer import Scorer
 from artquant.infer.trained import known_attributes
-from artquant.infer.where import Where
 from artquant.listing.collection import Collection
+from artquant.listing.where import Where
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         _require_published(arguments.published, out, inputs)
     lines = lines_file(out, where)
     collection = Collection(inputs, settings.images, columns=arguments.columns)
-    collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
+    total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
     strict = arguments.strict or (not arguments.skip_unreadable and collection.has_records())
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=settings.workers,
         skip_unreadable=not strict,
         progress=not arguments.quiet,
+        total=total,
     )
     if arguments.published is not None:
         found = read_predictions(lines)

@@ -116,7 +116,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    from artquant.infer.where import Where
+    from artquant.listing.where import Where
     from artquant.shards.merge import write_merged
 
     where = None if arguments.where is None else Where.parse(arguments.where)

@@ -99,7 +99,7 @@ def answer_questions(
         pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
-        asked = [Entry(one.id, one.id, str(one.image)) for one in pictures]
+        asked = [Entry(one.id, one.id, str(one.image), source=one.source) for one in pictures]
         loader = read_pictures(asked, reader, scorer.processor, batch_size, workers, scorer.device)
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)

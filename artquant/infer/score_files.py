@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def run_inference(
     skip_unreadable: bool = False,
     progress: bool = True,
     analyse: int = 0,
+    total: int | None = None,
 ) -> InferenceSummary:
     """Score pictures into a JSON-lines file; pictures that are in it already are left out.
 
@@ -57,13 +59,13 @@ def run_inference(
         attributes: to be scored beside the whole picture.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
         analyse: also write a text on each aspect that the prompt names ("texts"), of so many tokens at most; 0: none.
+        total: pictures of the collection, as far as known, to show how far it has come.
 
     Raises:
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
     written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-    total = collection.count(LOOKED_THROUGH)
     with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
         done = _ids_done(journal.lines)
         before = journal.begin(full_origin(scorer, origin | written), _found(done, collection, out), reader)
@@ -78,6 +80,7 @@ def run_inference(
                     lines = _lines(scorer, [one[:2] for one in good], attributes, analyse)
                     journal.append(lines, {entry.id: note for entry, _, note in good})
                     scored += len(good)
+                _require_files(entry for entry, _, error, _ in batch if error is not None)
                 errors = [(error, entry) for entry, _, error, _ in batch if error is not None]
                 if errors and not skip_unreadable:
                     raise ArtQuantError(f"{errors[0][0]}; or go on without such pictures (--skip-unreadable)")
@@ -100,6 +103,15 @@ def _lines(
         prediction_line(entry.id, entry.path, entry.gt_score, score) | ({} if said is None else {"texts": said})
         for (entry, _), score, said in zip(good, scores, texts, strict=True)
     ]
+
+
+def _require_files(entries: Iterable[Entry]) -> None:
+    """Raise an ArtQuantError where it is no picture that cannot be read, but the archive or table of many."""
+    for entry in entries:
+        if entry.offset is not None and not os.path.isfile(entry.file):
+            raise ArtQuantError(
+                f"{entry.file}: is no longer there; put it back and run the same command: it goes on with what is done"
+            )
 
 
 def _found(done: set[str], collection: Collection, out: Path) -> Iterator[Entry]:

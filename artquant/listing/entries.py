@@ -72,9 +72,8 @@ def _unique(found: Iterator[Entry]) -> Iterator[Entry]:
     for entry in found:
         digest = id_digest(entry.id)
         if digest in seen:
-            raise RecordError(
-                f"{entry.name}: the id {entry.id!r} a second time; give each picture its own, or each input once"
-            )
+            where = entry.name if entry.source is None else f"{entry.source} (id {entry.id!r})"
+            raise RecordError(f"{where}: the same id as a picture before it; give each its own, and each input once")
         seen.add(digest)
         yield entry
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _KEYS = ("id", "path", "file", "offset", "size", "gt_score")
@@ -19,6 +19,7 @@ class Entry:
     offset: int | None = None  # first byte of an archive's member; row of a table; None: the file is the picture
     size: int | None = None  # bytes of an archive's member; None beside an offset: the file is a table
     gt_score: float | None = None
+    source: str | None = field(default=None, compare=False)  # "FILE record N" of a list, for messages alone
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for a line of JSON; what there is none of, or says the same again, is left out."""
@@ -37,6 +38,9 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
-        where = self.path if self.file == self.path or self.offset is None else f"{self.file}: {self.path}"
-        return where if self.id in (self.path, self.file) else f"{where} (id {self.id!r})"
+        """What messages call the picture."""
+        if self.source is not None:
+            return f"{self.file} (record {self.source} id {self.id!r})"
+        within = self.path if self.offset is None else f"{self.file}: {self.path}"
+        told = within.endswith(self.id) or self.id.endswith(self.path)
+        return within if told else f"{within} (id {self.id!r})"

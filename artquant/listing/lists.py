@@ -30,7 +30,7 @@ def json_entries(file: Path, reading: Reading) -> Iterator[Entry]:
     for source, item in iterate_records(file):
         record = parse_image_record(item, source, folder, None, names).valid()
         path = visible(picture_name(Fields(item, source)))
-        yield Entry(record.id, path, os.fspath(record.image), gt_score=record.gt_score)
+        yield Entry(record.id, path, os.fspath(record.image), gt_score=record.gt_score, source=source)
 
 
 def text_entries(file: Path, reading: Reading) -> Iterator[Entry]:
@@ -65,8 +65,9 @@ class Place:
         Raises:
             RecordError: it is no name of a file.
         """
+        source = f"{self._file} record {number}"
         if "\0" in name or not name.strip():
             what = "holds a zero character" if name.strip() else "is empty"
-            raise RecordError(f"{self._file} record {number}: the picture's name {what}; correct the list")
-        shown = visible(name)
-        return Entry(identity or shown, shown, os.fspath(self._names.path(self._folder, name)), gt_score=gt_score)
+            raise RecordError(f"{source}: the picture's name {what}; correct the list")
+        shown, file = visible(name), os.fspath(self._names.path(self._folder, name))
+        return Entry(identity or shown, shown, file, gt_score=gt_score, source=source)

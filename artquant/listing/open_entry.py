@@ -56,7 +56,7 @@ class EntryReader:
             ImageError: it cannot be read in full; names the entry.
         """
         if entry.offset is None:
-            return load_image(entry.file, None if entry.id in (entry.path, entry.file) else entry.id)
+            return load_image(entry.file, None if entry.source is None else f"{entry.source} id {entry.id!r}")
         return read_image(self.read_bytes(entry), entry.name)
 
     def read_bytes(self, entry: Entry) -> bytes:

@@ -13,9 +13,8 @@ from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import whole_file, write_json
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
-from artquant.infer.outputs import LINES, require_form
-from artquant.infer.tables import chosen, columns_of, flat, names_of, write_table
-from artquant.infer.where import Where
+from artquant.listing.result_tables import LINES, chosen, columns_of, flat, names_of, require_form, write_table
+from artquant.listing.where import Where
 from artquant.shards.manifest import Run
 from artquant.shards.results import ending_of, read_result
 

@@ -16,7 +16,7 @@ from artquant.files.json_files import json_text
 from artquant.files.opened import opened, read_whole
 from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import force_to_disk
-from artquant.infer.tables import columns_of, flat
+from artquant.listing.result_tables import columns_of, flat
 from artquant.shards.manifest import Run, digest
 
 _END = 1 << 20  # bytes: the last line is shorter

@@ -34,8 +34,7 @@ class _Scored(Dataset):
 
     def __init__(self, records: Sequence[ImageRecord], processor: Processor):
         self._pictures = Pictures(EntryReader(), processor)
-        # Messages are to name the record in its file.
-        self._entries = [Entry(f"{one.source} id {one.id!r}", str(one.image), str(one.image)) for one in records]
+        self._entries = [Entry(one.id, str(one.image), str(one.image), source=one.source) for one in records]
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -7,13 +7,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from artquant.errors import ArtQuantError, one_line
 from artquant.shards.manifest import Run
-from artquant.shards.scoring import ShardScorer
 from artquant.shards.work import work
 
-_PATIENCE = 30.0  # seconds until an actor has a process: one that has none by then waits for others' resources
+_PATIENCE = 5.0  # seconds until what was free a moment ago is kept for an actor
 
 
 class Worker:
@@ -22,12 +23,10 @@ class Worker:
     def __init__(self, folder: str):
         self._run = Run.open(Path(folder))
 
-    def is_there(self) -> bool:
-        """Says so as soon as it runs."""
-        return True
-
     def work(self, worker: tuple[int, int], lease: float) -> int:
         """As `artquant.shards.work.work`, on the GPU that is this actor's, else on its processor."""
+        from artquant.shards.scoring import ShardScorer  # takes torch: in the actor alone
+
         return work(self._run, ShardScorer(self._run), worker, lease)
 
 
@@ -51,22 +50,23 @@ def run_on_ray(run: Run, address: str, most: int | None, lease: float) -> int:
     except RayTaskError as error:
         cause = error.cause if isinstance(error.cause, ArtQuantError) else one_line(error.cause)
         raise ArtQuantError(str(cause)) from None
+    except RayError as error:
+        again = "run the same command again: it goes on with what is done"
+        raise ArtQuantError(f"--ray: the cluster has failed ({one_line(error, 120)}); {again}") from None
     finally:
         ray.shutdown()
 
 
 def _actors(run: Run, most: int) -> list[Any]:
-    """As many as have a place; raises ArtQuantError: none has."""
+    """As many as have a place, which is kept for them; raises ArtQuantError: none has."""
     kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"
     count = min(most, int(ray.available_resources().get(kind, 0)))
-    one: dict[str, Any] = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
+    places = [placement_group([{kind: 1}]) for _ in range(count)]
+    kept = [place for place in places if place.wait(_PATIENCE)]
+    if not kept:
+        all_of_them = f"{ray.cluster_resources().get(kind, 0):g} {kind}s"
+        raise ArtQuantError(f"--ray: of the cluster's {all_of_them} none is free; wait for other jobs, or give it more")
+    one: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if kind == "GPU" else {"num_cpus": 1}
     made: Any = ray.remote(max_restarts=-1, max_task_retries=-1, **one)(Worker)
-    actors = [made.remote(str(run.folder.resolve())) for _ in range(count)]
-    asked = {actor.is_there.remote(): actor for actor in actors}
-    there, absent = ray.wait([*asked], num_returns=len(asked), timeout=_PATIENCE) if asked else ([], [])
-    for one_absent in absent:
-        ray.kill(asked[one_absent])
-    if not there:
-        taken = f"{ray.cluster_resources().get(kind, 0):g} {kind}s"
-        raise ArtQuantError(f"--ray: of the cluster's {taken} none is free; wait for other jobs, or give it more")
-    return [asked[one_there] for one_there in there]
+    folder = str(run.folder.resolve())
+    return [made.options(scheduling_strategy=PlacementGroupSchedulingStrategy(place)).remote(folder) for place in kept]

@@ -25,6 +25,7 @@ from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
 from artquant.cli.serve_options import add_serve
+from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -57,6 +58,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         add(commands)
     add_eval(commands, _command)
     add_comparisons(commands, _command)
+    add_shard(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser

@@ -37,6 +37,7 @@ COMMANDS = [
     "eval",
     "compare",
     "matrix",
+    "shard",
     "rad",
     "serve",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from artquant.cli import choices
 from artquant.cli.arguments import named_scale, range_of, refuse_given
+from artquant.cli.report import report_of_run
 from artquant.cli.terminal import say, say_json
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
@@ -35,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(format_table(evaluations))
         if settings["out"] is not None:
             say(f"written to {settings['out']}")
+    if arguments.config is not None and not (arguments.no_report or arguments.json):
+        report_of_run(load_config(arguments.config, arguments.overrides), evaluations, settings["out"], arguments.quiet)
     return 0
 
 

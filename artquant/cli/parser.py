@@ -21,6 +21,7 @@ from artquant.cli.arguments import (
 )
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
+from artquant.cli.report_options import add_report
 from artquant.cli.serve_options import add_serve
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
@@ -52,6 +53,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     running = (_train, _infer, _score, _describe, _analyse)
     for add in (*making, *running, _familiar, _descriptions, _export, _eval):
         add(commands)
+    add_report(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser
@@ -373,6 +375,7 @@ def _eval(commands: Commands) -> None:
     add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
     add("--allow-extra", action="store_true", help="predictions without a truth are left out")
     add("--no-plot", action="store_true", help="no scatter plots")
+    add("--no-report", action="store_true", help="no page about the run (artquant report)")
     add("--json", action="store_true", help="print JSON instead of a table")
     group = command.add_argument_group("questions with choices A to D, instead of scores")
     add = group.add_argument

@@ -48,6 +48,7 @@ class Joined:
     # Of each: predicted and true scores of the pictures of which both are known, and which these are.
     attributes: dict[str, tuple[np.ndarray, np.ndarray]]
     attribute_places: dict[str, np.ndarray]
+    pictures: tuple[PredictedPicture, ...] = ()  # [N] as they were predicted, each with its picture's name
     by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -139,6 +140,7 @@ def join_files(
         extra=extra,
         attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
+        pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
 

@@ -14,6 +14,7 @@ _WIDTH, _HEIGHT, _SQUARE = 420, 220, 400  # the last: height of what has the sam
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 16, 40  # margins for axes
 _POINTS = 2_000  # beyond them, a scatter is drawn as a map
 _BINS, _FINE = 20, 48  # of a map, in each direction; of one in a scatter's place
+_MARGIN = 0.04  # share of the numbers' reach that is left free on either side
 _STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 
 
@@ -110,7 +111,7 @@ def scatter(
         line: drawn over the points, such as medians.
     """
     pairs = np.stack([across, up], axis=1)
-    ends = _wide((float(pairs.min()), float(pairs.max())))
+    ends = _with_margin(float(pairs.min()), float(pairs.max()))
     axes = _Axes(ends, ends, _SQUARE)
     found = counted(pairs, bins=_FINE) if len(pairs) > _POINTS else None
     if found is None:
@@ -130,8 +131,8 @@ def bands(title: str, points: Sequence[Band], x: str, y: str, same: bool = False
     """Points with error bars, joined by a line, beside what they would be: the same as x, or else 0."""
     numbers = [value for one in points for value in (one.low, one.high, one.y)]
     across = [one.x for one in points]
-    ends = (0.0, 1.0) if same else _wide((min(0.0, *numbers), max(0.0, *numbers)))
-    axes = _Axes(ends if same else _wide((min(across), max(across))), ends)
+    ends = (0.0, 1.0) if same else _with_margin(min(0.0, *numbers), max(0.0, *numbers))
+    axes = _Axes(ends if same else _with_margin(min(across), max(across)), ends)
     wanted = [(axes.x[0], axes.x[0] if same else 0.0), (axes.x[1], axes.x[1] if same else 0.0)]
     drawn = [*axes.drawn(x, y), _path(wanted, axes, "same")]
     drawn += [_path([(one.x, one.low), (one.x, one.high)], axes, "bar") for one in points]
@@ -140,6 +141,11 @@ def bands(title: str, points: Sequence[Band], x: str, y: str, same: bool = False
     drawn.append(element("path", d=dots, class_="points ends", stroke_width="6"))
     said = "; ".join(f"{one.x:{form}}: {one.y:{form}} ({one.low:{form}} to {one.high:{form}})" for one in points)
     return _figure(title, f"{y} by {x}: {said}", drawn, (), axes.height)
+
+
+def _with_margin(low: float, high: float) -> tuple[float, float]:
+    low, high = _wide((low, high))
+    return low - _MARGIN * (high - low), high + _MARGIN * (high - low)
 
 
 @dataclass(frozen=True)
@@ -165,17 +171,29 @@ class _Axes:
         for value, said in _ticks(self.x):
             drawn.append(_text(self.at(value, self.y[0])[0], self.height - _BOTTOM + 16, said))
         middle = _LEFT + (_WIDTH - _LEFT - _RIGHT) / 2
-        return [*drawn, _text(middle, self.height - 6, x), _text(4, _TOP - 5, y, "start")]
+        return [*drawn, _text(middle, self.height - 6, x), _text(_LEFT, _TOP - 5, y, "start")]
 
 
 def _ticks(ends: tuple[float, float]) -> list[tuple[float, str]]:
     """Up to six round numbers within two others, and how they are written."""
-    least = (ends[1] - ends[0]) / 6
-    power = 10.0 ** math.floor(math.log10(least))
-    step = next(one * power for one in _STEPS if one * power >= least * (1 - 1e-9))
-    digits = max(0, math.ceil(-math.log10(step)) + (step / power == 2.5))
+    step, digits = _round_step((ends[1] - ends[0]) / 6)
     first, last = math.ceil(ends[0] / step - 1e-9), math.floor(ends[1] / step + 1e-9)
     return [(number * step, f"{number * step + 0.0:.{digits}f}") for number in range(first, last + 1)]
+
+
+def _round_step(least: float) -> tuple[float, int]:
+    """The first round number from there on, and how many decimals it has."""
+    power = math.floor(math.log10(least))
+    factor = next(one for one in _STEPS if one * 10.0**power >= least * (1 - 1e-9))
+    return factor * 10.0**power, max(0, -power + (factor == 2.5) - (factor == 10))
+
+
+def histogram_edges(low: float, high: float, most: int) -> tuple[np.ndarray, list[str]]:
+    """Round edges of up to so many equally wide columns that hold two numbers, and where each column begins."""
+    step, digits = _round_step((_wide((low, high))[1] - low) / (most - 2))
+    first = math.floor(low / step + 1e-9)
+    edges = np.arange(first, max(first + 2, math.floor(high / step + 1e-9) + 2)) * step
+    return edges, [f"{edge:.{digits}f}" for edge in edges[:-1]]
 
 
 def _cells(found: Map, axes: _Axes) -> list[Markup]:

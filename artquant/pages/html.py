@@ -44,9 +44,9 @@ def element(tag: str, /, *children: object, **attributes: object) -> Markup:
     return Markup(f"<{tag}{opening}>{joined(children)}</{tag}>")
 
 
-def section(title: str, explained: str, *children: object) -> Markup:
+def section(title: str, explained: str, *children: object, **attributes: object) -> Markup:
     """A part of the page."""
-    return element("section", element("h2", title), element("p", explained, class_="about"), *children)
+    return element("section", element("h2", title), element("p", explained, class_="about"), *children, **attributes)
 
 
 def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], cells: str = "numbers") -> Markup:
@@ -71,11 +71,16 @@ def quoted(text: str, most: int = 4_000) -> Markup:
 def thumbnail(path: Path, name: str) -> Markup:
     """A small copy of a picture within the page, or a box that says why there is none."""
     try:
-        data, size = small_picture(path, _THUMBNAIL)
+        return picture(path, name)
     except ImageError as error:
         return no_picture(str(error))
+
+
+def picture(path: Path, name: str) -> Markup:
+    """A small copy of a picture within the page. Raises ImageError: it cannot be read."""
+    data, size = small_picture(path, _THUMBNAIL)
     shape = {"width": size[0], "height": size[1]}
-    return element("img", src=f"data:image/jpeg;base64,{data}", alt=f"Picture {name}", loading="lazy", **shape)
+    return element("img", src=f"data:image/jpeg;base64,{data}", alt=f"Picture {name}", decoding="async", **shape)
 
 
 def no_picture(why: str) -> Markup:

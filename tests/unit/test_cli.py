@@ -35,6 +35,7 @@ COMMANDS = [
     "descriptions",
     "export",
     "eval",
+    "report",
     "rad",
     "serve",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from artquant.pages.html import Markup, element
 
 _WIDTH, _HEIGHT, _SQUARE = 420, 220, 400  # the last: height of what has the same quantity on both axes
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 16, 40  # margins for axes
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 16, 40  # margins for axes
 _POINTS = 2_000  # beyond them, a scatter is drawn as a map
 _BINS, _FINE = 20, 48  # of a map, in each direction; of one in a scatter's place
 _MARGIN = 0.04  # share of the numbers' reach that is left free on either side

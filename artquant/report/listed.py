@@ -107,7 +107,7 @@ def _digits(values: np.ndarray) -> int:
     """As many as tell numbers of this size apart."""
     known = values[np.isfinite(values)]
     reach = float(np.ptp(known)) if known.size else 1.0
-    return _DIGITS + 1 if reach < 1 else _DIGITS if reach < 20 else _DIGITS - 1
+    return _DIGITS + 1 if reach < 0.2 else _DIGITS if reach < 20 else _DIGITS - 1
 
 
 def _about(count: int, shown: int, small: int, texts: Sequence[str], pictures: Pictures) -> list[str]:

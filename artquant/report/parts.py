@@ -116,11 +116,11 @@ def agreement(judged: Sequence[Judged]) -> Part | None:
     heads = ["Figure", *(name for name, _ in known)]
     about = (
         "SRCC, PLCC and KRCC: does the order agree (1: wholly, 0: not at all)? MAE and RMSE: how far off, in scores. "
-        "In brackets the 95 % interval: figures whose intervals overlap widely may not differ at all. Each point of the "
-        "first chart is a picture, the dashed line is where both scores are the same, the other one joins medians. The "
-        "second one has up to ten groups of equally many pictures: their mean error and, as a bar, the middle 80 % of "
-        "their errors. Above the dashed line the model rates too high; a line that rises says that its scores are spread too "
-        "wide, one that falls that they are too close together."
+        "In brackets the 95 % interval: figures whose intervals overlap widely may not differ at all. Each point of "
+        "the first chart is a picture, the dashed line is where both scores are the same, the other one joins medians. "
+        "The second one has up to ten groups of equally many pictures: their mean error and, as a bar, the middle 80 % "
+        "of their errors. Above the dashed line the model rates too high; a line that rises says that its scores are "
+        "spread too wide, one that falls that they are too close together."
     )
     rows += [["Distance of distributions, " + name, *row] for name, row in _distances(known)]
     charts = [chart for name, one in known for chart in _pairs_drawn(_of(name, known), one)]

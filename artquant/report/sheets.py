@@ -12,7 +12,7 @@ from artquant.report.judged import Gathered
 from artquant.report.part import Part
 from artquant.report.pictures import Pictures
 
-_EXCERPT = 420  # characters of a description
+_EXCERPT = 260  # characters of a description
 _APART = (
     "Pictures whose places in the files' orders are furthest apart (share of pictures with a lower score, so that "
     "other scales do not matter)."
@@ -96,7 +96,7 @@ def _scores(place: int, found: Gathered, names: Sequence[str]) -> list[object]:
     facts: list[object] = []
     for name, score, deviation in zip(names, found.scores[:, place], found.deviations[:, place], strict=True):
         if np.isfinite(score):
-            spread = f" ± {deviation:.2f}" if np.isfinite(deviation) else ""
+            spread = f"\u00a0±\u00a0{deviation:.2f}" if np.isfinite(deviation) else ""
             label = "Predicted" if len(names) == 1 else name
             facts.append(element("span", f"{label} ", element("b", f"{score:.2f}"), spread))
     if np.isfinite(found.truth[place]):

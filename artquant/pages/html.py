@@ -55,7 +55,7 @@ def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]
         element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest))
         for first, *rest in rows
     ]
-    heads = element("tr", *(element("th", cell, scope="col") for cell in head))
+    heads = element("tr", *(element("th", cell, scope="col") if cell else element("td") for cell in head))
     whole = element(
         "table", element("caption", caption), element("thead", heads), element("tbody", *body), class_=cells
     )

@@ -56,7 +56,7 @@
     cell.append(made("span", row[0], { dir: "auto" }));
     if (row[1]) cell.append(made("small", row[1], { dir: "auto" }));
     if (row[2]) {
-      const details = made("details", "");
+      const details = made("details", "", { "aria-label": `Description of ${row[0]}` });
       details.append(made("summary", "Description"), made("p", row[2], { dir: "auto" }));
       cell.append(details);
     }

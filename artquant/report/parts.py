@@ -204,7 +204,10 @@ def distributions(judged: Sequence[Judged], found: Gathered) -> Part:
         known = {name: values for name, values in known.items() if len(values)}
         both = np.concatenate(list(known.values()))
         edges, labels = histogram_edges(float(both.min()), float(both.max()), _HISTOGRAM)
-        shares = {name: (np.histogram(values, edges)[0] / len(values)).tolist() for name, values in known.items()}
+        shares = {
+            name: (np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / len(values)).tolist()
+            for name, values in known.items()
+        }
         charts.append(bars("Scores" + _of(one.name, judged), labels, shares, ".1%", "score from"))
     about = "The share of the pictures by score. Predictions usually lie closer together than people's mean scores."
     return Part("Distribution of scores", about, (_charts(charts),))

@@ -118,4 +118,5 @@ def _attributes(place: int, found: Gathered) -> Markup:
         element("li", f"{name} ", element("b", f"{one:.1f}"), f" (true {true:.1f})" if np.isfinite(true) else "")
         for name, one, true in rows
     ]
-    return element("details", element("summary", "Attributes"), element("ul", *items))
+    label = f"Attributes of {found.images[place]}"
+    return element("details", element("summary", "Attributes"), element("ul", *items), aria_label=label)

@@ -26,6 +26,6 @@ def add_report(commands: Commands, command: AddCommand) -> None:
     add("--predicted-range", type=comma_numbers, metavar="LO,HI", help=help)
     add("--bootstrap", type=whole(0), default=1000, help="resamples for the intervals (default %(default)s)")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of the resamples (default %(default)s)")
-    add("--examples", type=whole(1, 500), default=12, help="pictures on a contact sheet (default %(default)s)")
+    add("--examples", type=whole(1, 100), default=12, help="pictures on a contact sheet (default %(default)s)")
     help = "most small pictures in the list of all (default: as many as leave the page under 30 MB)"
     add("--small-pictures", type=whole(0), metavar="N", help=help)

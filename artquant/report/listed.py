@@ -18,8 +18,7 @@ from artquant.report.part import Part
 from artquant.report.pictures import Pictures, spread_places
 from artquant.report.sheets import apart
 
-_ROOM = 26_000_000  # characters of the list: with sheets and charts the page stays under 30 MB
-_TEXT_ROOM, _ROW_ROOM = 8_000_000, 12_000_000  # of them for texts; for rows without pictures
+_TEXT_ROOM, _ROW_ROOM = 8_000_000, 12_000_000  # bytes of the list for texts; for rows without pictures
 _DIGITS = 2
 
 
@@ -52,15 +51,21 @@ def columns_of(found: Gathered, names: Sequence[str]) -> list[Column]:
 
 
 def list_part(
-    found: Gathered, names: Sequence[str], texts: Sequence[str], pictures: Pictures, most: int | None, progress: bool
+    found: Gathered,
+    names: Sequence[str],
+    texts: Sequence[str],
+    pictures: Pictures,
+    room: int,
+    most: int | None,
+    progress: bool,
 ) -> Part:
-    """The part of the page. most: small pictures in it; None: as many as there is room for."""
+    """The part of the page. room: bytes that it may take. most: small pictures in it; None: as many as fit."""
     columns = columns_of(found, names)
     texts = _that_fit(texts)
     rows = [_row(place, found, columns, texts) for place in range(len(found.ids))]
-    sizes = [len(json_text("", row)) for row in rows]
+    sizes = [_size(json_text("", row)) for row in rows]
     shown = _shown(sizes)
-    room = _ROOM - sum(sizes[place] for place in shown)
+    room -= sum(sizes[place] for place in shown)
     wanted = shown if most is None else sorted(shown[at] for at in _first(spread_places(len(shown)), most))
     small = pictures.listed([found.images[place] for place in wanted], room, progress)
     by_place = {wanted[at]: data for at, data in small.items()}
@@ -87,9 +92,13 @@ def _row(place: int, found: Gathered, columns: Sequence[Column], texts: Sequence
 def _that_fit(texts: Sequence[str]) -> Sequence[str]:
     """Texts, shortened to the same length where all of them have no room."""
     length = max(map(len, texts), default=0)
-    while sum(min(len(text), length) for text in texts) > _TEXT_ROOM:
+    while sum(_size(text[:length]) for text in texts) > _TEXT_ROOM:
         length = length * 3 // 4
     return [text if len(text) <= length else text[:length] + " …" for text in texts]
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _shown(sizes: Sequence[int]) -> list[int]:

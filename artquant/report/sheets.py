@@ -59,6 +59,8 @@ def apart(scores: np.ndarray) -> np.ndarray:
 
 def _highest(values: np.ndarray, most: int, above: float | None) -> tuple[int, ...]:
     known = np.isfinite(values) if above is None else values > above
+    if known.sum() > 1 and np.ptp(values[known]) == 0:  # none is more so than another
+        return ()
     order = np.argsort(-np.where(known, values, -np.inf), kind="stable")[: min(most, int(known.sum()))]
     return tuple(map(int, order))
 

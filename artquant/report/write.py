@@ -21,6 +21,7 @@ from artquant.report.sheets import sheet_parts, sheets
 from artquant.report.spoken import brought_along, read_spoken, spoken_of
 
 GENERATOR = "artquant report"
+_LARGEST = 29_000_000  # bytes of a page: what a browser opens at once
 PAGE = "report.html"  # where a run's lies, beside its metrics
 
 
@@ -96,8 +97,9 @@ def write_report(title: str, judged: Sequence[Judged], out: Path, wanted: Wanted
     whole = [
         *(part for part in figures if part is not None),
         *sheet_parts(sheets(found, wanted.of_sheet), found, names, texts, pictures),
-        list_part(found, names, texts, pictures, wanted.small, progress),
     ]
+    room = _LARGEST - sum(len(child) for part in whole for child in part.children)
+    whole.append(list_part(found, names, texts, pictures, room, wanted.small, progress))
     write_text(out, _page(title, parts.head(title, judged, found), whole, pictures))
     return Written(out, len(found.ids), dict(pictures.missing))
 

@@ -41,7 +41,7 @@ def folder(tmp_path):
 def lines(scores, *attributes, **more):
     return [
         {"id": f"p{n}", "image": f"{n}.jpg", "score": score, "std": 0.5 + n / 100, **more}
-        | ({"attributes": {name: {"score": score / 2} for name in attributes}} if attributes else {})
+        | ({"attributes": {name: {"score": score / 2 + 1} for name in attributes}} if attributes else {})
         for n, score in enumerate(scores)
     ]
 
@@ -111,7 +111,7 @@ def test_true_scores_of_the_lines(folder):
     write(folder / "c.jsonl", lines(np.arange(2, 9, 0.5), gt_score=4.0))
     assert report(folder, "--predictions", folder / "c.jsonl") == 2  # all the same: no correlation
     scores = np.arange(2, 9, 0.5)
-    write(folder / "c.jsonl", [one | {"gt_score": one["score"] + 1} for one in lines(scores)])
+    write(folder / "c.jsonl", [one | {"gt_score": one["score"] * 1.1 + 1} for one in lines(scores)])
     assert report(folder, "--predictions", folder / "c.jsonl") == 0
     assert {"Agreement with people", "Underrated"} <= set(parts(folder)) and "Overrated" not in parts(folder)
 
@@ -152,6 +152,31 @@ def test_descriptions_of_any_form(folder):
     assert texts[:4] == ["Blue and calm.", "Red, loud.", "A tree. It is old.", ""]
     write(folder / "said.jsonl", [{"image": "x.jpg", "description": "Of another."}])
     assert report(folder, *named) == 2
+
+
+@pytest.fixture
+def run_of(folder, monkeypatch):
+    """A run that has scored, and its configuration."""
+    monkeypatch.chdir(folder)
+    (folder / "runs" / "mine").mkdir(parents=True)
+    (folder / "a.jsonl").rename(folder / "runs" / "mine" / "predictions.jsonl")
+    config = folder / "mine.yaml"
+    config.write_text("run: mine\nbase: nowhere\ninfer: {records: truth.json, images: images}\n", encoding="utf-8")
+    return config
+
+
+def test_evaluating_a_run_ends_with_its_report(run_of, folder, capsys):
+    page = folder / "runs" / "mine" / "evaluation" / "report.html"
+    few = ["--no-plot", "--bootstrap", "20"]
+    assert main(["--quiet", "eval", str(run_of), *few, "--no-report"]) == 0 and not page.exists()
+    assert main(["--quiet", "eval", str(run_of), *few]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "Report: runs/mine/evaluation/report.html, 40 pictures" and said.err == ""
+    evaluated = page.read_text(encoding="utf-8")
+    assert "Report: mine" in evaluated and "truth.json" in evaluated
+    assert main(["--quiet", "report", str(run_of), "--bootstrap", "20"]) == 0
+    assert page.read_text(encoding="utf-8") == evaluated
+    assert main(["--quiet", "report", str(run_of), "--predictions", "b.jsonl"]) == 2
 
 
 def test_only_a_report_is_replaced(folder, capsys):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from artquant.cli import choices
 from artquant.cli.arguments import named_scale, range_of, refuse_given
-from artquant.cli.report import report_of_run
+from artquant.cli.report import report_of_run, scored_pair
 from artquant.cli.terminal import say, say_json
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
@@ -68,19 +67,12 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[str, ...]:
     """Add to the settings what the configuration says and the command line does not; its rating words."""
-    from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
+    from artquant.config.run_paths import EVALUATION, run_folder
 
     config = load_config(arguments.config, arguments.overrides)
-    folder, levels = run_folder(config), config.levels.scale
-    if not (settings["pairs"] or (folder / PREDICTIONS).exists()):
-        raise ArtQuantError(
-            f"{folder / PREDICTIONS}: not there; score the run's pictures first: artquant infer --config "
-            f"{arguments.config}"
-        )
-    settings["pairs"] = settings["pairs"] or [
-        (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
-    ]
-    settings["out"] = arguments.out or folder / EVALUATION
+    levels = config.levels.scale
+    settings["pairs"] = settings["pairs"] or [scored_pair(config, arguments.config)]
+    settings["out"] = arguments.out or run_folder(config) / EVALUATION
     settings["score_range"] = settings["score_range"] or config.infer.score_range or (levels.low, levels.high)
     settings["logistic"] = arguments.logistic or config.evaluate.logistic
     if arguments.bootstrap is None:

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = None if arguments.config is None else load_config(arguments.config, arguments.overrides)
     predictions, truth = list(arguments.predictions), arguments.truth
     if config is not None:
-        predictions, truth = [run_folder(config) / PREDICTIONS], config.evaluate.truth or config.infer.records
+        scored, truth = scored_pair(config, arguments.config)
+        predictions = [scored]
     if not predictions:
         raise ArtQuantError("name a run's configuration, or --predictions")
     beside = predictions[0].parent if config is None else run_folder(config) / EVALUATION
@@ -65,6 +66,14 @@ def report_of_run(config: RunConfig, evaluations: Sequence[Evaluation], out: Pat
 
     wanted = Wanted(images_of(config), facts=facts_of(config), small=_OF_EVAL)
     _say(write_report(f"Report: {config.run}", evaluated(evaluations), out / PAGE, wanted, progress=not quiet))
+
+
+def scored_pair(config: RunConfig, file: Path) -> tuple[Path, Path]:
+    """A run's predictions and true scores. Raises ArtQuantError: its pictures have not been scored."""
+    predictions = run_folder(config) / PREDICTIONS
+    if not predictions.exists():
+        raise ArtQuantError(f"{predictions}: not there; score the run's pictures first: artquant infer --config {file}")
+    return predictions, Path(config.evaluate.truth or config.infer.records)
 
 
 def images_of(config: RunConfig) -> Path:

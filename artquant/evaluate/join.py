@@ -58,6 +58,7 @@ class Joined:
     attribute_places: dict[str, np.ndarray]
     votes: np.ndarray | None = None  # [N, K] raw votes; None unless every pair has as many
     shares: Shares | None = None  # what was predicted; None unless every pair has some of the same words
+    pictures: tuple[PredictedPicture, ...] = ()  # [N] as they were predicted, each with its picture's name
     by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -156,6 +157,7 @@ def join_files(
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
         votes=_rows([rated.votes for _, rated in pairs]),
         shares=_shares([one.prediction.columns for one, _ in pairs]),
+        pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
 

@@ -38,6 +38,7 @@ COMMANDS = [
     "compare",
     "matrix",
     "shard",
+    "report",
     "rad",
     "serve",
 ]

@@ -60,10 +60,10 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
     if arguments.images is None or arguments.out is None:
         raise ArtQuantError("--model needs --images, the folder of the pictures, and --out, the file to write")
 
-    from artquant.cli.infer import origin_of
     from artquant.cli.named_model import open_model
     from artquant.evaluate.choices import ANSWER
     from artquant.infer.choices import answer_questions
+    from artquant.infer.journal import origin_of
     from artquant.infer.scorer import Scorer
 
     folder = open_model(arguments)

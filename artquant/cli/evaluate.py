@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant.cli import choices, described, sets
 from artquant.cli.arguments import named_scale, range_of, refuse_given
 from artquant.cli.evaluate_options import LIST
+from artquant.cli.report import report_of_run, scored_pair
 from artquant.cli.terminal import say, say_json
 from artquant.config.load import load_config
 from artquant.errors import ArtQuantError
@@ -57,6 +57,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         say(format_table(evaluations))
         if settings["out"] is not None:
             say(f"written to {settings['out']}")
+    if arguments.config is not None and not (arguments.no_report or arguments.json):
+        report_of_run(load_config(arguments.config, arguments.overrides), evaluations, settings["out"], arguments.quiet)
     return 0
 
 
@@ -117,19 +119,12 @@ def _take_settings(arguments: argparse.Namespace) -> None:
 
 def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[str, ...]:
     """Add to the settings what the configuration says and the command line does not; its rating words."""
-    from artquant.config.run_paths import EVALUATION, PREDICTIONS, run_folder
+    from artquant.config.run_paths import EVALUATION, run_folder
 
     config = load_config(arguments.config, arguments.overrides)
-    folder, levels = run_folder(config), config.levels.scale
-    if not (settings["pairs"] or (folder / PREDICTIONS).exists()):
-        raise ArtQuantError(
-            f"{folder / PREDICTIONS}: not there; score the run's pictures first: artquant infer --config "
-            f"{arguments.config}"
-        )
-    settings["pairs"] = settings["pairs"] or [
-        (folder / PREDICTIONS, Path(config.evaluate.truth or config.infer.records))
-    ]
-    settings["out"] = arguments.out or folder / EVALUATION
+    levels = config.levels.scale
+    settings["pairs"] = settings["pairs"] or [scored_pair(config, arguments.config)]
+    settings["out"] = arguments.out or run_folder(config) / EVALUATION
     settings["score_range"] = settings["score_range"] or config.infer.score_range or (levels.low, levels.high)
     settings["values"] = levels
     settings["fits"] += [4] if config.evaluate.logistic else []

@@ -26,8 +26,8 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         (("attributes",), _with("attribute"), "asks for all, --attribute for some; leave one of them out"),
         (
             ("images",),
-            lambda arguments: arguments.records is not None and arguments.records.is_dir(),
-            "is for lists, and --records {records} is a folder of pictures; leave it out",
+            lambda arguments: bool(arguments.records) and all(one.is_dir() for one in arguments.records),
+            "is for lists, and --records names folders of pictures; leave it out",
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
@@ -37,6 +37,18 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
             ("no_plot",),
             lambda arguments: not (is_given(arguments, "out") or is_given(arguments, "config")),
             "leaves plots out of the folder that is written; name one with --out",
+        ),
+        (("no_report",), _without("config"), "leaves out the report on a run; name one with --config"),
+    ),
+    "report": (
+        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
+        (("predictions", "truth"), _with("config"), "is what the configuration says; leave one of them out"),
+        (("small_pictures",), _with("no_pictures"), "is about pictures, which --no-pictures leaves out"),
+        (("images",), _with("no_pictures"), "is about pictures, which --no-pictures leaves out"),
+        (
+            ("allow_missing", "allow_extra", "score_range", "predicted_range"),
+            lambda arguments: not (is_given(arguments, "truth") or is_given(arguments, "config")),
+            "is about true scores; name them with --truth",
         ),
     ),
     "check": (

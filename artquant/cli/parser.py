@@ -19,10 +19,14 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
+from artquant.cli.collection_options import INPUTS, add_collection, add_columns
+from artquant.cli.compare_options import add_comparisons
 from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
+from artquant.cli.report_options import add_report
 from artquant.cli.serve_options import add_serve
+from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -54,6 +58,9 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     for add in (*making, *running, _familiar, _descriptions, _export):
         add(commands)
     add_eval(commands, _command)
+    add_comparisons(commands, _command)
+    add_shard(commands, _command)
+    add_report(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser
@@ -230,22 +237,20 @@ def _train(commands: Commands) -> None:
 
 
 def _infer(commands: Commands) -> None:
-    command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
+    command = _command(commands, "infer", "infer", "score a collection of pictures into a file; resumable")
     add_config(command, required=False)
     add_model(command, required=False)
     add_attributes(command)
-    command.add_argument("--records", type=path, help="JSON list, JSON lines or folder of pictures")
-    command.add_argument("--images", type=path, help="folder of the records' pictures")
-    command.add_argument("--out", type=path, help="predictions file (JSON lines)")
+    add_collection(command)
     command.add_argument("--batch-size", type=_BATCH, help="pictures per forward pass")
     command.add_argument("--workers", type=_WORKERS, help="processes that read pictures")
-    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
     command.add_argument("--published", type=path, metavar="FILE", help="then write ArtiMuse's form: image and score")
 
 
 def _score(commands: Commands) -> None:
-    command = _command(commands, "score", "pictures", "score a few pictures, or a folder's (long lists: infer)")
-    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
+    command = _command(commands, "score", "pictures", "score a few pictures (long lists: infer)")
+    command.add_argument("pictures", nargs="+", type=path, metavar="INPUT", help=INPUTS)
+    add_columns(command)
     add_model(command, required=True)
     add_attributes(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -263,7 +268,8 @@ def _level(text: str) -> int | str:
 
 def _describe(commands: Commands) -> None:
     command = _command(commands, "describe", "pictures", "describe a few pictures")
-    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
+    command.add_argument("pictures", nargs="+", type=path, metavar="INPUT", help=INPUTS)
+    add_columns(command)
     add_model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
@@ -347,3 +353,49 @@ def _export(commands: Commands) -> None:
     add("--dtype", choices=("float32", "bfloat16"), help="of the weights (default float32; LoRA as is)")
     add("--format", choices=("safetensors", "bin"), help="of the weights (default: as published)")
     add("--untested", action="store_true", help="also networks that no test covers")
+
+
+def _eval(commands: Commands) -> None:
+    command = _command(commands, "eval", "evaluate", "compare predictions with true scores")
+    add = command.add_argument
+    add_config(command, required=False)
+    add("--predictions", type=path, action="append", default=[], help="predictions file (repeatable)")
+    add("--truth", type=path, action="append", default=[], help="records with gt_score (repeatable; one serves all)")
+    add("--out", type=path, help="folder for metrics.json and plots; of --choices: file for the answered questions")
+    add("--weights", type=comma_numbers, metavar="W,W,...", help="other scores of the rating words, best first")
+    add(
+        "--score-range",
+        type=comma_numbers,
+        metavar="LO,HI",
+        help="range of valid scores (default: of the configuration)",
+    )
+    add(
+        "--predicted-range",
+        type=comma_numbers,
+        metavar="LO,HI",
+        help="of the predictions, to be mapped onto --score-range",
+    )
+    add("--bootstrap", type=whole(0), help="resamples for the intervals (default 1000; of --choices: 0, Wilson's)")
+    add("--seed", type=_SEED, default=0, help="of the resamples (default %(default)s)")
+    add("--logistic", action="store_true", help="also after the four-parameter logistic fit")
+    add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
+    add("--allow-extra", action="store_true", help="predictions without a truth are left out")
+    add("--no-plot", action="store_true", help="no scatter plots")
+    add("--no-report", action="store_true", help="no page about the run (artquant report)")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    group = command.add_argument_group("questions with choices A to D, instead of scores")
+    add = group.add_argument
+    add("--choices", type=path, metavar="JSON", help="list of image, question, answer and answer_NAME, one for a model")
+    add(
+        "--by",
+        type=text,
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="also by this field of the records (repeatable)",
+    )
+    add_folder(group, required=False)
+    add("--images", type=path, metavar="DIR", help="with --model: folder of the pictures")
+    add("--batch-size", type=_BATCH, help="with --model: questions at a time (default 8)")
+    add("--workers", type=_WORKERS, help="with --model: processes that read pictures (default: 2 beside a GPU)")
+    add("--skip-unreadable", action="store_true", help="with --model: go on after a picture that cannot be read")

@@ -62,6 +62,11 @@ def origin_file(predictions: Path) -> Path:
     return predictions.parent / (predictions.name + ".origin.json")
 
 
+def part_file(out: Path) -> Path:
+    """The JSON lines that an output in another form is made of."""
+    return out.parent / f"{out.name}.part.jsonl"
+
+
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:
     """What stands in a predictions file about a picture; :func:`read_predictions` reads it."""
     known = {} if gt_score is None else {"gt_score": gt_score}

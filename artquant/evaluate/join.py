@@ -58,6 +58,7 @@ class Joined:
     attribute_places: dict[str, np.ndarray]
     votes: np.ndarray | None = None  # [N, K] raw votes; None unless every pair has as many
     shares: Shares | None = None  # what was predicted; None unless every pair has some of the same words
+    pictures: tuple[PredictedPicture, ...] = ()  # [N] as they were predicted, each with its picture's name
     by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +106,7 @@ def join_files(
     allow_missing: bool = False,
     allow_extra: bool = False,
     predicted_range: tuple[float, float] | None = None,
+    rated: Mapping[str, RatedPicture] | None = None,
 ) -> Joined:
     """Pair the predictions of a file with the true scores of another by id, or by picture where no id meets another.
 
@@ -116,12 +118,14 @@ def join_files(
         allow_missing: Truth without prediction is left out and listed in the result, instead of refused.
         allow_extra: Predictions without truth are left out and listed in the result, instead of refused.
         predicted_range: Of the predictions, where it is another than `score_range`, onto which they are mapped.
+        rated: What `read_truth` found in the truth file, where it was read before.
 
     Raises:
         ArtQuantError: A file cannot be used; missing or extra ids (the first ten are named); a prediction whose own
             gt_score or picture is not the truth's.
     """
-    predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
+    predicted = read_predictions(predictions, scale, predicted_range or score_range)
+    true = read_truth(truth) if rated is None else dict(rated)
     if predicted_range is not None:
         _refuse_mapping(predictions, score_range)
         predicted = {
@@ -154,6 +158,7 @@ def join_files(
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
         votes=_rows([rated.votes for _, rated in pairs]),
         shares=_shares([one.prediction.columns for one, _ in pairs]),
+        pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
 
@@ -198,6 +203,8 @@ def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]
                 f"{one.source}: {one.image or one.id!r} and {other.image or other.id!r} in {other.source} are in "
                 "different folders; give both files the same names"
             )
+        if one.image == other.image:
+            continue
         if not by_picture and one.image and other.image and _stem(one.image) != _stem(visible(other.image)):
             raise ArtQuantError(
                 f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "

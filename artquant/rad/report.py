@@ -15,9 +15,9 @@ from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.report import aligned
 from artquant.evaluate.text_figures import MEANINGS, TextFigures, measure, ranks
 from artquant.files.json_files import write_text
+from artquant.pages.html import page
 from artquant.rad import sections
 from artquant.rad.examples import Examples
-from artquant.rad.html import page
 from artquant.rad.judging import JudgeFigures, JudgeTally
 from artquant.rad.store import Store, Totals
 from artquant.texts.text_sets import TextSet, read_text_set

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from artquant.evaluate.text_figures import MEANINGS, QUANTILES, TextFigures, ranks
-from artquant.rad.charts import bars, heat
+from artquant.pages.charts import bars, heat
+from artquant.pages.html import Markup, element, quoted, section, table, thumbnail
 from artquant.rad.examples import KINDS, LOST, Examples
-from artquant.rad.html import Markup, element, quoted, section, table, thumbnail
 from artquant.rad.judging import JudgeFigures
 from artquant.rad.outcome import Draft, Entry, Outcome
 from artquant.rad.store import Totals

@@ -19,7 +19,7 @@ _ASKING = ("base", "allow_other_base", "device", *_LOADING, "images", "batch_siz
 ONLY_HERE = ("by", "model", *_ASKING)  # of the command's settings
 OF_SCORES = (
     *("config", "overrides", "predictions", "truth", "weights", "score_range", "predicted_range", "logistic", "fit"),
-    *("threshold", "allow_missing", "allow_extra", "no_plot", "mark"),
+    *("threshold", "allow_missing", "allow_extra", "no_plot", "no_report", "mark"),
 )
 
 

@@ -63,6 +63,7 @@ def add_scores(parser: Arguments) -> None:
     add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
     add("--allow-extra", action="store_true", help="predictions without a truth are left out")
     add("--no-plot", action="store_true", help="no scatter plots")
+    add("--no-report", action="store_true", help="no page about the run (artquant report)")
     add("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -112,7 +112,7 @@ def _by_lines(
     spread = None if None in spreads else np.array(spreads, np.float64)
     truth = truth[np.isfinite(truth)]
     rest = tuple(name for name in found if name not in known)
-    joined = Joined(tuple(known), scores, truth, spread, None, (), rest, {}, {}, tuple(known.values()))
+    joined = Joined(tuple(known), scores, truth, spread, None, (), rest, {}, {}, pictures=tuple(known.values()))
     try:
         metrics = evaluate_scores(scores, truth, bootstrap, seed)
     except ArtQuantError as error:

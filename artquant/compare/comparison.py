@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from artquant.compare.models import Files, Models, groups_of, read_labels, read_models, require_one_unit
-from artquant.compare.significance import Contest, contest, judged, permutations_for, require_permutations
+from artquant.compare.significance import LEVEL, Contest, contest, judged, permutations_for, require_permutations
 from artquant.errors import ArtQuantError
 
 logger = logging.getLogger(__name__)
@@ -160,8 +160,11 @@ def _contest(
 def _groups(models: Models, truth: Path, key: str, notes: list[str]) -> np.ndarray:
     labels = _labels(models, truth, key)
     found = groups_of(models.ids, labels)
-    if found.max() < 1:
-        raise ArtQuantError(f"{truth}: all pictures are of one {key!r}; leave out --groups")
+    number, pairs = int(found.max()) + 1, len(models.predicted) * (len(models.predicted) - 1) // 2
+    if pairs * 2.0 ** (1 - number) >= LEVEL:  # as often are all swapped or none
+        raise ArtQuantError(
+            f"{truth}: {number} groups by {key!r} are too few for a verdict; name a finer key (--groups)"
+        )
     missing = len(models.ids) - len(labels)
     if missing:
         notes.append(f"{missing} pictures without {key!r}: each is a group of its own")

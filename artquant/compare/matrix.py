@@ -48,7 +48,7 @@ def run_matrix(folder: Path, truths: Mapping[str, Path], settings: Settings, wor
     Args:
         folder: holds MODEL/DATASET.jsonl (or .json), or MODEL/DATASET/predictions.jsonl.
         truths: the truth file of each data set.
-        workers: processes, each at a data set; 0: one for each core that this process may use.
+        workers: processes, each at a data set; 0: one for each core.
 
     Raises:
         ArtQuantError: whatever is wrong with a file, the folder or the settings.
@@ -133,7 +133,7 @@ def _contests(
 ) -> dict[str, Contest]:
     """By data set, several at a time."""
     jobs = [(predicted, truths[name]) for name, predicted in files.items()]
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
     one = partial(_contest, settings=settings)
     found = {}
     if workers == 1:

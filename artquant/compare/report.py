@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -74,7 +75,12 @@ def _models(comparison: Comparison) -> list[str]:
         spread = comparison.spreads[name]
         ends = f"{spread.lowest:.4g}", f"{spread.highest:.4g}"
         rows.append([name, f"{figure.value:.4f}", interval_text(figure.low, figure.high), *ends, str(spread.tied)])
-    return aligned(rows)
+    return aligned_names(rows)
+
+
+def aligned_names(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table in which names stand; nothing in them breaks a line or is obeyed by a terminal."""
+    return aligned([[visible(cell) for cell in row] for row in rows])
 
 
 def _differences(contests: list[tuple[str, Contest]]) -> list[str]:
@@ -82,7 +88,7 @@ def _differences(contests: list[tuple[str, Contest]]) -> list[str]:
     rows = [["difference", "n", "value", "95 %", "p", "Holm", "Williams", "verdict"]]
     for label, contest in contests:
         rows += [_row(label, contest.n, one) for one in contest.differences]
-    return aligned(rows)
+    return aligned_names(rows)
 
 
 def _row(label: str, n: int, one: Difference) -> list[str]:
@@ -105,7 +111,7 @@ def _pictures(comparison: Comparison) -> list[str]:
                 f"place: {first}",
                 f"place: {second}",
             ]
-            lines += ["", *aligned([header, *(_picture(one) for one in pictures)])]
+            lines += ["", *aligned_names([header, *(_picture(one) for one in pictures)])]
     more = len(comparison.apart) - _PAIRS_SHOWN
     return [*lines, "", f"pictures of {more} more pairs: --json"] if more > 0 else lines
 

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from artquant.compare.matrix import Cell, Matrix
+from artquant.compare.report import aligned_names
 from artquant.errors import visible
-from artquant.evaluate.report import aligned, interval_text
+from artquant.evaluate.report import interval_text
 
 _NONE = "-"  # in the place of a cell that there is not
 _RANKS = "rank: models not told apart from the best of their group share it"
@@ -58,7 +59,7 @@ def as_text(matrix: Matrix) -> str:
         if any(cell is not None and cell.figure.low is not None for cell in cells):
             texts = ("" if cell is None else interval_text(cell.figure.low, cell.figure.high) for cell in cells)
             rows.append(["", *texts])
-    lines = [*aligned(rows), _RANKS, *(f"note: {note}" for note in matrix.notes)]
+    lines = [*aligned_names(rows), _RANKS, *(f"note: {note}" for note in matrix.notes)]
     return "\n".join(visible(line) for line in lines)
 
 

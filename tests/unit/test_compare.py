@@ -214,6 +214,7 @@ def test_the_right_verdict(place, capsys, other, metric, verdict):
         ("a.jsonl like.jsonl --by image", "no value of 'image' has 10 pictures"),
         ("a.jsonl like.jsonl --by gt_score", '"gt_score" must be text'),
         ("a.jsonl like.jsonl --attributes", "no model predicts an attribute"),
+        ("a.jsonl like.jsonl --groups style", "3 groups by 'style' are too few"),
         ("a.jsonl like.jsonl --out truth.json", "was written by no comparison"),
         ("a.jsonl like.jsonl --plot truth.json", "name it .png"),
         ("a.jsonl like.jsonl --plot mine.png", "was drawn by no comparison"),

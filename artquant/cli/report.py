@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.report.judged import read_judged
     from artquant.report.write import PAGE, Wanted, require_replaceable, write_report
 
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise ArtQuantError(f"--images {arguments.images}: no such folder; name the one that holds the pictures")
     config = None if arguments.config is None else load_config(arguments.config, arguments.overrides)
     predictions, truth = list(arguments.predictions), arguments.truth
     if config is not None:

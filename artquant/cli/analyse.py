@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.cli.infer import origin_of, report, require_learned
+from artquant.cli.infer import report, require_learned
 from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, say, say_json
 from artquant.data.images import ImageError, load_image
-from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
-from artquant.infer.score_files import run_inference
+from artquant.infer.journal import origin_of
+from artquant.infer.score_files import LOOKED_THROUGH, run_inference
 from artquant.infer.scorer import Scorer
+from artquant.listing.collection import Collection
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse every picture that can be read; status 2 (of a list 1) if one cannot."""
     _check(arguments)
-    records = None if arguments.records is None else read_image_records(arguments.records, arguments.images)
+    collection = None if arguments.records is None else Collection((arguments.records,), arguments.images)
+    total = None if collection is None else collection.count(LOOKED_THROUGH)
     folder = open_model(arguments)
     scorer = Scorer.from_pretrained(
         folder,
@@ -34,17 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     )
     scorer.loaded.prompt.analysing()  # says so if there is nothing to write about
     require_learned(scorer, ("score", "description"), arguments, folder.path)
-    if records is None:
+    if collection is None:
         return _pictures(scorer, arguments)
     summary = run_inference(
         scorer,
-        records,
+        collection,
         arguments.out,
         origin=origin_of(folder),
         batch_size=arguments.batch_size or 4,
         workers=arguments.workers,
         skip_unreadable=arguments.skip_unreadable,
         progress=not arguments.quiet,
+        total=total,
         analyse=arguments.max_new_tokens,
     )
     return report(summary, arguments.out)

@@ -26,8 +26,8 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         (("attributes",), _with("attribute"), "asks for all, --attribute for some; leave one of them out"),
         (
             ("images",),
-            lambda arguments: arguments.records is not None and arguments.records.is_dir(),
-            "is for lists, and --records {records} is a folder of pictures; leave it out",
+            lambda arguments: bool(arguments.records) and all(one.is_dir() for one in arguments.records),
+            "is for lists, and --records names folders of pictures; leave it out",
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
@@ -91,8 +91,8 @@ def is_given(arguments: argparse.Namespace, name: str) -> bool:
 
 def refuse_idle(arguments: argparse.Namespace) -> None:
     """Raise an ArtQuantError about the first option that would do nothing."""
-    if arguments.command == "eval" and is_given(arguments, "choices"):
-        return  # which says by itself what belongs to it
+    if arguments.command == "eval" and any(is_given(arguments, mode) for mode in ("choices", "sets", "descriptions")):
+        return  # which say by themselves what belongs to them
     for names, idle, why in _IDLE.get(arguments.command, ()):
         for name in names:
             if is_given(arguments, name) and idle(arguments):

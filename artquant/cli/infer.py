@@ -15,27 +15,30 @@ from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
 from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
-from artquant.data.records import read_image_records
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
-from artquant.infer.score_files import InferenceSummary, run_inference
+from artquant.infer.journal import origin_of
+from artquant.infer.outputs import lines_file, write_output
+from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
 from artquant.infer.scorer import Scorer
 from artquant.infer.trained import known_attributes
-from artquant.models.fingerprint import processor_fingerprint
+from artquant.listing.collection import Collection
+from artquant.listing.where import Where
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the pictures of a run's configuration, or those named on the command line."""
+    where = None if arguments.where is None else Where.parse(arguments.where)
     folder, settings, out = _settings(arguments)
-    if arguments.published is not None and os.path.realpath(arguments.published) in map(
-        os.path.realpath, (out, settings.records)
-    ):
-        raise ArtQuantError(f"--published {arguments.published}: is the list or the predictions file; name another")
+    inputs = tuple(arguments.records or (settings.records,))
     if arguments.published is not None:
-        _require_published(arguments.published)
-    records = read_image_records(settings.records, settings.images)
+        _require_published(arguments.published, out, inputs)
+    lines = lines_file(out, where)
+    collection = Collection(inputs, settings.images, columns=arguments.columns)
+    total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
+    strict = arguments.strict or (not arguments.skip_unreadable and collection.has_records())
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
     scorer = Scorer.from_pretrained(
         folder,
@@ -49,24 +52,31 @@ def run(arguments: argparse.Namespace) -> int:
     require_learned(scorer, ("score",), arguments, folder.path, attributes)
     summary = run_inference(
         scorer,
-        records,
-        out,
+        collection,
+        lines,
         origin=origin_of(folder),
         attributes=attributes,
         batch_size=settings.batch_size,
         workers=settings.workers,
-        skip_unreadable=arguments.skip_unreadable,
+        skip_unreadable=not strict,
         progress=not arguments.quiet,
+        total=total,
     )
     if arguments.published is not None:
-        found = read_predictions(out)
-        listed = [{"image": one.id, "score": found[one.id].prediction.score} for one in records if one.id in found]
+        found = read_predictions(lines)
+        listed = [{"image": one.id, "score": found[one.id].prediction.score} for one in collection if one.id in found]
         write_text(arguments.published, json_text(arguments.published, listed, indent=2))
-    return report(summary, out)
+    rows = write_output(out, lines, list(zip(summary.unread, summary.skipped, strict=True)), where)
+    status = report(summary, out)
+    if where is not None:
+        say(f"{out}: {rows} ids where {where.text}")
+    return status
 
 
-def _require_published(file: Path) -> None:
-    """Refuse to replace a file that is no list of published scores."""
+def _require_published(file: Path, out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to replace a file that is no list of published scores, or that is read or written otherwise."""
+    if os.path.realpath(file) in map(os.path.realpath, (out, *inputs)):
+        raise ArtQuantError(f"--published {file}: is the list or the predictions file; name another")
     if os.path.lexists(file) and not (file.is_file() and file.stat().st_size == 0):
         try:
             found = read_json(file)
@@ -122,19 +132,10 @@ def require_learned(
         raise ArtQuantError(f"{model}: {error}, or add --anyway") from None
 
 
-def origin_of(opened: ModelFolder) -> dict[str, object]:
-    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
-    return {
-        "model": " over ".join(str(folder.name) for folder in opened.chain()),
-        "weights": [folder.fingerprint for folder in opened.chain()],
-        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
-    }
-
-
 def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, Path]:
     """Model, settings and output: from the configuration where there is one, the command line first."""
     given = given_loading(arguments) | {
-        "records": arguments.records,
+        "records": arguments.records[0] if arguments.records else None,
         "images": arguments.images,
         "batch_size": arguments.batch_size,
         "workers": arguments.workers,
@@ -145,7 +146,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.config is None:
         for name in ("model", "records", "out"):
-            if vars(arguments)[name] is None:
+            if not vars(arguments)[name]:
                 raise ArtQuantError(f"without --config, --{name} is needed")
         folder = open_model(arguments)
         return folder, InferConfig(**given), arguments.out
@@ -155,16 +156,16 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
     settings = replace(config.infer, **given)
     trained = config.stages and model == stage_model(config, config.stages[-1])
     advice = f"train it first: artquant train --config {arguments.config}" if trained else "see ModelZoo/README.md"
-    _require_there(arguments.config, model, advice, settings)
+    _require_there(arguments.config, model, advice, settings, not arguments.records)
     out = arguments.out or run_folder(config) / PREDICTIONS
     folder = open_model(arguments, model, config.base)
     return folder, settings, out
 
 
-def _require_there(config: Path, model: Path, advice: str, settings: InferConfig) -> None:
+def _require_there(config: Path, model: Path, advice: str, settings: InferConfig, listed: bool) -> None:
     """Raise an ArtQuantError that names all that a run is to be scored with and on, and that is not there."""
     needed = [(model, advice)] * (not is_fetched(model))
-    needed += [(settings.records, "dataset/README.md says how lists are made")]
+    needed += [(settings.records, "dataset/README.md says how lists are made")] * listed
     needed += [(settings.images, "the pictures")] if settings.images is not None else []
     missing = [f"{path} ({advice})" for path, advice in needed if not path.exists()]
     if missing:

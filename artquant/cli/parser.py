@@ -19,10 +19,14 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
+from artquant.cli.collection_options import INPUTS, add_collection, add_columns
+from artquant.cli.compare_options import add_comparisons
+from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
 from artquant.cli.report_options import add_report
 from artquant.cli.serve_options import add_serve
+from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -51,8 +55,11 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     making = (_demo, _demo_data, _demo_base, _init_model, _prepare, _check, _plan)
     running = (_train, _infer, _score, _describe, _analyse)
-    for add in (*making, *running, _familiar, _descriptions, _export, _eval):
+    for add in (*making, *running, _familiar, _descriptions, _export):
         add(commands)
+    add_eval(commands, _command)
+    add_comparisons(commands, _command)
+    add_shard(commands, _command)
     add_report(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
@@ -230,22 +237,20 @@ def _train(commands: Commands) -> None:
 
 
 def _infer(commands: Commands) -> None:
-    command = _command(commands, "infer", "infer", "score a list or folder of pictures into a file; resumable")
+    command = _command(commands, "infer", "infer", "score a collection of pictures into a file; resumable")
     add_config(command, required=False)
     add_model(command, required=False)
     add_attributes(command)
-    command.add_argument("--records", type=path, help="JSON list, JSON lines or folder of pictures")
-    command.add_argument("--images", type=path, help="folder of the records' pictures")
-    command.add_argument("--out", type=path, help="predictions file (JSON lines)")
+    add_collection(command)
     command.add_argument("--batch-size", type=_BATCH, help="pictures per forward pass")
     command.add_argument("--workers", type=_WORKERS, help="processes that read pictures")
-    command.add_argument("--skip-unreadable", action="store_true", help="go on after a picture that cannot be read")
     command.add_argument("--published", type=path, metavar="FILE", help="then write ArtiMuse's form: image and score")
 
 
 def _score(commands: Commands) -> None:
-    command = _command(commands, "score", "pictures", "score a few pictures, or a folder's (long lists: infer)")
-    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
+    command = _command(commands, "score", "pictures", "score a few pictures (long lists: infer)")
+    command.add_argument("pictures", nargs="+", type=path, metavar="INPUT", help=INPUTS)
+    add_columns(command)
     add_model(command, required=True)
     add_attributes(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -263,7 +268,8 @@ def _level(text: str) -> int | str:
 
 def _describe(commands: Commands) -> None:
     command = _command(commands, "describe", "pictures", "describe a few pictures")
-    command.add_argument("pictures", nargs="+", type=path, metavar="IMAGE")
+    command.add_argument("pictures", nargs="+", type=path, metavar="INPUT", help=INPUTS)
+    add_columns(command)
     add_model(command, required=True)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from PIL.Image import Image
 
@@ -11,10 +10,12 @@ from artquant.cli.arguments import LONGEST_TEXT, given_loading, named_prompt, ra
 from artquant.cli.infer import chosen_attributes, require_learned
 from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, finish, say, say_json
-from artquant.data.images import ImageError, list_pictures, load_image
-from artquant.errors import ArtQuantError, visible
+from artquant.data.images import ImageError
+from artquant.errors import ArtQuantError
 from artquant.infer.score import Score
 from artquant.infer.scorer import Scorer
+from artquant.listing.entries import entries
+from artquant.listing.open_entry import EntryReader
 from artquant.texts.attributes import attribute_phrase
 
 _SHOWN = 10  # words of a distribution, on the terminal
@@ -43,14 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")
     show = _describe if arguments.command == "describe" else _generate if arguments.generate else _score
     failures = 0
-    for path in (one for named in arguments.pictures for one in (list_pictures(named) if named.is_dir() else [named])):
-        try:
-            image = load_image(path)
-        except ImageError as error:
-            complain(f"artquant {arguments.command}: error: {error}")
-            failures += 1
-            continue
-        failures += not show(scorer, path, image, arguments)
+    with EntryReader(arguments.columns) as reader:
+        for entry in entries(arguments.pictures, columns=arguments.columns, unique=False):
+            try:
+                image = reader.read(entry)
+            except ImageError as error:
+                complain(f"artquant {arguments.command}: error: {error}")
+                failures += 1
+                continue
+            failures += not show(scorer, entry.path, image, arguments)
     return 2 if failures else 0
 
 
@@ -69,27 +71,27 @@ def _check_generating(scorer: Scorer, arguments: argparse.Namespace) -> None:
         raise ArtQuantError("with --generate the question says what is scored; leave out --attribute")
 
 
-def _generate(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+def _generate(scorer: Scorer, path: str, image: Image, arguments: argparse.Namespace) -> bool:
     """Whether the model said a score."""
     [answer] = scorer.answer([image], arguments.question, max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT)
     if arguments.json:
-        say_json({"image": str(path), **answer.to_dict()}, flush=True)
+        say_json({"image": path, **answer.to_dict()}, flush=True)
     else:
         shown = f"{answer.scores[0].score:6.3f} +- {answer.scores[0].std:.3f}" if answer.scores else "no score"
-        say(f"{shown}  {visible(path)}\n  {answer.text}", flush=True)
+        say(f"{shown}  {path}\n  {answer.text}", flush=True)
     if not answer.scores:
         complain(f"artquant score: error: {path}: the model said no score: {answer.text[:80]!r}")
     return bool(answer.scores)
 
 
-def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+def _score(scorer: Scorer, path: str, image: Image, arguments: argparse.Namespace) -> bool:
     [result] = scorer.score_pictures([scorer.processor.picture(image)], arguments.attribute)
     if arguments.json:
         several = {}
         if scorer.loaded.readout.several:
             names = [scorer.loaded.prompt.whole, *map(attribute_phrase, result.attributes)]
             several = {"scores": [one.score for one in (result, *result.attributes.values())], "names": names}
-        say_json({"image": str(path), **result.to_dict(), **several}, flush=True)
+        say_json({"image": path, **result.to_dict(), **several}, flush=True)
         return True
     _say_score(path, result)
     width = max(map(len, result.attributes), default=0)
@@ -99,8 +101,8 @@ def _score(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespa
     return True
 
 
-def _say_score(path: Path, result: Score) -> None:
-    say(_line(result, visible(path)))
+def _say_score(path: str, result: Score) -> None:
+    say(_line(result, path))
     if result.unlike is not None and result.unlike > 1:
         say(f"  unlike the training pictures ({result.unlike:.1f} times the limit): the score may mean nothing")
 
@@ -114,7 +116,7 @@ def _line(result: Score, what: str) -> str:
     return f"{result.score:6.3f} +- {result.std:.3f}  {what}" + (f"  ({words})" if words else "")
 
 
-def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+def _describe(scorer: Scorer, path: str, image: Image, arguments: argparse.Namespace) -> bool:
     if arguments.question is not None and arguments.level is not None:
         raise ArtQuantError("--question asks for something else than a level; leave one of them out")
     prompt = scorer.loaded.prompt
@@ -127,18 +129,18 @@ def _describe(scorer: Scorer, path: Path, image: Image, arguments: argparse.Name
         asked = {"level": level} if arguments.question is None else {"question": question}
         said = answer.to_dict()
         scores = {name: said[name] for name in ("scores", "names") if scorer.loaded.readout.several}
-        say_json({"image": str(path), **asked, "description": answer.text, **scores}, flush=True)
+        say_json({"image": path, **asked, "description": answer.text, **scores}, flush=True)
     else:
-        say(f"{visible(path)}\n  {answer.text}", flush=True)
+        say(f"{path}\n  {answer.text}", flush=True)
     return True
 
 
-def _describe_all(scorer: Scorer, path: Path, image: Image, arguments: argparse.Namespace) -> bool:
+def _describe_all(scorer: Scorer, path: str, image: Image, arguments: argparse.Namespace) -> bool:
     levels = range(1, len(scorer.loaded.prompt.description_questions) + 1)
     [(score, texts)] = scorer.score_and_describe([image], levels, arguments.max_new_tokens or LONGEST_TEXT)
     if arguments.json:
         said = {"descriptions": {str(level): text for level, text in texts.items()}}
-        say_json({"image": str(path), **score.to_dict(), **said}, flush=True)
+        say_json({"image": path, **score.to_dict(), **said}, flush=True)
     else:
         _say_score(path, score)
         for level, text in texts.items():

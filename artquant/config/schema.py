@@ -305,7 +305,7 @@ class StageConfig:
 class InferConfig(Loading):
     """Scoring of pictures."""
 
-    records: Path = field(kw_only=True)  # required: JSON list, JSON lines or folder of pictures to score
+    records: Path = field(kw_only=True)  # required: list, table, archive or folder of pictures to score
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
     batch_size: int = 16  # pictures per forward pass

@@ -196,7 +196,7 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
     try:
         for parent, folders, names in os.walk(folder, onerror=_raise):
             folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-            found += [Path(parent, name) for name in names if _names_a_picture(name)]
+            found += [Path(parent, name) for name in names if names_a_picture(name)]
     except OSError as error:
         raise ImageError(f"cannot list pictures in {error.filename}: {error.strerror}; check permissions") from None
     if not found:
@@ -210,8 +210,21 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _names_a_picture(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def has_picture_ending(name: str) -> bool:
+    """Whether a name ends as those of pictures do (`SUFFIXES`, in any case)."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def names_a_picture(name: str) -> bool:
+    """Whether a file in a folder is taken for a picture: it ends so and is not hidden."""
+    return not name.startswith(".") and has_picture_ending(name)
+
+
+def is_picture_start(start: bytes) -> bool:
+    """Whether a file that begins with these bytes (16 or more) is a picture, as far as they say."""
+    Image.init()
+    known = (Image.OPEN.get(name, (None, None))[1] for name in FORMATS)
+    return any(accept is not None and accept(start[:16]) for accept in known)
 
 
 def _check_file(path: Path) -> None:

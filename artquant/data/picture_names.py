@@ -11,7 +11,7 @@ import unicodedata
 from itertools import islice
 from pathlib import Path
 
-from artquant.data.images import SUFFIXES
+from artquant.data.images import has_picture_ending
 
 _MOST = 500_000  # files that are looked at for a hint
 
@@ -44,7 +44,7 @@ class PictureNames:
 
         Where there is none, and `root` is the folder of the pictures: one of such a name anywhere in it.
         """
-        pictures = [name for name in self._like(path.parent, path.name) if _is_picture(name)]
+        pictures = [name for name in self._like(path.parent, path.name) if has_picture_ending(name)]
         if pictures:
             return f"; there is {pictures[0]!r}"
         wanted = _plain(path.name)
@@ -58,7 +58,7 @@ class PictureNames:
         """The pictures in a folder and the folders in it."""
         if root not in self._trees:
             files = (Path(folder) / name for folder, _, names in os.walk(root) for name in names)
-            self._trees[root] = [file for file in islice(files, _MOST) if _is_picture(file.name)]
+            self._trees[root] = [file for file in islice(files, _MOST) if has_picture_ending(file.name)]
         return self._trees[root]
 
     def _like(self, folder: Path, name: str) -> list[str]:
@@ -73,10 +73,6 @@ class PictureNames:
         return self._folders[folder].get(_plain(name), [])
 
 
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def _has_forms(name: str) -> bool:
     return not (unicodedata.is_normalized("NFC", name) and unicodedata.is_normalized("NFD", name))
 
@@ -87,4 +83,4 @@ def _composed(name: str) -> str:
 
 def _plain(name: str) -> str:
     """A name without its suffix, if that is a picture's, and without what file systems treat differently."""
-    return _composed(os.path.splitext(name)[0] if _is_picture(name) else name).casefold()
+    return _composed(os.path.splitext(name)[0] if has_picture_ending(name) else name).casefold()

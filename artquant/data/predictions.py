@@ -62,6 +62,11 @@ def origin_file(predictions: Path) -> Path:
     return predictions.parent / (predictions.name + ".origin.json")
 
 
+def part_file(out: Path) -> Path:
+    """The JSON lines that an output in another form is made of."""
+    return out.parent / f"{out.name}.part.jsonl"
+
+
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:
     """What stands in a predictions file about a picture; :func:`read_predictions` reads it."""
     known = {} if gt_score is None else {"gt_score": gt_score}
@@ -107,8 +112,8 @@ def _prediction(fields: Fields, scale: RatingScale | None, score_range: tuple[fl
         low, high = score_range
         room = _RANGE_TOLERANCE * (high - low)
         if not low - room <= score <= high + room:
-            fault = f"score {score:g} is outside {low:g} to {high:g}; predict it again or correct the range"
-            fields.fault("score", fault)
+            advice = "predict it again, or name the range that predictions are on (--predicted-range)"
+            fields.fault("score", f"score {score:g} is outside {low:g} to {high:g}; {advice}")
     attributes = {
         name: _prediction(Fields(value, f"{fields.name}, attribute {name!r}"), scale, score_range)
         for name, value in fields.object("attributes").items()

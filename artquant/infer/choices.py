@@ -24,6 +24,8 @@ from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
 from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
+from artquant.listing.entry import Entry
+from artquant.listing.open_entry import EntryReader
 from artquant.models.family import Row
 from artquant.texts.prompt import CHOICES_QUESTION
 
@@ -86,16 +88,19 @@ def answer_questions(
     made = {**origin, "images": os.path.realpath(images), "asked": CHOICES_QUESTION}
     with only_writer(out), Journal(answers_file(out), "image") as journal:
         texts, names = _texts_done(journal.lines, questions), PictureNames()
-        journal.begin(full_origin(scorer, made), {image: names.path(images, image) for image, _ in texts})
+        reader = EntryReader()
+        known = [Entry(image, image, str(names.path(images, image))) for image, _ in texts]
+        journal.begin(full_origin(scorer, made), known, reader)
         before = len(texts)
         first: dict[tuple[str, str], ChoiceQuestion] = {}
         for one in questions:
             first.setdefault(one.asked, one)
-        todo = [one for asked, one in first.items() if asked not in texts]
+        todo = [one for key, one in first.items() if key not in texts]
         pictures = [ImageRecord(one.image, names.path(images, one.image), None, None, one.source) for one in todo]
         if not skip_unreadable:
             check_images_exist(pictures)
-        loader = read_pictures(pictures, scorer.processor, batch_size, workers, scorer.device)
+        asked = [Entry(one.id, one.id, str(one.image), source=one.source) for one in pictures]
+        loader = read_pictures(asked, reader, scorer.processor, batch_size, workers, scorer.device)
         with progress_bar("asking", "question", progress, len(first), before) as bar:
             skipped = _ask_all(scorer, todo, loader, skip_unreadable, journal, texts, bar)
         journal.lines.finish()

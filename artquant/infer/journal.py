@@ -14,6 +14,10 @@ from artquant.files.json_files import read_json, write_json
 from artquant.files.line_file import LineFile
 from artquant.infer.picture_notes import PictureNote, note_lines, notes_file, read_notes, require_same_pictures
 from artquant.infer.scorer import Scorer
+from artquant.listing.entry import Entry
+from artquant.listing.open_entry import EntryReader
+from artquant.models.fingerprint import processor_fingerprint
+from artquant.models.model_folder import ModelFolder
 
 
 class Journal:
@@ -42,31 +46,44 @@ class Journal:
     ) -> None:
         self._opened.close()
 
-    def begin(self, origin: Mapping[str, object], done: Mapping[str, Path]) -> None:
+    def begin(self, origin: Mapping[str, object], done: Iterable[Entry], reader: EntryReader) -> int:
         """After all lines were read: look whether they may go on, then take away what a killed run was at.
 
         Args:
             origin: what results are made with, as `full_origin` gives it.
-            done: pictures of the lines that are there, by the name that they are noted under.
+            done: pictures of the lines that are there, with the names that they are noted under as ids.
+
+        Returns:
+            How many these are.
 
         Raises:
             ArtQuantError: they were made with something else or of other pictures, or are not of this command.
         """
         out = self.lines.path
         _check_origin(out, origin, self.lines.is_empty)
-        require_same_pictures(out, read_notes(self._noted), done)
+        count = require_same_pictures(out, read_notes(self._noted), done, reader)
         write_json(origin_file(out), dict(origin))
         self.lines.mend()
-        if done:
+        if count:
             self._noted.mend()
         else:
             self._noted.clear()
+        return count
 
     def append(self, values: Iterable[Any], notes: Mapping[str, PictureNote | None]) -> None:
         """Write lines about the pictures of the notes."""
         # Notes first: killed between the two, a run has noted pictures that it will read again.
         self._noted.append(note_lines(notes))
         self.lines.append(values)
+
+
+def origin_of(opened: ModelFolder) -> dict[str, object]:
+    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
+    return {
+        "model": " over ".join(str(folder.name) for folder in opened.chain()),
+        "weights": [folder.fingerprint for folder in opened.chain()],
+        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
+    }
 
 
 def full_origin(scorer: Scorer, origin: Mapping[str, object]) -> dict[str, object]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from artquant.data.predictions import prediction_line
-from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
@@ -15,6 +16,10 @@ from artquant.files.progress_bar import progress_bar
 from artquant.infer.journal import Journal, full_origin
 from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
+from artquant.listing.collection import Collection
+from artquant.listing.entry import Entry
+
+LOOKED_THROUGH = 10_000  # entries before the first is scored: a fault among them is met before anything is written
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,12 @@ class InferenceSummary:
     scored: int
     done_before: int
     skipped: tuple[str, ...]  # messages of the pictures that could not be read
+    unread: tuple[Entry, ...] = ()  # these pictures
 
 
 def run_inference(
     scorer: Scorer,
-    records: Sequence[ImageRecord],
+    collection: Collection,
     out: Path,
     origin: dict[str, object],
     attributes: Sequence[str] = (),
@@ -37,10 +43,13 @@ def run_inference(
     skip_unreadable: bool = False,
     progress: bool = True,
     analyse: int = 0,
+    total: int | None = None,
 ) -> InferenceSummary:
     """Score pictures into a JSON-lines file; pictures that are in it already are left out.
 
     Every batch is on disk before the next begins, whole lines only, so that a run may be killed and started again.
+    Entries are taken as they are needed; what is held of a collection is a digest of each id, and of a run that goes on
+    the ids and notes of the pictures that were done.
 
     Args:
         out: predictions file; `OUT.origin.json` beside it says which model they are from, `OUT.pictures.jsonl` what the
@@ -50,43 +59,82 @@ def run_inference(
         attributes: to be scored beside the whole picture.
         skip_unreadable: go on after a picture that cannot be read, and report it; otherwise stop there.
         analyse: also write a text on each aspect that the prompt names ("texts"), of so many tokens at most; 0: none.
+        total: pictures of the collection, as far as known, to show how far it has come.
 
     Raises:
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
     written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-    with only_writer(out), Journal(out, "id") as journal:
-        done = _ids_done(journal.lines, records)
-        journal.begin(full_origin(scorer, origin | written), {one.id: one.image for one in records if one.id in done})
-        todo = [record for record in records if record.id not in done]
-        loader = read_pictures(todo, scorer.processor, batch_size, workers, scorer.device)
-        skipped: list[str] = []
-        before, scored = len(records) - len(todo), 0
-        with progress_bar("scoring", "image", progress, len(records), before) as bar:
+    with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
+        done = _ids_done(journal.lines)
+        before = journal.begin(full_origin(scorer, origin | written), _found(done, collection, out), reader)
+        todo = (entry for entry in collection if entry.id not in done)
+        loader = read_pictures(todo, reader, scorer.processor, batch_size, workers, scorer.device)
+        skipped: list[tuple[str, Entry]] = []
+        scored = 0
+        with progress_bar("scoring", "image", progress, total, before) as bar:
             for batch in loader:
-                good = [(record, picture, note) for record, picture, error, note in batch if error is None]
+                good = [(entry, picture, note) for entry, picture, error, note in batch if error is None]
                 if good:
-                    pictures = [picture for _, picture, _ in good]
-                    scores = scorer.score_pictures(pictures, attributes)
-                    texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
-                    found = [
-                        prediction_line(record.id, record.image.name, record.gt_score, score)
-                        | ({} if said is None else {"texts": said})
-                        for (record, _, _), score, said in zip(good, scores, texts, strict=True)
-                    ]
-                    journal.append(found, {record.id: note for record, _, note in good})
+                    lines = _lines(scorer, [one[:2] for one in good], attributes, analyse)
+                    journal.append(lines, {entry.id: note for entry, _, note in good})
                     scored += len(good)
-                errors = [error for _, _, error, _ in batch if error is not None]
+                _require_files(entry for entry, _, error, _ in batch if error is not None)
+                errors = [(error, entry) for entry, _, error, _ in batch if error is not None]
                 if errors and not skip_unreadable:
-                    raise ArtQuantError(f"{errors[0]}; or go on without such pictures (--skip-unreadable)")
+                    raise ArtQuantError(f"{errors[0][0]}; or go on without such pictures (--skip-unreadable)")
                 skipped += errors
                 bar.update(len(batch))
         journal.lines.finish()
-        return InferenceSummary(scored, before, tuple(skipped))
+        return InferenceSummary(
+            scored, before, tuple(error for error, _ in skipped), tuple(entry for _, entry in skipped)
+        )
 
 
-def _ids_done(lines: LineFile, records: Sequence[ImageRecord]) -> set[str]:
+def _lines(
+    scorer: Scorer, good: Sequence[tuple[Entry, Any]], attributes: Sequence[str], analyse: int
+) -> list[dict[str, Any]]:
+    """What is written about pictures that were read."""
+    pictures = [picture for _, picture in good]
+    scores = scorer.score_pictures(pictures, attributes)
+    texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
+    return [
+        prediction_line(entry.id, entry.path, entry.gt_score, score) | ({} if said is None else {"texts": said})
+        for (entry, _), score, said in zip(good, scores, texts, strict=True)
+    ]
+
+
+def _require_files(entries: Iterable[Entry]) -> None:
+    """Raise an ArtQuantError where it is no picture that cannot be read, but the archive or table of many."""
+    for entry in entries:
+        if entry.offset is not None and not os.path.isfile(entry.file):
+            raise ArtQuantError(
+                f"{entry.file}: is no longer there; put it back and run the same command: it goes on with what is done"
+            )
+
+
+def _found(done: set[str], collection: Collection, out: Path) -> Iterator[Entry]:
+    """The entries that are done; no further is looked than to the last of them.
+
+    Raises:
+        ArtQuantError: at the end: some are not there.
+    """
+    left = set(done)
+    for entry in collection if left else ():
+        if entry.id in left:
+            left.discard(entry.id)
+            yield entry
+            if not left:
+                return
+    if left:
+        raise ArtQuantError(
+            f"{out}: holds predictions for {len(left)} other pictures (first: {min(left)!r}); name another output "
+            "file or delete it"
+        )
+
+
+def _ids_done(lines: LineFile) -> set[str]:
     done: set[str] = set()
     for number, line in lines.read():
         where = f"{lines.path} line {number}"
@@ -98,10 +146,4 @@ def _ids_done(lines: LineFile, records: Sequence[ImageRecord]) -> set[str]:
                 "or delete it"
             )
         done.add(line["id"])
-    foreign = done - {record.id for record in records}
-    if foreign:
-        raise ArtQuantError(
-            f"{lines.path}: holds predictions for {len(foreign)} other pictures (first: {sorted(foreign)[0]!r}); name "
-            "another output file or delete it"
-        )
     return done

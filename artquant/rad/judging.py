@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from artquant.evaluate.metrics import Estimate
+from artquant.evaluate.text_figures import srcc
 from artquant.pages.charts import Map, counted
-from artquant.rad.figures import srcc
 from artquant.rad.outcome import Entry, Outcome
 from artquant.texts.descriptions import PARTS
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from artquant.batches.batch import Fault
 from artquant.batches.dataset import ArtDataset, Collator
@@ -17,13 +17,30 @@ from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import evaluate_scores
 from artquant.evaluate.within import within_pictures
-from artquant.infer.read_pictures import Pictures
+from artquant.infer.read_pictures import Pictures, Read
 from artquant.infer.scorer import Scorer
+from artquant.listing.entry import Entry
+from artquant.listing.open_entry import EntryReader
+from artquant.models.family import Processor
 from artquant.models.weights import LoadedModel
 from artquant.train.interruption import ignore_stop_signal
 from artquant.train.objective import Objective
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> the values of all ranks, on every rank
+
+
+class _Scored(Dataset):
+    """Pictures by their place in a list."""
+
+    def __init__(self, records: Sequence[ImageRecord], processor: Processor):
+        self._pictures = Pictures(EntryReader(), processor)
+        self._entries = [Entry(one.id, str(one.image), str(one.image), source=one.source) for one in records]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Read:
+        return self._pictures[self._entries[index]]
 
 
 @dataclass
@@ -73,7 +90,7 @@ class Validation:
         return figures
 
     def _correlations(self, rank: int, ranks: int, device: torch.device, gather: Gather) -> dict[str, float]:
-        pictures = Pictures(self.scored, self.model.processor)
+        pictures = _Scored(self.scored, self.model.processor)
         scorer = Scorer(self.model, device, plain=True)
         mine: dict[int, list[float]] = {}
         for indices, batch in self._batches(pictures, list, rank, ranks):
@@ -120,7 +137,7 @@ class Validation:
         return figures
 
     def _batches(
-        self, dataset: Pictures | ArtDataset, collate: Callable, rank: int, ranks: int
+        self, dataset: _Scored | ArtDataset, collate: Callable, rank: int, ranks: int
     ) -> Iterator[tuple[list[int], Any]]:
         """This rank's batches with their indices; as many on every rank, the last perhaps a repetition without any."""
         mine = list(range(rank, len(dataset), ranks))

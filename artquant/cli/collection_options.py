@@ -1,0 +1,53 @@
+"""Options about the pictures of collections, and what is made of them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+from artquant.cli.arguments import path
+from artquant.listing.columns import Columns
+
+INPUTS = (
+    "pictures, folders, patterns ('DIR/**/*.png'), lists (.json .jsonl .txt .csv .tsv .parquet: of paths, or with the "
+    "pictures), .tar archives"
+)
+
+
+def add_columns(command: argparse.ArgumentParser) -> None:
+    """Which columns of tables are meant."""
+    command.add_argument(
+        "--columns",
+        type=_columns,
+        default=Columns(),
+        metavar="WHAT=NAME,...",
+        help="of tables, where they are not called as usual: path, id, gt_score, picture (that holds the pictures)",
+    )
+
+
+def add_collection(command: argparse.ArgumentParser) -> None:
+    """Inputs, output and what is done about pictures that cannot be read."""
+    add = command.add_argument
+    add("--records", type=path, nargs="+", action="extend", metavar="INPUT", help=INPUTS)
+    add("--images", type=path, help="folder of the lists' pictures (default: each list's own)")
+    add_columns(command)
+    add("--out", type=path, help="predictions file: .jsonl, .csv or .parquet")
+    add("--where", type=str, metavar="CONDITION", help="write the ids alone where it holds, such as 'score > 7'")
+    unreadable = command.add_mutually_exclusive_group()
+    unreadable.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="go on after a picture that cannot be read (default, but for JSON records)",
+    )
+    unreadable.add_argument("--strict", action="store_true", help="stop at a picture that cannot be read")
+
+
+def _columns(said: str) -> Columns:
+    given: dict[str, str] = {}
+    names = [one.name for one in fields(Columns)]
+    for part in said.split(","):
+        what, _, name = part.partition("=")
+        if what.strip() not in names or not name.strip() or what.strip() in given:
+            raise argparse.ArgumentTypeError(f"must be WHAT=NAME,... of {', '.join(names)}, each once; got {said!r}")
+        given[what.strip()] = name.strip()
+    return Columns(**given)

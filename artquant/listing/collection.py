@@ -1,0 +1,44 @@
+"""Inputs as they were named, to be gone through any number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from artquant.listing.columns import Columns
+from artquant.listing.entries import entries
+from artquant.listing.entry import Entry
+from artquant.listing.given import Kind, expanded, kind_of
+from artquant.listing.open_entry import EntryReader
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Pictures of any inputs; arguments as of `artquant.listing.entries.entries`."""
+
+    given: tuple[str | Path, ...]
+    images: Path | None = None
+    recursive: bool = True
+    columns: Columns = field(default_factory=Columns)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return entries(self.given, self.images, self.recursive, self.columns)
+
+    def count(self, most: int) -> int | None:
+        """How many pictures there are; None: more than so many, and no further was looked.
+
+        Raises:
+            ArtQuantError: as the entries, among so many.
+        """
+        found = sum(1 for _ in islice(self, most + 1))
+        return None if found > most else found
+
+    def has_records(self) -> bool:
+        """Whether an input is a list of records in JSON: made with care, so that a fault in it is to be seen to."""
+        return any(kind_of(path) is Kind.JSON for one in self.given for path in expanded(one))
+
+    def reader(self) -> EntryReader:
+        """What reads its pictures."""
+        return EntryReader(self.columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from artquant.evaluate.report import Evaluation
     from artquant.report.write import Written
 
+logger = logging.getLogger(__name__)
+
 _OF_EVAL = 2_000  # small pictures in the list of the page that `artquant eval` writes
 _NAMED = 3  # missing pictures
 
@@ -27,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.report.judged import read_judged
     from artquant.report.write import PAGE, Wanted, require_replaceable, write_report
 
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise ArtQuantError(f"--images {arguments.images}: no such folder; name the one that holds the pictures")
     config = None if arguments.config is None else load_config(arguments.config, arguments.overrides)
     predictions, truth = list(arguments.predictions), arguments.truth
     if config is not None:
@@ -45,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if config is not None and evaluation["score_range"] is None:
         evaluation["score_range"] = config.infer.score_range or (config.levels.scale.low, config.levels.scale.high)
+    logger.info("figures and their intervals of %d predictions files ...", len(predictions))
     judged = read_judged(predictions, truth, evaluation, arguments.bootstrap, arguments.seed)
     images = arguments.images or (None if config is None else images_of(config))
     wanted = Wanted(

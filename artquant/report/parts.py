@@ -87,7 +87,7 @@ def _asked(prompt: Mapping[str, Any]) -> str:
 
 def _readout(readout: Mapping[str, Any]) -> str:
     words, weights = _list(readout.get("words")), _list(readout.get("weights"))
-    said = ", ".join(f"{word} {weight:g}" for word, weight in zip(words, weights, strict=False))
+    said = ", ".join(f"{word} {weight}".removesuffix(".0") for word, weight in zip(words, weights, strict=False))
     return str(readout.get("kind", "")).replace("_", " ") + (f" ({said})" if said else "")
 
 

@@ -154,6 +154,15 @@ def test_descriptions_of_any_form(folder):
     assert report(folder, *named) == 2
 
 
+def test_what_is_noted_in_another_form_is_passed_over(folder, capsys):
+    noted = {"model": 1, "weights": "abc", "prompt": [1], "readout": {"words": [{}], "weights": ["<b>"]}}
+    (folder / "a.jsonl.origin.json").write_text(json.dumps(noted), encoding="utf-8")
+    assert report(folder, "--predictions", folder / "a.jsonl") == 0
+    assert "({} &lt;b&gt;)" in (folder / "r.html").read_text(encoding="utf-8")
+    assert report(folder, "--predictions", folder / "a.jsonl", "--images", folder / "nowhere") == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
 @pytest.fixture
 def run_of(folder, monkeypatch):
     """A run that has scored, and its configuration."""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh eval.sh [CONFIG] [key=value ...]                    - evaluate a run's predictions
+# sh eval.sh [CONFIG] [key=value ...]                    - evaluate a run's predictions, and say where its report lies
 # sh eval.sh --predictions FILE --truth FILE [options]   - evaluate any predictions
 set -eu
 cd "$(dirname "$0")"

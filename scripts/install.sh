@@ -12,6 +12,6 @@ started=$(date +%s)
 [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
 # torch first, by itself: the version that was tested, so that nothing else draws in a newer one.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "${TORCH:-$(grep '^torch==' constraints.txt)}"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,quant,eval,tables,rad,serve,dev]"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,quant,eval,texts,tables,rad,serve,dev]"
 touch "$stamp"
 echo "environment: .venv installed in $(($(date +%s) - started)) s"

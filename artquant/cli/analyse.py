@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.cli.infer import origin_of, report, require_learned
+from artquant.cli.infer import report, require_learned
 from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, say, say_json
 from artquant.data.images import ImageError, load_image
 from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import write_text
+from artquant.infer.journal import origin_of
 from artquant.infer.score_files import LOOKED_THROUGH, run_inference
 from artquant.infer.scorer import Scorer
 from artquant.listing.collection import Collection

@@ -85,6 +85,19 @@ def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value not in (None, False)}
 
 
+def device_names(names: tuple[str, ...]) -> list[str]:
+    """Names as `Scorer` takes them; a number is a GPU's. Raises ArtQuantError: there is no such kind, or one twice."""
+    devices = [f"cuda:{name}" if name.isdecimal() else name for name in names]
+    try:
+        for device in devices:
+            require_device(device)
+    except ConfigError as error:
+        raise ArtQuantError(f"--devices: {error.reason}") from None
+    if len(set(devices)) < len(devices):
+        raise ArtQuantError("--devices: one is named twice; name each once")
+    return devices
+
+
 def add_config(command: argparse.ArgumentParser, required: bool) -> None:
     """A configuration, by its option or as the first word, and settings; `settle_config` tells which is which."""
     command.add_argument("--config", type=path, metavar="YAML", help="configuration file (or the first word without =)")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _LOADING = tuple(field.name for field in fields(Loading))
 _ASKING = ("base", "allow_other_base", "device", *_LOADING, "images", "batch_size", "workers", "skip_unreadable")
 ONLY_HERE = ("by", "model", *_ASKING)  # of the command's settings
-_OF_SCORES = (
-    *("config", "overrides", "predictions", "truth", "weights", "score_range", "predicted_range", "logistic"),
-    *("allow_missing", "allow_extra", "no_plot"),
+OF_SCORES = (
+    *("config", "overrides", "predictions", "truth", "weights", "score_range", "predicted_range", "logistic", "fit"),
+    *("threshold", "allow_missing", "allow_extra", "no_plot", "mark"),
 )
 
 
@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
         stored_answers,
     )
 
-    refuse_given(arguments, _OF_SCORES, "is for scores; leave it out with --choices")
+    refuse_given(arguments, (*OF_SCORES, "protocol"), "is for scores; leave it out with --choices")
+    refuse_given(arguments, ("sets", "descriptions"), "and --choices are two evaluations; leave one of them out")
+    refuse_given(arguments, ("references", "training"), "goes with --descriptions, the files of texts")
     questions = read_questions(arguments.choices, arguments.by)
     resampling = {"bootstrap": arguments.bootstrap or 0, "seed": arguments.seed}
     status = 0
@@ -58,10 +60,10 @@ def _ask(arguments: argparse.Namespace, questions: list[ChoiceQuestion]) -> tupl
     if arguments.images is None or arguments.out is None:
         raise ArtQuantError("--model needs --images, the folder of the pictures, and --out, the file to write")
 
-    from artquant.cli.infer import origin_of
     from artquant.cli.named_model import open_model
     from artquant.evaluate.choices import ANSWER
     from artquant.infer.choices import answer_questions
+    from artquant.infer.journal import origin_of
     from artquant.infer.scorer import Scorer
 
     folder = open_model(arguments)

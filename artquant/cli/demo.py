@@ -83,6 +83,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     short = " (--short: the figures above mean nothing)" * arguments.short
     say(f"\nDone in {minutes} min {seconds} s{short}. Look at")
     say(f"  {data}/images  the pictures")
+    say(f"  {results}/evaluation/report.html  figures, and the pictures behind them (open it in a browser)")
     say(f"  {results}/evaluation  metrics.json, scatter plots, what is said of held-out pictures (contact_sheet.png)")
     say(f"  {results}/predictions.jsonl  a score for each held-out picture")
     say(f"  {scoring}  the model: artquant score IMAGE --model {scoring}, or describe")

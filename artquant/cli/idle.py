@@ -38,6 +38,18 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
             lambda arguments: not (is_given(arguments, "out") or is_given(arguments, "config")),
             "leaves plots out of the folder that is written; name one with --out",
         ),
+        (("no_report",), _without("config"), "leaves out the report on a run; name one with --config"),
+    ),
+    "report": (
+        (("overrides",), _without("config"), "changes a configuration; name one with --config"),
+        (("predictions", "truth"), _with("config"), "is what the configuration says; leave one of them out"),
+        (("small_pictures",), _with("no_pictures"), "is about pictures, which --no-pictures leaves out"),
+        (("images",), _with("no_pictures"), "is about pictures, which --no-pictures leaves out"),
+        (
+            ("allow_missing", "allow_extra", "score_range", "predicted_range"),
+            lambda arguments: not (is_given(arguments, "truth") or is_given(arguments, "config")),
+            "is about true scores; name them with --truth",
+        ),
     ),
     "check": (
         (("overrides",), _without("config"), "changes a configuration; name one"),
@@ -79,8 +91,8 @@ def is_given(arguments: argparse.Namespace, name: str) -> bool:
 
 def refuse_idle(arguments: argparse.Namespace) -> None:
     """Raise an ArtQuantError about the first option that would do nothing."""
-    if arguments.command == "eval" and is_given(arguments, "choices"):
-        return  # which says by itself what belongs to it
+    if arguments.command == "eval" and any(is_given(arguments, mode) for mode in ("choices", "sets", "descriptions")):
+        return  # which say by themselves what belongs to them
     for names, idle, why in _IDLE.get(arguments.command, ()):
         for name in names:
             if is_given(arguments, name) and idle(arguments):

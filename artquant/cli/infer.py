@@ -17,13 +17,13 @@ from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
+from artquant.infer.journal import origin_of
 from artquant.infer.outputs import lines_file, write_output
 from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
 from artquant.infer.scorer import Scorer
 from artquant.infer.trained import known_attributes
-from artquant.infer.where import Where
 from artquant.listing.collection import Collection
-from artquant.models.fingerprint import processor_fingerprint
+from artquant.listing.where import Where
 from artquant.models.hub import is_fetched
 from artquant.models.model_folder import ModelFolder
 
@@ -130,15 +130,6 @@ def require_learned(
         known_attributes(scorer.loaded, attributes)
     except ArtQuantError as error:
         raise ArtQuantError(f"{model}: {error}, or add --anyway") from None
-
-
-def origin_of(opened: ModelFolder) -> dict[str, object]:
-    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
-    return {
-        "model": " over ".join(str(folder.name) for folder in opened.chain()),
-        "weights": [folder.fingerprint for folder in opened.chain()],
-        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
-    }
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, Path]:

@@ -20,9 +20,13 @@ from artquant.cli.arguments import (
     whole,
 )
 from artquant.cli.collection_options import INPUTS, add_collection, add_columns
+from artquant.cli.compare_options import add_comparisons
+from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
 from artquant.cli.rad_options import add_rad
+from artquant.cli.report_options import add_report
 from artquant.cli.serve_options import add_serve
+from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 
@@ -51,8 +55,12 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     making = (_demo, _demo_data, _demo_base, _init_model, _prepare, _check, _plan)
     running = (_train, _infer, _score, _describe, _analyse)
-    for add in (*making, *running, _familiar, _descriptions, _export, _eval):
+    for add in (*making, *running, _familiar, _descriptions, _export):
         add(commands)
+    add_eval(commands, _command)
+    add_comparisons(commands, _command)
+    add_shard(commands, _command)
+    add_report(commands, _command)
     add_rad(commands, _command)
     add_serve(commands, _command)
     return parser
@@ -373,6 +381,7 @@ def _eval(commands: Commands) -> None:
     add("--allow-missing", action="store_true", help="pictures without a prediction are left out")
     add("--allow-extra", action="store_true", help="predictions without a truth are left out")
     add("--no-plot", action="store_true", help="no scatter plots")
+    add("--no-report", action="store_true", help="no page about the run (artquant report)")
     add("--json", action="store_true", help="print JSON instead of a table")
     group = command.add_argument_group("questions with choices A to D, instead of scores")
     add = group.add_argument

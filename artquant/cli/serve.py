@@ -6,9 +6,8 @@ import argparse
 import resource
 from contextlib import suppress
 
-from artquant.cli.arguments import given_loading, require_extra, secret_in
+from artquant.cli.arguments import device_names, given_loading, require_extra, secret_in
 from artquant.cli.terminal import complain, say
-from artquant.config.requirements import ConfigError, require_device
 from artquant.errors import ArtQuantError
 
 _PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     tested = (arguments.test_predictions, arguments.test_records)
     if (tested[0] is None) != (tested[1] is None):
         raise ArtQuantError("--test-predictions and --test-records belong together; name both or neither")
-    devices, token = _devices(arguments.devices), secret_in(arguments.token_variable, "--token-variable")
+    devices, token = device_names(arguments.devices), secret_in(arguments.token_variable, "--token-variable")
     chosen = Chosen(
         arguments.model,
         arguments.base,
@@ -46,19 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}; stop it with Ctrl-C", flush=True)
         serve(chosen, devices, settings, [bound])
     return 0
-
-
-def _devices(names: tuple[str, ...]) -> list[str]:
-    """Names as `Scorer` takes them; a number is a GPU's. Raises ArtQuantError: there is no such kind, or one twice."""
-    devices = [f"cuda:{name}" if name.isdecimal() else name for name in names]
-    try:
-        for device in devices:
-            require_device(device)
-    except ConfigError as error:
-        raise ArtQuantError(f"--devices: {error.reason}") from None
-    if len(set(devices)) < len(devices):
-        raise ArtQuantError("--devices: one is named twice; name each once")
-    return devices
 
 
 def _raise_open_files() -> None:

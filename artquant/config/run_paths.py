@@ -8,7 +8,7 @@ runs/RUN/STAGE/start/           under ZeRO-3: the earlier stage's adapter merged
 runs/RUN/STAGE/skipped.jsonl    pictures that could not be read, where the stage goes on without them
 runs/RUN/STAGE/model/           the result: one self-describing model folder; its presence means the stage is done
 runs/RUN/predictions.jsonl      scores of the configuration's pictures, by the last stage's model
-runs/RUN/evaluation/            metrics.json and scatter plot
+runs/RUN/evaluation/            metrics.json, scatter plots and report.html
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def _prediction(fields: Fields, scale: RatingScale | None, score_range: tuple[fl
         low, high = score_range
         room = _RANGE_TOLERANCE * (high - low)
         if not low - room <= score <= high + room:
-            fault = f"score {score:g} is outside {low:g} to {high:g}; predict it again or correct the range"
-            fields.fault("score", fault)
+            advice = "predict it again, or name the range that predictions are on (--predicted-range)"
+            fields.fault("score", f"score {score:g} is outside {low:g} to {high:g}; {advice}")
     attributes = {
         name: _prediction(Fields(value, f"{fields.name}, attribute {name!r}"), scale, score_range)
         for name, value in fields.object("attributes").items()

@@ -7,11 +7,11 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from artquant.data.fields import Fields, RecordError
+from artquant.data.fields import Fields, RecordError, number_of
 from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
 from artquant.data.prepared import require_as_prepared
 from artquant.errors import ArtQuantError, visible
@@ -32,6 +32,14 @@ class RatedPicture:
     attributes: Mapping[str, float]  # mean score of each that was rated
     source: str  # "FILE record N"
     image: str | None = None
+    votes: tuple[float, ...] | None = None  # counts or shares of raw votes, the lowest value's first
+
+
+class Shares(NamedTuple):
+    """Predicted distributions over words."""
+
+    words: tuple[str, ...]  # [L]
+    table: np.ndarray  # [N, L], each row sums to 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,9 @@ class Joined:
     # Of each: predicted and true scores of the pictures of which both are known, and which these are.
     attributes: dict[str, tuple[np.ndarray, np.ndarray]]
     attribute_places: dict[str, np.ndarray]
+    votes: np.ndarray | None = None  # [N, K] raw votes; None unless every pair has as many
+    shares: Shares | None = None  # what was predicted; None unless every pair has some of the same words
+    pictures: tuple[PredictedPicture, ...] = ()  # [N] as they were predicted, each with its picture's name
     by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -62,9 +73,9 @@ _Picture = TypeVar("_Picture", PredictedPicture, RatedPicture)
 
 
 def read_truth(path: Path) -> dict[str, RatedPicture]:
-    """Read true scores `{"id", "image", "gt_score", "std", "attributes": {name: score}}` by id, the last two optional.
+    """Read true scores `{"id", "image", "gt_score", "std", "attributes": {name: score}, "votes": [counts]}` by id.
 
-    JSON lines or a JSON list. A record without id is known by its image.
+    The last three are optional. JSON lines or a JSON list. A record without id is known by its image.
 
     Raises:
         ArtQuantError: Unreadable file, an id twice, or a record without a finite gt_score; names file and record.
@@ -76,11 +87,13 @@ def read_truth(path: Path) -> dict[str, RatedPicture]:
         identity, score, std = fields.id_or_image(), fields.number("gt_score"), fields.std()
         if score is None:
             fields.fault("gt_score", 'no "gt_score"; add it or remove the record')
-        attributes, image = fields.named_numbers("attributes"), fields.picture_name()
+        attributes, image, votes = fields.named_numbers("attributes"), fields.picture_name(), fields.numbers("votes")
+        if votes is not None and (min(votes, default=-1) < 0 or sum(votes) <= 0):
+            fields.fault("votes", '"votes" must be counts or shares, 0 or more and not all 0; correct the record')
         fields.refuse()
         if identity in found:
             raise RecordError(f"{source}: the same id {identity!r} as {found[identity].source}; keep one of them")
-        found[identity] = RatedPicture(identity, score or 0.0, std, attributes, source, image)
+        found[identity] = RatedPicture(identity, score or 0.0, std, attributes, source, image, votes)
     return found
 
 
@@ -92,6 +105,7 @@ def join_files(
     allow_missing: bool = False,
     allow_extra: bool = False,
     predicted_range: tuple[float, float] | None = None,
+    rated: Mapping[str, RatedPicture] | None = None,
 ) -> Joined:
     """Pair the predictions of a file with the true scores of another by id, or by picture where no id meets another.
 
@@ -103,12 +117,14 @@ def join_files(
         allow_missing: Truth without prediction is left out and listed in the result, instead of refused.
         allow_extra: Predictions without truth are left out and listed in the result, instead of refused.
         predicted_range: Of the predictions, where it is another than `score_range`, onto which they are mapped.
+        rated: What `read_truth` found in the truth file, where it was read before.
 
     Raises:
         ArtQuantError: A file cannot be used; missing or extra ids (the first ten are named); a prediction whose own
             gt_score or picture is not the truth's.
     """
-    predicted, true = read_predictions(predictions, scale, predicted_range or score_range), read_truth(truth)
+    predicted = read_predictions(predictions, scale, predicted_range or score_range)
+    true = read_truth(truth) if rated is None else dict(rated)
     if predicted_range is not None:
         _refuse_mapping(predictions, score_range)
         predicted = {
@@ -139,6 +155,9 @@ def join_files(
         extra=extra,
         attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
+        votes=_rows([rated.votes for _, rated in pairs]),
+        shares=_shares([one.prediction.columns for one, _ in pairs]),
+        pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
 
@@ -156,6 +175,20 @@ def _met(
     return predicted, true, False
 
 
+def same_pictures(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Which of others each name is: as they stand, else by their last parts, with and without ending.
+
+    Names that meet none are left out; so are all where a part is there twice.
+    """
+    for part in (posixpath.normpath, _last_part, _stem):
+        known = {part(other): other for other in others}
+        parts = {name: part(name) for name in names}
+        unique = len(known) == len(others) and len(set(parts.values())) == len(names)
+        if unique and (met := {name: known[one] for name, one in parts.items() if one in known}):
+            return met
+    return {}
+
+
 def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]], by_picture: bool) -> None:
     """Refuse a pair whose lines say two scores of raters, or two pictures."""
     for one, other in pairs:
@@ -169,6 +202,8 @@ def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]
                 f"{one.source}: {one.image or one.id!r} and {other.image or other.id!r} in {other.source} are in "
                 "different folders; give both files the same names"
             )
+        if one.image == other.image:
+            continue
         if not by_picture and one.image and other.image and _stem(one.image) != _stem(visible(other.image)):
             raise ArtQuantError(
                 f"{one.source} (id {one.id!r}): picture {one.image!r}, but {other.image!r} in {other.source}: the ids "
@@ -237,3 +272,31 @@ def _refuse(path: Path, what: str, ids: Sequence[str], advice: str) -> None:
 
 def _column(values: list[float | None]) -> np.ndarray | None:
     return np.array(values, dtype=np.float64) if values and None not in values else None
+
+
+def _rows(values: Sequence[Sequence[float] | None]) -> np.ndarray | None:
+    """[N, K]; None where one is not known or is of another length."""
+    known = [row for row in values if row is not None]
+    same = len(known) == len(values) and len({len(row) for row in known}) == 1
+    return np.array(known, dtype=np.float64) if same else None
+
+
+def _shares(columns: Sequence[Mapping[str, Any]]) -> Shares | None:
+    """The predicted distributions, as the lines say them ("probs", or "logits" of which the softmax is taken)."""
+    from scipy.special import softmax
+
+    for key in ("probs", "logits"):
+        found = [one.get(key) for one in columns]
+        known = [dict(one) for one in found if isinstance(one, Mapping)]
+        if not known or len(known) < len(found) or any(one.keys() != known[0].keys() for one in known):
+            continue
+        words = tuple(known[0])
+        values = [[number_of(one[word]) for word in words] for one in known]
+        if any(value is None or not math.isfinite(value) for row in values for value in row):
+            continue
+        table = np.array(values, dtype=np.float64)
+        if key == "logits":
+            return Shares(words, softmax(table, axis=1))
+        if (table >= 0).all() and (table.sum(axis=1) > 0).all():
+            return Shares(words, table / table.sum(axis=1, keepdims=True))
+    return None

@@ -6,14 +6,15 @@ Legend: N = number of pairs, B = resamples computed together.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
+from artquant.evaluate.curves import Curve, fit_curve
 
-Curve = Callable[[np.ndarray], np.ndarray]
+Curves = Mapping[int, Curve]  # by number of parameters
 
 _MIN_PAIRS = 3
 _BLOCK = 1_000_000  # numbers held at once per array
@@ -32,8 +33,8 @@ class Estimate:
 class Metrics:
     """Correlations lie in [-1, 1]; MAE and RMSE are in score units, MSE in their square.
 
-    The two figures after the logistic fit compare the truth with the predictions mapped by the fitted curve; their
-    intervals hold that curve fixed.
+    The figures after a logistic fit compare the truth with the predictions mapped by the fitted curve; their intervals
+    hold that curve fixed. A fit that did not converge has none, and its reason in `unfitted`.
     """
 
     n: int
@@ -43,13 +44,18 @@ class Metrics:
     MAE: Estimate
     MSE: Estimate
     RMSE: Estimate
+    PLCC_after_logistic3: Estimate | None = None
+    RMSE_after_logistic3: Estimate | None = None
     PLCC_after_logistic4: Estimate | None = None
     RMSE_after_logistic4: Estimate | None = None
+    PLCC_after_logistic5: Estimate | None = None
+    RMSE_after_logistic5: Estimate | None = None
+    curves: Curves = field(default_factory=dict)
+    unfitted: Mapping[int, str] = field(default_factory=dict)  # by number of parameters: why there is no curve
 
     def estimates(self) -> dict[str, Estimate]:
-        """Name -> estimate, in order, without those that were not asked for."""
-        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "n"}
-        return {name: estimate for name, estimate in named.items() if estimate is not None}
+        """Name -> estimate, in order, without those that were not asked for or could not be fitted."""
+        return {name: value for name, value in self.__dict__.items() if isinstance(value, Estimate)}
 
 
 def evaluate_scores(
@@ -57,7 +63,7 @@ def evaluate_scores(
     truth: np.ndarray,
     bootstrap: int = 1000,
     seed: int = 0,
-    logistic: bool = False,
+    fits: Sequence[int] = (),
     confidence: float = 0.95,
 ) -> Metrics:
     """Spearman's, Pearson's and Kendall's (tau-b) correlation and the errors of predictions.
@@ -67,7 +73,7 @@ def evaluate_scores(
         bootstrap: number of resamples of pairs with replacement; 0 leaves the intervals out. Resamples in which a
             correlation is undefined (all values equal) do not count for its interval.
         seed: of the resampling.
-        logistic: also report PLCC and RMSE after the four-parameter logistic fit (`fit_logistic4`).
+        fits: also report PLCC and RMSE after the logistic fits of so many parameters, 3, 4 or 5 (`fit_curve`).
         confidence: of the percentile intervals, in (0, 1).
 
     Raises:
@@ -76,15 +82,38 @@ def evaluate_scores(
     x_N, y_N = _checked_pairs(predicted, truth)
     if bootstrap < 0 or not 0 < confidence < 1:
         raise ArtQuantError(f"bootstrap must be >= 0 and confidence in (0, 1), got {bootstrap} and {confidence}")
-    curve = fit_logistic4(x_N, y_N) if logistic else None
+    curves, unfitted = _fitted(x_N, y_N, fits)
     tails = (50 * (1 - confidence), 50 * (1 + confidence))
-    drawn = _resampled(x_N, y_N, curve, bootstrap, seed) if bootstrap else {}
+    drawn = _resampled(x_N, y_N, curves, bootstrap, seed) if bootstrap else {}
     estimates = {}
-    for name, value in _figures(x_N, y_N, curve).items():
+    for name, value in _figures(x_N, y_N, curves).items():
         known_B = drawn[name][np.isfinite(drawn[name])] if drawn else np.empty(0)
         low, high = (float(end) for end in np.percentile(known_B, tails)) if known_B.size else (None, None)
         estimates[name] = Estimate(float(value), low, high)
-    return Metrics(n=x_N.size, **estimates)
+    return Metrics(n=x_N.size, **estimates, curves=curves, unfitted=unfitted)
+
+
+def mean_estimate(values: np.ndarray, resamples: int, seed: int) -> Estimate:
+    """The mean [N] with its 95 % percentile interval by resampling; of one value alone there is none."""
+    from scipy.stats import bootstrap
+
+    if not resamples or len(values) < 2:
+        return Estimate(float(values.mean()))
+    rng = np.random.default_rng(seed)
+    batch = max(1, _BLOCK // len(values))
+    found = bootstrap((values,), np.mean, n_resamples=resamples, batch=batch, method="percentile", rng=rng)
+    return Estimate(float(values.mean()), *map(float, found.confidence_interval))
+
+
+def _fitted(x_N: np.ndarray, y_N: np.ndarray, fits: Sequence[int]) -> tuple[dict[int, Curve], dict[int, str]]:
+    """The curves that converge, and why others do not."""
+    curves, unfitted = {}, {}
+    for parameters in sorted(set(fits)):
+        try:
+            curves[parameters] = fit_curve(x_N, y_N, parameters)
+        except ArtQuantError as error:
+            unfitted[parameters] = str(error)
+    return curves, unfitted
 
 
 def _checked_pairs(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,18 +131,16 @@ def _checked_pairs(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray
     return x_N, y_N
 
 
-def _resampled(
-    x_N: np.ndarray, y_N: np.ndarray, curve: Curve | None, resamples: int, seed: int
-) -> dict[str, np.ndarray]:
+def _resampled(x_N: np.ndarray, y_N: np.ndarray, curves: Curves, resamples: int, seed: int) -> dict[str, np.ndarray]:
     """Every figure [resamples] of pairs drawn with replacement; NaN where one is undefined."""
     from scipy.stats import DegenerateDataWarning, bootstrap
 
-    names = list(_figures(x_N, y_N, curve))
+    names = list(_figures(x_N, y_N, curves))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # of intervals that are not used
         found = bootstrap(
             (x_N, y_N),
-            lambda x, y, axis: np.stack(list(_figures(x, y, curve).values())),
+            lambda x, y, axis: np.stack(list(_figures(x, y, curves).values())),
             paired=True,
             vectorized=True,
             n_resamples=resamples,
@@ -124,7 +151,7 @@ def _resampled(
     return dict(zip(names, found.bootstrap_distribution, strict=True))
 
 
-def _figures(x: np.ndarray, y: np.ndarray, curve: Curve | None) -> dict[str, np.ndarray]:
+def _figures(x: np.ndarray, y: np.ndarray, curves: Curves) -> dict[str, np.ndarray]:
     """The figures [...] of pairs of predicted and true scores [..., N]; NaN where a side is constant."""
     from scipy.stats import rankdata
 
@@ -137,10 +164,10 @@ def _figures(x: np.ndarray, y: np.ndarray, curve: Curve | None) -> dict[str, np.
         "MSE": mse,
         "RMSE": np.sqrt(mse),
     }
-    if curve is not None:
+    for parameters, curve in curves.items():
         mapped = curve(x)
-        found["PLCC_after_logistic4"] = _pearson(mapped, y)
-        found["RMSE_after_logistic4"] = np.sqrt(np.mean((mapped - y) ** 2, axis=-1))
+        found[f"PLCC_after_logistic{parameters}"] = _pearson(mapped, y)
+        found[f"RMSE_after_logistic{parameters}"] = np.sqrt(np.mean((mapped - y) ** 2, axis=-1))
     return found
 
 
@@ -161,30 +188,3 @@ def _kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     rows = zip(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), strict=True)
     found = [kendalltau(*row, method="asymptotic").statistic for row in rows]
     return np.array(found).reshape(x.shape[:-1])
-
-
-def fit_logistic4(predicted: np.ndarray, truth: np.ndarray) -> Curve:
-    """The least-squares logistic curve from predictions to truth that quality assessment applies before PLCC.
-
-    f(x) = (b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2, started from b1 = max(truth), b2 = min(truth),
-    b3 = mean(predicted), b4 = std(predicted) / 4 (as in the Video Quality Experts Group's reports).
-
-    Raises:
-        ArtQuantError: the fit does not converge, or there are fewer than 4 pairs.
-    """
-    from scipy.optimize import OptimizeWarning, curve_fit
-    from scipy.special import expit
-
-    def curve(x: np.ndarray, b1: float, b2: float, b3: float, b4: float) -> np.ndarray:
-        return (b1 - b2) * expit((x - b3) / abs(b4)) + b2
-
-    start = (np.max(truth), np.min(truth), np.mean(predicted), np.std(predicted) / 4)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OptimizeWarning)  # about the covariance, which is not used
-            found, _ = curve_fit(curve, predicted, truth, p0=start, maxfev=10_000)
-    except (RuntimeError, TypeError) as error:
-        raise ArtQuantError(
-            f"the logistic fit found no curve for {len(predicted)} pairs: evaluate without it"
-        ) from error
-    return lambda x: curve(x, *found)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_POINT, _TREND, _IDENTITY, _TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
+POINT, TREND, IDENTITY, TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
 
 
 def require_matplotlib() -> None:
@@ -46,20 +46,18 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     margin = 0.04 * np.ptp(both)
     limits = (both.min() - margin, both.max() + margin)
     size = float(np.clip(12000 / truth.size, 3, 28))
-    axes.scatter(truth, predicted, s=size, color=_POINT, alpha=0.4, linewidths=0, zorder=2, label="one image")
-    axes.plot(limits, limits, color=_IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = true")
+    axes.scatter(truth, predicted, s=size, color=POINT, alpha=0.4, linewidths=0, zorder=2, label="one image")
+    axes.plot(limits, limits, color=IDENTITY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, label="predicted = true")
     centres, medians = _binned_medians(predicted, truth)
     axes.plot(centres, medians, color="white", linewidth=3.5, zorder=4)
-    axes.plot(
-        centres, medians, color=_TREND, linewidth=2, marker="o", markersize=4, zorder=5, label="median prediction"
-    )
+    axes.plot(centres, medians, color=TREND, linewidth=2, marker="o", markersize=4, zorder=5, label="median prediction")
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true score", ylabel="predicted score")
     axes.set_xticks([tick for tick in axes.get_yticks() if limits[0] <= tick <= limits[1]])
-    axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=_TEXT)
-    _tidy(axes)
+    axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=TEXT)
+    tidy(axes)
     _margins(figure, axes, predicted, truth, limits)
-    figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=_TEXT, va="center")
-    figure.text(0.11, 0.93, subtitle, fontsize=9, color=_TEXT, va="center")
+    figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=TEXT, va="center")
+    figure.text(0.11, 0.93, subtitle, fontsize=9, color=TEXT, va="center")
     with whole_file(out) as part:
         canvas.print_png(part)
 
@@ -79,17 +77,17 @@ def draw_attributes(correlations: Mapping[str, Estimate], total: Estimate, title
     figure = Figure(figsize=(6.4, 1.6 + 0.34 * len(names)), dpi=150, facecolor="white", layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.axvline(total.value, color=_TREND, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
+    axes.axvline(total.value, color=TREND, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
     for row, name in enumerate(names):
         estimate = correlations[name]
         if estimate.low is not None and estimate.high is not None:
-            axes.plot([estimate.low, estimate.high], [row, row], color=_POINT, alpha=0.45, linewidth=4, zorder=3)
-        axes.scatter([estimate.value], [row], s=36, color=_POINT, zorder=4)
+            axes.plot([estimate.low, estimate.high], [row, row], color=POINT, alpha=0.45, linewidth=4, zorder=3)
+        axes.scatter([estimate.value], [row], s=36, color=POINT, zorder=4)
     axes.set_yticks(range(len(names)), names)
     mean = np.mean([estimate.value for estimate in correlations.values()])
     axes.set_xlabel(f"SRCC with its 95 % interval (mean {mean:.3f}; dashed: the total's, {total.value:.3f})")
-    _tidy(axes)
-    axes.set_title(title, fontsize=11.5, fontweight="bold", color=_TEXT, loc="left")
+    tidy(axes)
+    axes.set_title(title, fontsize=11.5, fontweight="bold", color=TEXT, loc="left")
     with whole_file(out) as part:
         canvas.print_png(part)
 
@@ -102,12 +100,13 @@ def _binned_medians(predicted: np.ndarray, truth: np.ndarray) -> tuple[list[floa
     return [float(np.median(truth[mask])) for mask in filled], [float(np.median(predicted[mask])) for mask in filled]
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """The looks of all plots: a light grid, no frame."""
     axes.grid(color="#e5e7eb", linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_TEXT, labelsize=9, length=0)
-    axes.xaxis.label.set_color(_TEXT)
-    axes.yaxis.label.set_color(_TEXT)
+    axes.tick_params(colors=TEXT, labelsize=9, length=0)
+    axes.xaxis.label.set_color(TEXT)
+    axes.yaxis.label.set_color(TEXT)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -119,10 +118,10 @@ def _margins(figure: Figure, axes: Axes, predicted: np.ndarray, truth: np.ndarra
     left, bottom, width, height = axes.get_position().bounds
     edges = np.linspace(*limits, 41).tolist()
     top = figure.add_axes((left, bottom + height + 0.01, width, 0.07))
-    top.hist(truth, bins=edges, color=_IDENTITY, alpha=0.55)
+    top.hist(truth, bins=edges, color=IDENTITY, alpha=0.55)
     top.set_xlim(limits)
     right = figure.add_axes((left + width + 0.01, bottom, 0.075, height))
-    right.hist(predicted, bins=edges, orientation="horizontal", color=_POINT, alpha=0.55)
+    right.hist(predicted, bins=edges, orientation="horizontal", color=POINT, alpha=0.55)
     right.set_ylim(limits)
     for histogram in (top, right):
         histogram.axis("off")

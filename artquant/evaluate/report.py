@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from artquant.errors import ArtQuantError
+from artquant.evaluate.by_protocol import ByProtocol, by_protocol
+from artquant.evaluate.curves import FUNCTIONS, Curve
 from artquant.evaluate.distances import Coverage, DistributionDistances, coverage, gaussian_distances
 from artquant.evaluate.join import Joined, join_files
 from artquant.evaluate.metrics import Metrics, evaluate_scores
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
+from artquant.evaluate.protocols import Protocol
+from artquant.evaluate.thresholds import ThresholdAccuracy, accuracy_at
 from artquant.evaluate.within import Within, within_pictures
 from artquant.files.json_files import read_json, write_json
 from artquant.files.whole_files import whole_files
@@ -37,13 +41,14 @@ class Evaluation:
     attributes_plot: Path | None = None
     within: Within | None = None  # of three attributes or more
     coverage: Coverage | None = None  # where predictions have standard deviations
+    accuracy: ThresholdAccuracy | None = None
+    by_protocol: ByProtocol | None = None
 
     def mean_over_attributes(self) -> dict[str, float]:
-        """SRCC, PLCC, MAE, ...: the plain mean of the attributes' figures."""
+        """SRCC, PLCC, MAE, ...: the plain mean of the attributes' figures, of those that all of them have."""
         figures = [metrics.estimates() for metrics in self.attributes.values()]
-        return {
-            name: float(np.mean([each[name].value for each in figures])) for name in (figures[0] if figures else ())
-        }
+        common = [name for name in (figures[0] if figures else ()) if all(name in each for each in figures)]
+        return {name: float(np.mean([each[name].value for each in figures])) for name in common}
 
 
 def run_evaluation(
@@ -52,7 +57,11 @@ def run_evaluation(
     scale: RatingScale | None = None,
     score_range: tuple[float, float] | None = None,
     predicted_range: tuple[float, float] | None = None,
-    logistic: bool = False,
+    fits: Sequence[int] = (),
+    threshold: float | None = None,
+    protocol: Protocol | None = None,
+    mark: bool = False,
+    values: RatingScale | None = None,
     allow_missing: bool = False,
     allow_extra: bool = False,
     bootstrap: int = 1000,
@@ -66,7 +75,9 @@ def run_evaluation(
         out: folder for `metrics.json`, `scatter_N_NAME.png` and, where attributes were predicted,
             `attributes_N_NAME.png` (N counts the pairs from 1); None writes nothing.
         scale, score_range, predicted_range, allow_missing, allow_extra: as in `join_files`.
-        logistic, bootstrap, seed: as in `evaluate_scores`.
+        fits, bootstrap, seed: as in `evaluate_scores`; a protocol's fits are added.
+        threshold: also the accuracy of "above it or not"; None: the protocol's, if it has one.
+        protocol, mark, values: as in `by_protocol`.
         plot: draw the scatter plots (needs matplotlib and `out`).
 
     Raises:
@@ -76,35 +87,51 @@ def run_evaluation(
         raise ArtQuantError("no prediction files to evaluate: give at least one pair of predictions and truth")
     if out is not None and plot:
         require_matplotlib()
+    if protocol is not None:
+        fits = (*fits, *protocol.fits)
     evaluations = []
     for index, (predictions, truth) in enumerate(pairs, start=1):
         joined = join_files(predictions, truth, scale, score_range, allow_missing, allow_extra, predicted_range)
-        options = {"bootstrap": bootstrap, "seed": seed, "logistic": logistic}
-        metrics = _figures(str(predictions), joined.predicted, joined.truth, options)
-        attributes = {
-            name: _figures(f"{predictions}, attribute {name!r}", *pair, options)
-            for name, pair in joined.attributes.items()
-        }
-        within = within_pictures(*joined.table(), joined.predicted, bootstrap, seed) if attributes else None
-        spread = joined.predicted_std
-        folder, name = out if plot else None, f"{index}_{predictions.stem}.png"
-        evaluations.append(
-            Evaluation(
-                predictions,
-                truth,
-                joined,
-                metrics,
-                _distribution(predictions, joined),
-                plot=folder and folder / f"scatter_{name}",
-                attributes=attributes,
-                attributes_plot=folder / f"attributes_{name}" if folder and attributes else None,
-                within=within,
-                coverage=None if spread is None else coverage(joined.truth, joined.predicted, spread),
-            )
-        )
+        ruled = None if protocol is None else by_protocol(protocol, joined, mark, scale or values, str(truth))
+        limit = ruled.threshold(joined.truth) if threshold is None and ruled is not None else threshold
+        options = {"bootstrap": bootstrap, "seed": seed, "fits": fits}
+        one = _evaluation(predictions, truth, joined, options, ruled, limit)
+        if out is not None and plot:
+            name = f"{index}_{predictions.stem}.png"
+            attributes_plot = out / f"attributes_{name}" if one.attributes else None
+            one = replace(one, plot=out / f"scatter_{name}", attributes_plot=attributes_plot)
+        evaluations.append(one)
     if out is not None:
         _write(out, evaluations)
     return evaluations
+
+
+def _evaluation(
+    predictions: Path,
+    truth: Path,
+    joined: Joined,
+    options: dict[str, Any],
+    ruled: ByProtocol | None,
+    threshold: float | None,
+) -> Evaluation:
+    """All figures of a pair of files; options: of `evaluate_scores`."""
+    attributes = {
+        name: _figures(f"{predictions}, attribute {name!r}", *pair, options) for name, pair in joined.attributes.items()
+    }
+    resampling = options["bootstrap"], options["seed"]
+    spread = joined.predicted_std
+    return Evaluation(
+        predictions,
+        truth,
+        joined,
+        _figures(str(predictions), joined.predicted, joined.truth, options),
+        _distribution(predictions, joined, ruled),
+        attributes=attributes,
+        within=within_pictures(*joined.table(), joined.predicted, *resampling) if attributes else None,
+        coverage=None if spread is None else coverage(joined.truth, joined.predicted, spread),
+        accuracy=None if threshold is None else accuracy_at(joined.predicted, joined.truth, threshold),
+        by_protocol=ruled,
+    )
 
 
 def _figures(where: str, predicted: np.ndarray, truth: np.ndarray, options: dict[str, Any]) -> Metrics:
@@ -114,13 +141,14 @@ def _figures(where: str, predicted: np.ndarray, truth: np.ndarray, options: dict
         raise ArtQuantError(f"{where}: {error}") from error
 
 
-def _distribution(predictions: Path, joined: Joined) -> DistributionDistances | None:
-    if joined.predicted_std is None or joined.truth_std is None:
+def _distribution(predictions: Path, joined: Joined, ruled: ByProtocol | None) -> DistributionDistances | None:
+    truth_std = ruled.votes_std if joined.truth_std is None and ruled is not None else joined.truth_std
+    if joined.predicted_std is None or truth_std is None:
         return None
-    if not (np.all(joined.predicted_std > 0) and np.all(joined.truth_std > 0)):
+    if not (np.all(joined.predicted_std > 0) and np.all(truth_std > 0)):
         logger.warning("%s: some standard deviations are 0: distances of the distributions left out", predictions)
         return None
-    return gaussian_distances(joined.truth, joined.truth_std, joined.predicted, joined.predicted_std)
+    return gaussian_distances(joined.truth, truth_std, joined.predicted, joined.predicted_std)
 
 
 def _write(out: Path, evaluations: list[Evaluation]) -> None:
@@ -166,7 +194,9 @@ def _draw(evaluation: Evaluation, folder: Path) -> None:
 def _subtitle(evaluation: Evaluation) -> str:
     metrics = evaluation.metrics
     named = ((name, getattr(metrics, name)) for name in ("SRCC", "PLCC", "KRCC", "MAE", "RMSE"))
-    return "   ".join([f"n {metrics.n}", *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
+    ruled = evaluation.by_protocol
+    marks = [f"not the list of {ruled.protocol.title}"] if ruled is not None and ruled.marks else []
+    return "   ".join([f"n {metrics.n}", *marks, *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
 
 
 def as_record(evaluation: Evaluation) -> dict[str, Any]:
@@ -181,6 +211,10 @@ def as_record(evaluation: Evaluation) -> dict[str, Any]:
         "joined_by": "picture" if evaluation.joined.by_picture else "id",
         "plot": evaluation.plot.name if evaluation.plot else None,
     }
+    if evaluation.metrics.curves or evaluation.metrics.unfitted:
+        record["fits"] = _fits_record(evaluation.metrics)
+    if evaluation.by_protocol is not None:
+        record["protocol"] = evaluation.by_protocol.record()
     if evaluation.attributes:
         record["attributes"] = {
             name: {"n": metrics.n, "metrics": {key: asdict(value) for key, value in metrics.estimates().items()}}
@@ -189,25 +223,46 @@ def as_record(evaluation: Evaluation) -> dict[str, Any]:
         record["mean_over_attributes"] = evaluation.mean_over_attributes()
     if evaluation.within is not None:
         record["within_pictures"] = asdict(evaluation.within)
-    beside = {"distribution": evaluation.distribution, "coverage": evaluation.coverage}
+    beside = {
+        "distribution": evaluation.distribution,
+        "coverage": evaluation.coverage,
+        "accuracy": evaluation.accuracy,
+    }
     return record | {name: asdict(figures) for name, figures in beside.items() if figures is not None}
+
+
+def _fits_record(metrics: Metrics) -> dict[str, Any]:
+    """By "logistic3", ...: the function and what was fitted, or why nothing was."""
+    found = {f"logistic{parameters}": _curve_record(curve) for parameters, curve in metrics.curves.items()}
+    failed = {
+        f"logistic{parameters}": {"function": FUNCTIONS[parameters], "failed": reason}
+        for parameters, reason in metrics.unfitted.items()
+    }
+    return found | failed
+
+
+def _curve_record(curve: Curve) -> dict[str, Any]:
+    return {"function": curve.function, **asdict(curve)}
 
 
 def format_table(evaluations: Sequence[Evaluation]) -> str:
     """Plain text: a row per pair of files, its intervals below, then what was left out."""
     names = list(dict.fromkeys(name for item in evaluations for name in item.metrics.estimates()))
-    rows = [["predictions", "n", *(name.replace("_after_logistic4", "*") for name in names)]]
+    names = [name for name in names if _shown(name, evaluations)]
+    rows = [["predictions", "n", *(name.replace("_after_logistic", "*") for name in names)]]
     for item in evaluations:
         rows += _rows(str(item.predictions), item.metrics, names)
         for attribute, metrics in item.attributes.items():
             rows += _rows(f"  {attribute}", metrics, names)
         if item.attributes:
             means = item.mean_over_attributes()
-            rows.append([f"  mean of {len(item.attributes)} attributes", "", *(f"{means[name]:.4f}" for name in names)])
-    lines = aligned(rows)
-    if any(name.endswith("_after_logistic4") for name in names):
-        lines.append("* after the four-parameter logistic fit")
+            rows.append(
+                [f"  mean of {len(item.attributes)} attributes", "", *(_figure(means.get(name)) for name in names)]
+            )
+    lines = [line for item in evaluations for line in _protocol_head(item)]
+    lines += [*aligned(rows), *_fit_lines(evaluations)]
     for item in evaluations:
+        lines += _protocol_lines(item)
         if item.joined.by_picture:
             lines.append(f"{item.predictions}: joined by picture: no id of it is in {item.truth}")
         if item.within is not None:
@@ -222,6 +277,55 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
                 more = ", ..." if len(ids) > 3 else ""
                 lines.append(f"{item.predictions}: left out {len(ids)} {what}: {', '.join(ids[:3])}{more}")
     return "\n".join(lines)
+
+
+def _shown(name: str, evaluations: Sequence[Evaluation]) -> bool:
+    """Whether a figure stands in the table: by protocol, its own and the fits."""
+    ruled = [item.by_protocol for item in evaluations if item.by_protocol is not None]
+    return not ruled or "_after_" in name or any(name in one.protocol.metrics for one in ruled)
+
+
+def _fit_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The functions that were fitted, and what is to be said of the fits."""
+    fitted = sorted({parameters for item in evaluations for parameters in item.metrics.curves})
+    lines = [f"*{parameters}: after the fit of {FUNCTIONS[parameters]}, x standardised" for parameters in fitted]
+    for item in evaluations:
+        of = {str(item.predictions): item.metrics} | {
+            f"{item.predictions}, attribute {name!r}": metrics for name, metrics in item.attributes.items()
+        }
+        for label, metrics in of.items():
+            lines += [f"{label}: {reason}; the raw figure alone" for reason in metrics.unfitted.values()]
+            lines += [
+                f"{label}: the curve of {parameters} parameters {curve.course}: see the raw PLCC for the direction"
+                for parameters, curve in metrics.curves.items()
+                if curve.course != "rises"
+            ]
+    return lines
+
+
+def _protocol_head(item: Evaluation) -> list[str]:
+    """By which protocol, or that the list is not its own."""
+    ruled = item.by_protocol
+    if ruled is None:
+        return []
+    return [f"{item.predictions}: {ruled.mark() or f'protocol {ruled.protocol.name} ({ruled.protocol.title})'}"]
+
+
+def _protocol_lines(item: Evaluation) -> list[str]:
+    """What is reported beside the table."""
+    lines, ruled = [], item.by_protocol
+    if item.accuracy is not None:
+        found = item.accuracy
+        share = f"{found.accuracy.value:.4f} {interval_text(found.accuracy.low, found.accuracy.high)}"
+        lines.append(
+            f"{item.predictions}: accuracy at {found.threshold:g}  {share}   (the larger class alone: "
+            f"{found.majority:.4f})"
+        )
+    if ruled is not None and ruled.EMD is not None:
+        lines.append(f"{item.predictions}: EMD (r = 2) from the raw votes  {ruled.EMD:.4f}")
+    elif ruled is not None and ruled.no_EMD is not None:
+        lines.append(f"{item.predictions}: no EMD: {ruled.no_EMD}")
+    return lines
 
 
 def _coverage_line(found: Coverage) -> str:
@@ -259,10 +363,15 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _rows(label: str, metrics: Metrics, names: Sequence[str]) -> list[list[str]]:
     """Figures and, where there are any, their intervals below."""
     estimates = metrics.estimates()
-    rows = [[label, str(metrics.n), *(f"{estimates[name].value:.4f}" for name in names)]]
+    found = [estimates.get(name) for name in names]
+    rows = [[label, str(metrics.n), *(_figure(one.value if one else None) for one in found)]]
     if any(estimate.low is not None for estimate in estimates.values()):
-        rows.append(["", "", *(interval_text(estimates[name].low, estimates[name].high) for name in names)])
+        rows.append(["", "", *(interval_text(one.low, one.high) if one else "" for one in found)])
     return rows
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def interval_text(low: float | None, high: float | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from artquant.evaluate.metrics import Estimate
+from artquant.evaluate.metrics import Estimate, mean_estimate
 
 _LEAST = 3  # attributes of a picture, for an order among them to be compared
 
@@ -68,7 +68,7 @@ def within_pictures(
     over, by_total, partial = _over_pictures(predicted, rated, total)
 
     def mean(values: np.ndarray) -> Estimate:
-        return _mean(values, bootstrap, seed)
+        return mean_estimate(values, bootstrap, seed)
 
     return Within(
         n=len(total),
@@ -124,14 +124,3 @@ def _named_right(predicted: np.ndarray, rated: np.ndarray) -> np.ndarray:
     top = predicted == np.nanmax(predicted, axis=1, keepdims=True)
     right = rated == np.nanmax(rated, axis=1, keepdims=True)
     return (top & right).sum(axis=1) / top.sum(axis=1)
-
-
-def _mean(values: np.ndarray, resamples: int, seed: int) -> Estimate:
-    """The mean over pictures with its 95 % percentile interval."""
-    from scipy.stats import bootstrap
-
-    if not resamples:
-        return Estimate(float(values.mean()))
-    rng = np.random.default_rng(seed)
-    found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=rng).confidence_interval
-    return Estimate(float(values.mean()), float(found.low), float(found.high))

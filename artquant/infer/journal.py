@@ -16,6 +16,8 @@ from artquant.infer.picture_notes import PictureNote, note_lines, notes_file, re
 from artquant.infer.scorer import Scorer
 from artquant.listing.entry import Entry
 from artquant.listing.open_entry import EntryReader
+from artquant.models.fingerprint import processor_fingerprint
+from artquant.models.model_folder import ModelFolder
 
 
 class Journal:
@@ -73,6 +75,15 @@ class Journal:
         # Notes first: killed between the two, a run has noted pictures that it will read again.
         self._noted.append(note_lines(notes))
         self.lines.append(values)
+
+
+def origin_of(opened: ModelFolder) -> dict[str, object]:
+    """What the predictions are made with, wherever it lies: of an adapter the base counts too."""
+    return {
+        "model": " over ".join(str(folder.name) for folder in opened.chain()),
+        "weights": [folder.fingerprint for folder in opened.chain()],
+        "processor": [processor_fingerprint(folder.path) for folder in opened.chain()],
+    }
 
 
 def full_origin(scorer: Scorer, origin: Mapping[str, object]) -> dict[str, object]:

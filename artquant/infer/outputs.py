@@ -11,11 +11,9 @@ from artquant.data.predictions import origin_file, part_file
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, read_json_lines
 from artquant.files.only_writer import only_writer
-from artquant.infer.tables import chosen, columns_of, endings, flat, names_of, require_parquet, write_table
-from artquant.infer.where import Where
 from artquant.listing.entry import Entry
-
-_LINES = ".jsonl"
+from artquant.listing.result_tables import LINES, chosen, columns_of, flat, names_of, require_form, write_table
+from artquant.listing.where import Where
 
 
 def lines_file(out: Path, where: Where | None = None) -> Path:
@@ -24,14 +22,9 @@ def lines_file(out: Path, where: Where | None = None) -> Path:
     Raises:
         ArtQuantError: the output's ending is unknown, its library is not there, or another's file has its name.
     """
-    known = endings(where)
-    if out.suffix.lower() not in known:
-        ids = " for --where" if where is not None else "; ids alone (.txt) are written with --where"
-        raise ArtQuantError(f"--out {out}: the name's ending says the form; end it in one of {' '.join(known)}{ids}")
-    if out.suffix.lower() == _LINES:
+    require_form(out, where)
+    if out.suffix.lower() == LINES:
         return out
-    if out.suffix.lower() == ".parquet":
-        require_parquet()
     lines = part_file(out)
     if os.path.lexists(out) and not origin_file(lines).is_file():
         raise ArtQuantError(f"{out}: is there already and was not written by this command; name another output file")

@@ -52,14 +52,16 @@ def read_pictures(
     batch_size: int,
     workers: int | None,
     device: torch.device,
+    noted: bool = True,
 ) -> Iterable[list[Read]]:
     """Lists of what was read, in order; no more entries are taken than are read ahead.
 
     Args:
         workers: processes that read ahead; 0: this one, between two batches. None: two beside a GPU; where the network
             itself takes every core, as many threads as it has, between two batches.
+        noted: with a note of each picture's file.
     """
-    pictures, batches = Pictures(reader, processor, noted=True), _batches(entries, batch_size)
+    pictures, batches = Pictures(reader, processor, noted), _batches(entries, batch_size)
     if workers is None and device.type == "cpu":
         return _by_threads(pictures, batches, torch.get_num_threads())
     return DataLoader(

@@ -223,7 +223,7 @@ def comment_records(annotations: Sequence[Annotation], labelling: Labelling) -> 
 
 def image_records(annotations: Iterable[Annotation]) -> Iterator[dict[str, Any]]:
     """Records of pictures to be scored and evaluated."""
-    return (head(annotation) | known(annotation) for annotation in annotations)
+    return (head(annotation) | votes(annotation) | known(annotation) for annotation in annotations)
 
 
 def head(annotation: Annotation) -> dict[str, Any]:

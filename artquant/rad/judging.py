@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from artquant.evaluate.metrics import Estimate
-from artquant.rad.figures import srcc
+from artquant.evaluate.text_figures import srcc
+from artquant.pages.charts import Map, counted
 from artquant.rad.outcome import Entry, Outcome
 from artquant.texts.descriptions import PARTS
-
-BINS = 20  # of scores and of marks, in a map of both
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,6 @@ class Caught:
     def share(self) -> float:
         """0 to 1."""
         return self.caught / self.tried
-
-
-@dataclass(frozen=True)
-class Map:
-    """How many pictures have this human score (column) and that other number (row)."""
-
-    x: tuple[float, float]  # lowest and highest
-    y: tuple[float, float]
-    counts: tuple[tuple[int, ...], ...]  # [x][y]
 
 
 @dataclass(frozen=True)
@@ -95,8 +85,8 @@ class JudgeTally:
             {part: self._marks_of(part) for part in PARTS},
             float(np.mean(kept)) if kept else None,
             srcc(both[:, 1], both[:, 0]),
-            _map(both, (0.0, 10.0)),
-            _map(np.array(self.reads, np.float64).reshape(-1, 2)),
+            counted(both, (0.0, 10.0)),
+            counted(np.array(self.reads, np.float64).reshape(-1, 2)),
             tuple(self._caught(role) for role in sorted({role for role, _ in self.canaries})),
         )
 
@@ -117,18 +107,3 @@ class JudgeTally:
         caught, missed = self.canaries[role, True], self.canaries[role, False]
         interval = binomtest(caught, caught + missed).proportion_ci(method="wilson")
         return Caught(role, caught + missed, caught, float(interval.low), float(interval.high))
-
-
-def _map(pairs: np.ndarray, y: tuple[float, float] | None = None) -> Map | None:
-    """Counts of pairs [N, 2]; the second number on the scale of the first unless another is given."""
-    if not len(pairs):
-        return None
-    low, high = float(pairs.min()), float(pairs.max())
-    x = (float(pairs[:, 0].min()), float(pairs[:, 0].max())) if y is not None else (low, high)
-    x, y = _wide(x), _wide(y or x)
-    counts, _, _ = np.histogram2d(pairs[:, 0], np.clip(pairs[:, 1], *y), BINS, (x, y))
-    return Map(x, y, tuple(tuple(map(int, column)) for column in counts))
-
-
-def _wide(ends: tuple[float, float]) -> tuple[float, float]:
-    return ends if ends[0] < ends[1] else (ends[0] - 0.5, ends[1] + 0.5)

@@ -13,14 +13,14 @@ import numpy as np
 from artquant.data.picture_names import PictureNames
 from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.report import aligned
+from artquant.evaluate.text_figures import MEANINGS, TextFigures, measure, ranks
 from artquant.files.json_files import write_text
+from artquant.pages.html import page
 from artquant.rad import sections
 from artquant.rad.examples import Examples
-from artquant.rad.figures import MEANINGS, TextFigures, measure, ranks
-from artquant.rad.html import page
 from artquant.rad.judging import JudgeFigures, JudgeTally
 from artquant.rad.store import Store, Totals
-from artquant.rad.text_sets import TextSet, read_text_set
+from artquant.texts.text_sets import TextSet, read_text_set
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def write_report(store: Store, images: Path, out: Path, others: Sequence[Path] =
     Args:
         images: folder that the names of pictures are relative to.
         out: the file, replaced in one step.
-        others: files of descriptions (:func:`artquant.rad.text_sets.read_text_set`) to be measured beside the
+        others: files of descriptions (:func:`artquant.texts.text_sets.read_text_set`) to be measured beside the
             collection; where their records have no score, the collection's is taken.
         examples: pictures shown of each kind.
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import yaml
 
-from artquant.rad.charts import bars, heat
+from artquant.evaluate.text_figures import MEANINGS, QUANTILES, TextFigures, ranks
+from artquant.pages.charts import bars, heat
+from artquant.pages.html import Markup, element, quoted, section, table, thumbnail
 from artquant.rad.examples import KINDS, LOST, Examples
-from artquant.rad.figures import MEANINGS, QUANTILES, TextFigures, ranks
-from artquant.rad.html import Markup, element, quoted, section, table, thumbnail
 from artquant.rad.judging import JudgeFigures
 from artquant.rad.outcome import Draft, Entry, Outcome
 from artquant.rad.store import Totals
-from artquant.rad.text_sets import TextSet
 from artquant.texts.descriptions import PARTS
+from artquant.texts.text_sets import TextSet
 
 _GROUPS, _OF_GROUP = 5, 2  # of near-duplicates that are shown, and texts of each
 _MAIN = ("near_duplicates", "template", "leaks", "read_srcc", "words_srcc")  # figures of the head

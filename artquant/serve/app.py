@@ -53,7 +53,9 @@ def create_app(service: Service) -> FastAPI:
         yield
         service.end()
 
-    app = FastAPI(title="artquant", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="artquant", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.add_middleware(Gate, service=service)
     for routes in (_state, _scores, _descriptions, foreign.routes, chat.routes):
         app.include_router(routes(service))

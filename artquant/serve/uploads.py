@@ -7,12 +7,13 @@ import base64
 import binascii
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -27,6 +28,7 @@ _PART = 1 << 20  # bytes given to the reader of forms at a time
 _MOST_VALUES = 100_000  # of a JSON body: each takes far more memory than it has bytes, and time of the whole server
 _MOST_FILES = 1000  # that are counted before a form is given up
 _LONGEST_NAME = 200
+_GONE, _CLIENT_GONE = "the sender has gone", 499  # as proxies count it; nobody is there to read it
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -46,10 +48,10 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """A request's body, which counts until the block ends.
+        """A request's body, which counts until the block ends; that is broken off once nobody waits for the answer.
 
         Raises:
-            Refused: it is too large, comes too slowly, or too much is held already.
+            Refused: it is too large, comes too slowly, its sender has gone, or too much is held already.
         """
         limits, taken = self._limits, bytearray()
         _check_length(request, limits.body)
@@ -64,9 +66,23 @@ class Bodies:
                     raise _too_large(limits.body)
                 if self._held > limits.held:
                     raise busy("too much is being sent at once; send the request again")
-            yield taken
+            with anyio.CancelScope() as answering:
+                watching = asyncio.create_task(_when_gone(request, answering.cancel))
+                try:
+                    yield taken
+                finally:
+                    watching.cancel()
+            if answering.cancelled_caught:
+                raise bad(_GONE, _CLIENT_GONE)
         finally:
             self._held -= len(taken)
+
+
+async def _when_gone(request: Request, then: Callable[[], None]) -> None:
+    """Call something once the sender of a whole body closes the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+    then()
 
 
 def _check_length(request: Request, most: int) -> None:
@@ -86,7 +102,7 @@ async def _next(chunks: AsyncIterator[bytes], seconds: float) -> bytes | None:
     except asyncio.TimeoutError:
         raise Refused(408, "bad_request", "the request came too slowly; send it again") from None
     except ClientDisconnect:
-        raise bad("the sender has gone") from None
+        raise bad(_GONE, _CLIENT_GONE) from None
 
 
 def media_type(request: Request) -> str:

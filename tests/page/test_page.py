@@ -6,7 +6,7 @@ import re
 
 import pytest
 from accessible import faults
-from browser import Browser, find_chromium, until
+from browser import until
 from page_stub import ATTRIBUTES, MODEL, PAGE, PARAGRAPHS, stub_server
 
 SAMPLES = PAGE / "samples"
@@ -15,16 +15,6 @@ LAST = "document.querySelector('.card:last-child')"
 DONE = "document.querySelectorAll('.text h5').length === 3"
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 HTTP_ERROR = "Failed to load resource"  # the browser's own line of a status that is none of the 200s
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium: set CHROMIUM to its program")
-    started = Browser(program, tmp_path_factory.mktemp("chromium"))
-    yield started
-    started.close()
 
 
 @pytest.fixture

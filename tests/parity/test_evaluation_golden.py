@@ -56,7 +56,7 @@ def test_published_figures_of_the_whole_test_list(shared_folder):
     folder = shared_folder / "golden" / "evaluation"
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     [evaluation] = run_evaluation(
-        [(folder / "predictions.jsonl", folder / "apddv2_test.json")], scale=APDD_SCALE, logistic=True, bootstrap=100
+        [(folder / "predictions.jsonl", folder / "apddv2_test.json")], scale=APDD_SCALE, fits=(4,), bootstrap=100
     )
     estimates = evaluation.metrics.estimates()
     assert evaluation.metrics.n == 1002

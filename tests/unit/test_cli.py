@@ -35,6 +35,10 @@ COMMANDS = [
     "descriptions",
     "export",
     "eval",
+    "compare",
+    "matrix",
+    "shard",
+    "report",
     "rad",
     "serve",
 ]

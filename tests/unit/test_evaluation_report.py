@@ -249,7 +249,7 @@ def test_ids_of_other_pictures_are_refused(tmp_path):
 
 def test_report_writes_figures_and_picture(pair, tmp_path):
     out = tmp_path / "report"
-    [evaluation] = run_evaluation([pair], out, logistic=True, bootstrap=50)
+    [evaluation] = run_evaluation([pair], out, fits=(4,), bootstrap=50)
     [record] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (record["predictions"], record["truth"], record["n"]) == (str(pair[0]), str(pair[1]), 40)
     assert record["metrics"]["SRCC"]["value"] == evaluation.metrics.SRCC.value
@@ -259,7 +259,7 @@ def test_report_writes_figures_and_picture(pair, tmp_path):
     assert min(picture.shape[:2]) > 600 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
     table = format_table([evaluation])
     assert f"{evaluation.metrics.SRCC.value:.4f}" in table and f"[{evaluation.metrics.SRCC.low:.3f}, " in table
-    assert "after the four-parameter logistic fit" in table
+    assert "*4: after the fit of (b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2" in table
 
 
 def test_two_files_of_one_name_do_not_overwrite_each_other(pair, tmp_path):

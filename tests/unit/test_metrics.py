@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
+from scipy.optimize import curve_fit
 
 from artquant.errors import ArtQuantError
-from artquant.evaluate.distances import gaussian_distances
-from artquant.evaluate.metrics import evaluate_scores, fit_logistic4
+from artquant.evaluate.curves import fit_curve
+from artquant.evaluate.distances import earth_movers_distance, gaussian_distances
+from artquant.evaluate.metrics import evaluate_scores
 
 
 def drawn_pairs(size=80, seed=3, decimals=1):
@@ -78,12 +80,80 @@ def test_scores_far_from_zero_keep_their_digits():
 def test_logistic_fit_recovers_a_drawn_curve():
     predicted = np.linspace(1, 10, 60)
     truth = 2 + 6 / (1 + np.exp(-(predicted - 5.5) / 0.8))
-    np.testing.assert_allclose(fit_logistic4(predicted, truth)(predicted), truth, rtol=0, atol=1e-6)
-    metrics = evaluate_scores(predicted, truth, bootstrap=20, logistic=True)
+    np.testing.assert_allclose(fit_curve(predicted, truth, 4)(predicted), truth, rtol=0, atol=1e-6)
+    metrics = evaluate_scores(predicted, truth, bootstrap=20, fits=(4,))
     assert metrics.PLCC_after_logistic4.value == pytest.approx(1, abs=1e-9)
     assert metrics.RMSE_after_logistic4.value == pytest.approx(0, abs=1e-6)
     assert metrics.PLCC.value < 0.99
     assert evaluate_scores(predicted, truth, bootstrap=0).PLCC_after_logistic4 is None
+
+
+def independent_curve(parameters, x, b):
+    """The formulas as they are printed, of raw predictions."""
+    if parameters == 3:
+        return b[0] / (1 + np.exp(-b[1] * (x - b[2])))
+    if parameters == 4:
+        return (b[0] - b[1]) / (1 + np.exp(-(x - b[2]) / np.abs(b[3]))) + b[1]
+    return b[0] * (0.5 - 1 / (1 + np.exp(b[1] * (x - b[2])))) + b[3] * x + b[4]
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize(
+    ("parameters", "starts"),
+    [
+        (3, [[9.0, 0.5, 5.0], [9.0, -0.5, 5.0]]),
+        (4, [[7.0, 2.5, 5.0, 1.5], [2.5, 7.0, 5.0, 1.5]]),
+        (5, [[6.0, 1.0, 5.5, 0.1, 5.0], [-6.0, 1.0, 5.5, -0.1, 5.0]]),
+    ],
+)
+def test_fits_equal_scipy_from_other_starts_on_raw_scores(parameters, starts, falling):
+    generator = np.random.default_rng(7)
+    predicted = generator.uniform(1, 10, 300)
+    truth = 2 + 6 / (1 + np.exp(-(predicted - 5.5) / 0.8)) + generator.normal(0, 0.4, 300)
+    truth = 10 - truth if falling else truth
+    best = np.inf
+    for start in starts:
+        found = curve_fit(
+            lambda x, *b: independent_curve(parameters, x, b), predicted, truth, p0=start, maxfev=100_000, xtol=1e-14
+        )[0]
+        values = independent_curve(parameters, predicted, found)
+        if (error := np.mean((values - truth) ** 2)) < best:
+            best, plcc = error, stats.pearsonr(values, truth).statistic
+    metrics = evaluate_scores(predicted, truth, bootstrap=0, fits=(parameters,))
+    estimates = metrics.estimates()
+    assert estimates[f"RMSE_after_logistic{parameters}"].value == pytest.approx(np.sqrt(best), rel=1e-7)
+    assert estimates[f"PLCC_after_logistic{parameters}"].value == pytest.approx(plcc, abs=1e-7)
+    if parameters < 5:  # whose straight part turns it at the ends
+        assert metrics.curves[parameters].course == ("falls" if falling else "rises")
+    assert estimates["PLCC"].value == stats.pearsonr(predicted, truth).statistic  # the raw figure keeps its sign
+
+
+def test_a_fit_without_an_end_leaves_the_raw_figure_and_a_reason():
+    predicted = np.linspace(1, 10, 60)
+    metrics = evaluate_scores(predicted, np.exp(predicted / 2), bootstrap=10, fits=(3,))
+    assert metrics.PLCC_after_logistic3 is None and metrics.PLCC.value > 0.6
+    assert metrics.unfitted[3] == "the 3-parameter logistic fit does not converge on 60 pairs"
+    few = evaluate_scores([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], bootstrap=0, fits=(3,))
+    assert few.curves == {} and "more than 3 pairs" in few.unfitted[3]
+    with pytest.raises(ArtQuantError, match="of 3, 4 and 5 parameters, not of 6"):
+        fit_curve(predicted, predicted**2, 6)
+
+
+@given(st.lists(st.integers(0, 9), min_size=10, max_size=10).filter(any), st.lists(st.floats(0.01, 1), min_size=10))
+@settings(max_examples=50, deadline=None)
+def test_earth_movers_distance_is_that_of_the_cumulative_shares(votes, shares):
+    votes, shares, values = np.array([votes], float), np.array([shares[:10]]), np.arange(1.0, 11)
+    shares = shares / shares.sum()
+    expected = np.sqrt(np.mean((np.cumsum(votes / votes.sum()) - np.cumsum(shares)) ** 2))
+    order = np.random.default_rng(0).permutation(10)
+    found = earth_movers_distance(votes, values, shares[:, order], values[order])
+    assert found == pytest.approx([expected], abs=1e-12)
+
+
+def test_earth_movers_distance_from_other_values_is_an_integral():
+    votes, values = np.array([[1.0, 0, 0, 0]]), np.array([1.0, 2, 3, 4])
+    found = earth_movers_distance(votes, values, np.array([[0.5, 0.5]]), np.array([4.0, 1.0]))
+    assert found == pytest.approx([np.sqrt(3 * 0.25 / 4)])  # half a unit of mass apart over three steps of four
 
 
 @pytest.mark.parametrize(
@@ -95,7 +165,6 @@ def test_logistic_fit_recovers_a_drawn_curve():
         ([1.0, 2.0, 3.0], [1.0, 2.0, np.inf], {}, "true score 2 is inf"),
         ([4.0, 4.0, 4.0], [1.0, 2.0, 3.0], {}, "all 3 predicted scores are 4"),
         ([1.0, 2.0, 3.0], [5.5, 5.5, 5.5], {}, "all 3 true scores are 5.5"),
-        ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"logistic": True}, "logistic fit"),
         ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"bootstrap": -1}, "bootstrap must be"),
         ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], {"confidence": 1.0}, "confidence in"),
     ],

@@ -125,6 +125,7 @@ def test_what_is_served_is_told(served):
         ("/v1/score", {"images": [""]}, {"Origin": "null"}, 403, "unauthorised"),
         ("/", b"", {"Sec-Fetch-Site": "cross-site"}, 403, "unauthorised"),
         ("/v1/nothing", {}, {}, 404, "bad_request"),
+        ("/v1/score/", {"images": [""]}, {}, 404, "bad_request"),
     ],
 )
 def test_what_is_refused(served, path, body, headers, status, code):
@@ -268,6 +269,23 @@ def test_a_description_ends_when_nobody_reads_it(monkeypatch):
             assert reader.recv(100).startswith(b"HTTP/1.1 200 ")
         wait_until(lambda: served.stub.unread == [0])
         assert served.server.service.describing == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/score", "/v1/reward"])
+def test_what_nobody_waits_for_is_not_scored(monkeypatch, path):
+    with running(monkeypatch, batch=1, hold=True) as served:
+        body = json.dumps({"images": [b64(LIGHT)] * 8}).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as client:
+            client.sendall(head.encode() + b"\r\n\r\n" + body)
+            wait_until(lambda: served.stub.batches)
+        wait_until(lambda: served.server.service.waiting == 0 and served.server.service.requests == 0)
+        asked = len(served.stub.batches)  # those that the device had been given
+        assert asked < 8
+        served.stub.gate.set()
+        assert served.request("POST", "/v1/score", {"images": [b64(LIGHT)]}).status == 200
+        assert len(served.stub.batches) == asked + 1
+        assert 'status="499"' in served.request("GET", "/metrics").body.decode()
 
 
 def test_stopping_finishes_what_was_accepted(monkeypatch):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 from serving import FACTS, picture, running, score_of
@@ -17,6 +18,7 @@ from serving import FACTS, picture, running, score_of
 from artquant.reward import RewardClient, RewardError
 from artquant.serve.pickles import read_pickle
 from artquant.serve.refusals import Refused
+from scripts.examples import filter_folder, train_painter
 
 LIGHT, DARK, JPEG = picture(255), picture(0), picture(128, format="JPEG")
 UNIT = 128 / 255
@@ -219,3 +221,24 @@ def test_every_protocol_of_plain_values_is_read():
 def test_a_class_is_refused_before_it_is_looked_for():
     with pytest.raises(Refused, match="those alone"):
         read_pickle(pickle.dumps({"images": FACTS}))
+
+
+def test_examples_of_programs_that_ask(served, tmp_path, monkeypatch, capsys):
+    for name, data in (("light.png", LIGHT), ("dark.png", DARK), ("cut.png", LIGHT[:50])):
+        (tmp_path / name).write_bytes(data)
+    url = f"http://127.0.0.1:{served.port}"
+    monkeypatch.setattr(sys, "argv", ["filter_folder", url, str(tmp_path), "--above", "5"])
+    filter_folder.main()
+    kept, refused = capsys.readouterr()
+    assert kept == f"10.000\t{tmp_path / 'light.png'}\n" and refused.startswith(f"{tmp_path / 'cut.png'}: ")
+
+    learned = np.zeros(10)
+    train_painter.step(learned, RewardClient(url, unit=False), np.array([3]), 4, np.random.default_rng(0))
+    assert learned.any()
+    command = ["train_painter", url, "--steps", "1", "--plans", "1", "--group", "2", "--out", str(tmp_path / "out.png")]
+    monkeypatch.setattr(sys, "argv", command)
+    train_painter.main()
+    said = capsys.readouterr().out
+    assert said.startswith("step 1: mean reward ") and "\nafter: " in said
+    with Image.open(tmp_path / "out.png") as sheet:
+        assert sheet.size == (1200, 480)

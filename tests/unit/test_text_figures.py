@@ -8,9 +8,9 @@ import pytest
 from artquant.demo.attributes import panel_biases
 from artquant.demo.dataset import make_picture
 from artquant.errors import ArtQuantError
-from artquant.rad.figures import MEANINGS, measure, phrase_overlap, ranks, word_variety
-from artquant.rad.text_sets import WHOLE, TextSet, read_text_set
+from artquant.evaluate.text_figures import MEANINGS, measure, phrase_overlap, ranks, word_variety
 from artquant.texts.near_duplicates import near_duplicates
+from artquant.texts.text_sets import WHOLE, TextSet, read_text_set
 from artquant.texts.words import tokenized
 
 PICTURES = 200

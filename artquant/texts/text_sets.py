@@ -47,9 +47,10 @@ class TextSet:
 
 
 def read_text_set(path: Path, scores: Mapping[str, float]) -> TextSet:
-    """A file of description records (a level's, or anyone's) or of structured records, JSON list or lines.
+    """A file of description records (a level's, or anyone's), of structured records, or of what models said.
 
-    Of a picture with several levels the highest counts. Records that ask for a score are passed over.
+    The last are what `artquant describe --json` writes, and `{"id" or "image", "text"}`; JSON list or lines. Of a
+    picture with several levels the highest counts. Records that ask for a score are passed over.
 
     Args:
         scores: by picture, where records have no "gt_score".
@@ -60,9 +61,9 @@ def read_text_set(path: Path, scores: Mapping[str, float]) -> TextSet:
     """
     found: dict[str, tuple[int, float, dict[str, str]]] = {}
     for source, item in iterate_records(path):
-        texts = description_texts(item, source)
+        level, texts = _said(item) or (None, dict(description_texts(item, source)))
         if texts:
-            _take(found, source, item, dict(texts), scores)
+            _take(found, Fields(item, source), level, texts, scores)
     if not found:
         raise ArtQuantError(f"{path}: holds no descriptions; name a file of description or structured records")
     one = TextSet(f"{path.parent.name}/{path.name}")
@@ -71,16 +72,28 @@ def read_text_set(path: Path, scores: Mapping[str, float]) -> TextSet:
     return one
 
 
+def _said(item: Any) -> tuple[int | None, dict[str, Any]] | None:
+    """Level (None: as the record says) and text of a line about what a model said; None: it is no such line."""
+    if not isinstance(item, dict) or "conversations" in item:
+        return None
+    levels = item.get("descriptions")
+    if isinstance(levels, dict) and levels and all(level.isdecimal() for level in levels):
+        highest = max(levels, key=int)
+        return int(highest), {"description": levels[highest]}
+    return next(((None, {"description": item[key]}) for key in ("description", "text") if key in item), None)
+
+
 def _take(
     found: dict[str, tuple[int, float, dict[str, str]]],
-    source: str,
-    item: Any,
-    texts: dict[str, str],
+    fields: Fields,
+    level: int | None,
+    texts: Mapping[str, Any],
     scores: Mapping[str, float],
 ) -> None:
-    fields = Fields(item, source)
-    image, score = fields.text("image"), fields.number("gt_score")
-    level = int(fields.number("level") or 0)
+    item, source = fields.item, fields.source
+    image = fields.id() if item.get("image") is None and item.get("id") is not None else fields.text("image")
+    score = fields.number("gt_score")
+    level = int(fields.number("level") or 0) if level is None else level
     for name, text in texts.items():
         fields.text_of(name, text)
     fields.refuse()
@@ -88,5 +101,5 @@ def _take(
     if before is not None and before[0] == level:
         raise RecordError(f"{source}: a second description of {image!r}; keep one of each picture and level")
     if before is None or before[0] < level:
-        kept = {WHOLE: texts["description"]} if "description" in texts else texts
+        kept = {WHOLE: texts["description"]} if "description" in texts else dict(texts)
         found[image] = level, scores.get(image, float("nan")) if score is None else score, kept

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from artquant.evaluate.metrics import Estimate, evaluate_scores
-from artquant.rad.reread import Learned, learn, read_scores, word_features
-from artquant.rad.text_sets import WHOLE, TextSet
 from artquant.texts.leaks import find_leaks
 from artquant.texts.near_duplicates import LIKENESS, near_duplicates_of
+from artquant.texts.reread import Learned, learn, read_scores, word_features
+from artquant.texts.text_sets import WHOLE, TextSet
 from artquant.texts.words import Tokens, shingles_of, tokenized, words_of
 
 PHRASE, OPENING, SAMPLE = 4, 3, 1_000  # words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from PIL import Image
 
 from artquant.data.images import ImageError, load_image
 from artquant.errors import visible
+from artquant.files.opened import opened
 
 _THUMBNAIL, _QUALITY = 320, 80  # pixels of the longer side; of the JPEG
 _EMPTY = ("img", "meta")
@@ -42,9 +44,9 @@ def element(tag: str, /, *children: object, **attributes: object) -> Markup:
     return Markup(f"<{tag}{opening}>{joined(children)}</{tag}>")
 
 
-def section(title: str, explained: str, *children: object) -> Markup:
+def section(title: str, explained: str, *children: object, **attributes: object) -> Markup:
     """A part of the page."""
-    return element("section", element("h2", title), element("p", explained, class_="about"), *children)
+    return element("section", element("h2", title), element("p", explained, class_="about"), *children, **attributes)
 
 
 def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], cells: str = "numbers") -> Markup:
@@ -53,7 +55,7 @@ def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]
         element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest))
         for first, *rest in rows
     ]
-    heads = element("tr", *(element("th", cell, scope="col") for cell in head))
+    heads = element("tr", *(element("th", cell, scope="col") if cell else element("td") for cell in head))
     whole = element(
         "table", element("caption", caption), element("thead", heads), element("tbody", *body), class_=cells
     )
@@ -69,31 +71,91 @@ def quoted(text: str, most: int = 4_000) -> Markup:
 def thumbnail(path: Path, name: str) -> Markup:
     """A small copy of a picture within the page, or a box that says why there is none."""
     try:
-        image = load_image(path, draft_to=_THUMBNAIL)
+        return picture(path, name)
     except ImageError as error:
-        return element("div", "No picture: ", str(error), class_="missing")
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+        return no_picture(str(error))
+
+
+def picture(path: Path, name: str) -> Markup:
+    """A small copy of a picture within the page. Raises ImageError: it cannot be read."""
+    data, size = small_picture(path, _THUMBNAIL)
+    shape = {"width": size[0], "height": size[1]}
+    return element("img", src=f"data:image/jpeg;base64,{data}", alt=f"Picture {name}", decoding="async", **shape)
+
+
+def no_picture(why: str) -> Markup:
+    """The box in a picture's place."""
+    return element("div", "No picture: ", why, class_="missing")
+
+
+def small_picture(path: Path, side: int, form: str = "JPEG", quality: int = _QUALITY) -> tuple[str, tuple[int, int]]:
+    """A picture made small, as a file of a form in base64, with its width and height.
+
+    Args:
+        side: pixels of the longer side. form: as Pillow calls it.
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    image = load_image(path, draft_to=side)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     written = io.BytesIO()
-    image.save(written, "JPEG", quality=_QUALITY)
-    data = base64.b64encode(written.getvalue()).decode("ascii")
-    size = {"width": image.width, "height": image.height}
-    return element("img", src=f"data:image/jpeg;base64,{data}", alt=f"Picture {name}", loading="lazy", **size)
+    image.save(written, form, quality=quality)
+    return base64.b64encode(written.getvalue()).decode("ascii"), image.size
 
 
-def page(title: str, *children: object) -> str:
-    """The whole file. Nothing in it may run or be fetched."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+def data_block(name: str, data: str) -> Markup:
+    """JSON for the page's script, as the element of this id; nothing in it can end the element."""
+    return Markup(
+        f'<script type="application/json" id="{markup(name)}">{data.replace("<", chr(92) + "u003c")}</script>'
+    )
+
+
+def page(
+    title: str,
+    *children: object,
+    before: Sequence[object] = (),
+    after: Sequence[object] = (),
+    style: str = "",
+    script: str = "",
+    generator: str = "",
+) -> str:
+    """The whole file. Nothing in it may be fetched, and nothing run but its own script, where it has one.
+
+    Args:
+        before, after: what stands in the page's header and footer.
+        style: rules beside those of all pages. script: run at the end; neither may hold "</".
+        generator: what writes the page, for :func:`is_written_by`.
+    """
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    if script:
+        sum_ = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        policy += f"; script-src 'sha256-{sum_}'"
     head = element(
         "head",
         element("meta", charset="utf-8"),
+        *([element("meta", name="generator", content=generator)] if generator else []),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(_STYLE)),
+        element("style", Markup(_STYLE + style)),
     )
-    body = element("body", element("main", *children))
+    body = element(
+        "body",
+        *([element("header", *before)] if before else []),
+        element("main", *children),
+        *([element("footer", *after)] if after else []),
+        *([Markup(f"<script>{script}</script>")] if script else []),
+    )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def is_written_by(file: Path, generator: str) -> bool:
+    """Whether a file is a page that this wrote."""
+    mark = element("meta", name="generator", content=generator)
+    with opened(file) as stream:
+        return mark.encode("utf-8") in stream.read(1000)
 
 
 _STYLE = """
@@ -126,7 +188,12 @@ small { display: block; color: var(--soft); font-weight: 400; max-width: 32rem; 
 figure { margin: .75rem 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
   padding: .75rem; } figure svg { width: 100%; height: auto; display: block; max-height: 24rem; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } svg .value { fill: var(--ink); }
-svg .axis { stroke: var(--line); } .fill-1 { fill: var(--first); } .fill-2 { fill: var(--second); }
+svg .axis { stroke: var(--line); } svg polyline { fill: none; stroke-width: 2; }
+svg .same { stroke: var(--soft); stroke-dasharray: 5 4; stroke-width: 1.2; } svg .trend { stroke: var(--second); }
+svg .bar { stroke: var(--second); stroke-opacity: .45; stroke-width: 4; }
+svg .points { stroke: var(--first); stroke-opacity: .45; stroke-linecap: round; }
+svg .ends { stroke: var(--second); stroke-opacity: 1; }
+ .fill-1 { fill: var(--first); } .fill-2 { fill: var(--second); }
 .fill-3 { fill: var(--third); }
 .key { display: flex; gap: 1rem; flex-wrap: wrap; font-size: .85rem; color: var(--soft); }
 .key svg { width: .8rem; height: .8rem; display: inline-block; margin-right: .3rem; vertical-align: -.05rem; }

@@ -11,10 +11,11 @@ from typing import Any
 
 from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import whole_file
-from artquant.infer.where import Where
+from artquant.listing.where import Where
 
 FIRST = ("id", "path", "score", "std")  # columns of every table; the error is the last
 ERROR = "error"
+LINES = ".jsonl"  # the ending of the form that is a line for each picture, not a table
 _ROWS = 10_000  # of parquet, that are held
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take a text for that begins so
 _EXTRA = "pip install 'artquant[tables]'"
@@ -132,6 +133,16 @@ def _write_parquet(
 def names_of(columns: Mapping[str, type], where: Where | None) -> Mapping[str, type]:
     """The columns that are written: with a condition the ids alone."""
     return columns if where is None else {"id": str}
+
+
+def require_form(out: Path, where: Where | None = None) -> None:
+    """Raise an ArtQuantError where an output's ending is unknown, or its library is not there."""
+    known = endings(where)
+    if out.suffix.lower() not in known:
+        ids = " for --where" if where is not None else "; ids alone (.txt) are written with --where"
+        raise ArtQuantError(f"--out {out}: the name's ending says the form; end it in one of {' '.join(known)}{ids}")
+    if out.suffix.lower() == ".parquet":
+        require_parquet()
 
 
 def endings(where: Where | None) -> Sequence[str]:

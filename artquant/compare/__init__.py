@@ -1,0 +1,1 @@
+"""Comparison of predictors over the same pictures: which is better, and by how much more than chance."""

@@ -1,0 +1,153 @@
+"""A run over a collection: its folder, and what was planned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from artquant.errors import ArtQuantError
+from artquant.files.json_files import read_json, write_json
+from artquant.files.opened import opened, read_whole
+from artquant.listing.entry import Entry
+
+FORM = "artquant shards 1"
+LISTS, RESULTS, CLAIMS = "lists", "results", "claims"  # folders of a run
+MANIFEST = "manifest.json"
+
+
+def digest(data: bytes) -> str:
+    """BLAKE2b, 16 bytes in hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def shard_name(number: int) -> str:
+    """Of a shard, from 0; as it sorts."""
+    return f"{number:06d}"
+
+
+def shard_file(number: int) -> str:
+    """What its list and its result are called."""
+    return f"{shard_name(number)}.jsonl"
+
+
+def state_of(file: str) -> list[int]:
+    """Size and time of change. Raises ArtQuantError: it cannot be read."""
+    with opened(file) as stream:
+        state = os.fstat(stream.fileno())
+    return [state.st_size, state.st_mtime_ns]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was planned.
+
+    pictures: how many. size: of a shard. lists: digest of each shard's list. origin: what the scores are made with.
+    how: how that is loaded, by the names of the command line. inside: folder that relative names of files begin at.
+    containers: size in bytes and time of change in nanoseconds of the files that hold several pictures.
+    """
+
+    pictures: int
+    size: int
+    lists: tuple[str, ...]
+    origin: dict[str, Any]
+    how: dict[str, Any]
+    inside: str
+    containers: dict[str, list[int]]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that a score depends on beside its picture; not of the model's name."""
+        counted = {name: value for name, value in self.origin.items() if name != "model"}
+        return digest(json.dumps(counted, sort_keys=True).encode())
+
+    def count(self, number: int) -> int:
+        """How many pictures a shard has."""
+        return min(self.size, self.pictures - number * self.size)
+
+    def write(self, folder: Path) -> None:
+        """Into a run's folder."""
+        write_json(folder / MANIFEST, {"form": FORM} | asdict(self))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A planned run's folder: `manifest.json`, `lists/`, `results/` and `claims/`."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Raises ArtQuantError: it is none, or its manifest was changed."""
+        file = folder / MANIFEST
+        if not file.is_file():
+            raise ArtQuantError(f"{folder}: is no planned run; plan one: artquant shard plan INPUT --model M --out RUN")
+        found = read_json(file)
+        try:
+            if found.pop("form") != FORM:
+                raise ValueError
+            manifest = Manifest(**found | {"lists": tuple(found["lists"])})
+            whole = len(manifest.lists) == -(-manifest.pictures // manifest.size)
+        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            whole = False
+        if not whole:
+            raise ArtQuantError(f"{file}: is no manifest of this release, or was changed; plan the run anew")
+        return cls(folder, manifest)
+
+    def __len__(self) -> int:
+        return len(self.manifest.lists)
+
+    @property
+    def claims(self) -> Path:
+        """Their folder."""
+        return self.folder / CLAIMS
+
+    def result_file(self, number: int) -> Path:
+        """What was made of a shard."""
+        return self.folder / RESULTS / shard_file(number)
+
+    def pictures_done(self) -> int:
+        """How many are in shards that have a result."""
+        return sum(self.manifest.count(number) for number in range(len(self)) if self.result_file(number).exists())
+
+    def entries(self, number: int) -> list[Entry]:
+        """The pictures of a shard, in order.
+
+        Raises:
+            ArtQuantError: its list was changed since it was planned.
+        """
+        inside = self.manifest.inside
+        found = map(Entry.from_dict, self._stored(number))
+        return [replace(entry, file=os.path.join(inside, entry.file)) for entry in found]
+
+    def ids(self, number: int) -> list[str]:
+        """Of the pictures of a shard; raises as `entries`."""
+        return [stored["id"] for stored in self._stored(number)]
+
+    def _stored(self, number: int) -> Iterator[dict[str, Any]]:
+        file = self.folder / LISTS / shard_file(number)
+        data = read_whole(file)
+        if digest(data) != self.manifest.lists[number]:
+            raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
+        return map(json.loads, data.decode().split("\n")[:-1])
+
+    def require_inputs(self, entries: Sequence[Entry]) -> None:
+        """Look at a shard's inputs; a single picture that is gone is none of this, but one that cannot be read.
+
+        Raises:
+            ArtQuantError: a file that holds several of the pictures is gone or was changed, or every folder is gone.
+        """
+        folders = {os.path.dirname(entry.file): None for entry in entries}
+        if not any(map(os.path.isdir, folders)):
+            raise ArtQuantError(
+                f"{next(iter(folders))}: is gone, with all pictures of a shard; put it back, then go on"
+            )
+        for file in dict.fromkeys(entry.file for entry in entries if entry.offset is not None):
+            if state_of(file) != self.manifest.containers[file]:
+                raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,11 +14,12 @@ from transformers.activations import QuickGELUActivation
 
 from artquant.cli import main
 from artquant.config.schema import Loading
-from artquant.data.records import ImageRecord
 from artquant.errors import ArtQuantError, visible
 from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.labels.rating_scale import APDD_SCALE
+from artquant.listing.entry import Entry
+from artquant.listing.open_entry import EntryReader
 from artquant.models import fast_linear
 from artquant.models.auto.tiny_settings import TESTED
 from artquant.models.family import Row
@@ -219,13 +221,11 @@ def test_quick_gelu_is_the_published_function():
 
 @pytest.mark.parametrize("workers", [None, 0, 1])
 def test_pictures_come_in_order_whatever_reads_them(tiny_processor, tmp_path, workers):
-    records = []
-    for number in range(7):
-        file = tmp_path / f"{number}.png"
-        Image.new("RGB", (20, 20), (30 * number, 0, 0)).save(file)
-        records.append(ImageRecord(str(number), file, None, None, "list"))
-    records[4].image.write_bytes(b"no picture")
-    batches = list(read_pictures(records, tiny_processor, 3, workers, CPU))
+    records = [Entry(f"{number}.png", f"{number}.png", str(tmp_path / f"{number}.png")) for number in range(7)]
+    for number, one in enumerate(records):
+        Image.new("RGB", (20, 20), (30 * number, 0, 0)).save(one.file)
+    Path(records[4].file).write_bytes(b"no picture")
+    batches = list(read_pictures(records, EntryReader(), tiny_processor, 3, workers, CPU))
     assert [len(batch) for batch in batches] == [3, 3, 1]
     found = [one for batch in batches for one in batch]
     assert [one.id for one, *_ in found] == [one.id for one in records]

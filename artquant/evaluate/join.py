@@ -128,10 +128,7 @@ def join_files(
     true = read_truth(truth) if rated is None else dict(rated)
     if predicted_range is not None:
         _refuse_mapping(predictions, score_range)
-        predicted = {
-            name: replace(one, prediction=one.prediction.mapped(predicted_range, score_range or predicted_range))
-            for name, one in predicted.items()
-        }
+        predicted = _mapped(predicted, predicted_range, score_range or predicted_range)
     predicted, true, by_picture = _met(predicted, true)
     missing = tuple(name for name in true if name not in predicted)
     extra = tuple(name for name in predicted if name not in true)
@@ -161,6 +158,12 @@ def join_files(
         pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
+
+
+def _mapped(
+    predicted: dict[str, PredictedPicture], of: tuple[float, float], onto: tuple[float, float]
+) -> dict[str, PredictedPicture]:
+    return {name: replace(one, prediction=one.prediction.mapped(of, onto)) for name, one in predicted.items()}
 
 
 def _met(

@@ -192,11 +192,12 @@ def _draw(evaluation: Evaluation, folder: Path) -> None:
 
 
 def _subtitle(evaluation: Evaluation) -> str:
-    metrics = evaluation.metrics
-    named = ((name, getattr(metrics, name)) for name in ("SRCC", "PLCC", "KRCC", "MAE", "RMSE"))
-    ruled = evaluation.by_protocol
-    marks = [f"not the list of {ruled.protocol.title}"] if ruled is not None and ruled.marks else []
-    return "   ".join([f"n {metrics.n}", *marks, *(f"{name} {estimate.value:.3f}" for name, estimate in named)])
+    ruled, names = evaluation.by_protocol, ["SRCC", "PLCC", "KRCC", "MAE", "RMSE"]
+    marks = []
+    if ruled is not None and ruled.marks:
+        marks, names = [f"not the list of {ruled.protocol.title}"], names[:2]
+    estimates = evaluation.metrics.estimates()
+    return "   ".join([f"n {evaluation.metrics.n}", *marks, *(f"{name} {estimates[name].value:.3f}" for name in names)])
 
 
 def as_record(evaluation: Evaluation) -> dict[str, Any]:

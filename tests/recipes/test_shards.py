@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -146,11 +148,12 @@ def ground(two_stages, tmp_path_factory) -> Path:
     (folder / "pictures").mkdir()
     for number in range(5):
         Image.new("RGB", (40, 40 + number), (number * 40, 90, 20)).save(folder / "pictures" / f"{number}.png")
+    shutil.copytree(folder / "pictures", folder / "more")
     (folder / "pictures" / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     return folder
 
 
-def test_the_command_line(ground, capsys):
+def test_the_command_line(ground, two_stages, capsys):
     run, model, pictures = ground / "run", ground / "model", ground / "pictures"
     plan = ["--quiet", "shard", "plan", str(pictures), "--model", str(model), "--out", str(run), "--size", "4"]
     assert main([*plan, "--batch-size", "2"]) == 0
@@ -175,7 +178,26 @@ def test_the_command_line(ground, capsys):
     shutil.rmtree(run / "results")
     (run / "results").mkdir()
     assert main(["--quiet", "shard", "run", str(run)]) == 2 and "put it back" in capsys.readouterr().err
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"changed": 1}))
-    assert main(["--quiet", "shard", "run", str(run)]) == 2
+    other = two_stages / "descriptions" / "model"
+    assert main(["--quiet", "shard", "run", str(run), "--model", str(other)]) == 2
     assert "what is here has other weights" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_table_and_says_when_nothing_is_free(ground, capfd):
+    ray = pytest.importorskip("ray")
+    for name in ("alone", "actors"):
+        plan = ["--quiet", "shard", "plan", str(ground / "more"), "--model", str(ground / "model"), "--size", "2"]
+        assert main([*plan, "--out", str(ground / name)]) == 0
+    assert main(["--quiet", "shard", "run", str(ground / "alone")]) == 0
+    assert main(["--quiet", "shard", "run", str(ground / "actors"), "--ray", "--actors", "2"]) == 0
+    for name in ("alone", "actors"):
+        assert main(["--quiet", "shard", "merge", str(ground / name), "--out", str(ground / f"{name}.jsonl")]) == 0
+    assert (ground / "alone.jsonl").read_bytes() == (ground / "actors.jsonl").read_bytes()
+    ray.init(num_cpus=1, include_dashboard=False)
+    held = ray.remote(num_cpus=1)(time.sleep).remote(60)
+    ray.wait([held], timeout=5)
+    command = ["shard", "run", str(ground / "actors"), "--ray", ray.get_runtime_context().gcs_address]
+    done = subprocess.run([sys.executable, "-m", "artquant", *command], capture_output=True, text=True, timeout=60)
+    ray.shutdown()
+    assert done.returncode == 2 and "none is free" in done.stderr

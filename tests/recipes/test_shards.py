@@ -195,7 +195,7 @@ def test_ray_makes_the_same_table_and_says_when_nothing_is_free(ground, capfd):
         assert main(["--quiet", "shard", "merge", str(ground / name), "--out", str(ground / f"{name}.jsonl")]) == 0
     assert (ground / "alone.jsonl").read_bytes() == (ground / "actors.jsonl").read_bytes()
     ray.init(num_cpus=1, include_dashboard=False)
-    held = ray.remote(num_cpus=1)(time.sleep).remote(60)
+    held = ray.remote(num_cpus=1)(lambda: time.sleep(60)).remote()
     ray.wait([held], timeout=5)
     command = ["shard", "run", str(ground / "actors"), "--ray", ray.get_runtime_context().gcs_address]
     done = subprocess.run([sys.executable, "-m", "artquant", *command], capture_output=True, text=True, timeout=60)

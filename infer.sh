@@ -10,8 +10,8 @@ case "${1:-}" in
     cpu) device=cpu; shift ;;
     [0-9] | [0-9][0-9]) device=cuda:$1; shift ;;
     [0-9]*,*)
-        echo "infer.sh: one GPU at a time, not $1; start one for each GPU with its own part of the list: sh infer.sh 0" \
-            "CONFIG infer.records=part_0.json --out part_0.jsonl" >&2
+        echo "infer.sh: one GPU at a time, not $1; several share a planned run: artquant shard plan INPUT --model MODEL" \
+            "--out RUN, then artquant shard run RUN --devices $1 (docs/collections.md)" >&2
         exit 2
         ;;
 esac

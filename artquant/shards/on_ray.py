@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def run_on_ray(run: Run, address: str, most: int | None, lease: float) -> int:
     Raises:
         ArtQuantError: no cluster is there, it has nothing free, or a worker cannot go on.
     """
+    _require_there(address)
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
@@ -55,6 +57,16 @@ def run_on_ray(run: Run, address: str, most: int | None, lease: float) -> int:
         raise ArtQuantError(f"--ray: the cluster has failed ({one_line(error, 120)}); {again}") from None
     finally:
         ray.shutdown()
+
+
+def _require_there(address: str) -> None:
+    """Ray itself waits for minutes. Raises ArtQuantError: nobody listens at an address with a port."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise ArtQuantError(f"--ray {address}: no cluster is there: {one_line(error)}; check the address") from None
 
 
 def _actors(run: Run, most: int) -> list[Any]:

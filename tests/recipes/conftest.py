@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,8 +176,8 @@ class Laboratory:
         return changed, set(before) - changed
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread_and_no_gpu():
+@contextmanager
+def one_thread_and_no_gpu() -> Iterator[None]:
     """Tiny tensors: a second thread only waits for the first. Runs are compared, so all of them are on the CPU."""
     import torch
 
@@ -189,8 +190,15 @@ def one_thread_and_no_gpu():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="package")
-def lab(one_thread_and_no_gpu, tmp_path_factory) -> Laboratory:
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread_and_no_gpu():
+    with one_thread_and_no_gpu():
+        yield
+
+
+# What all files only read is made once a session: files of other packages are run between those of this one.
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Laboratory:
     """Demo pictures and a tiny base model, made by the commands."""
     folder = tmp_path_factory.mktemp("laboratory")
     lab = Laboratory(folder / "data", folder / "base")
@@ -199,29 +207,33 @@ def lab(one_thread_and_no_gpu, tmp_path_factory) -> Laboratory:
     texts = [str(lab.records("descriptions_level_3")), str(lab.records("score"))]
     config = folder / "model.yaml"
     config.write_text(yaml.safe_dump({"texts": texts} | MODEL), encoding="utf-8")
-    assert lab.artquant("init-model", "--config", config, "--out", lab.base) == 0
+    with one_thread_and_no_gpu():
+        assert lab.artquant("init-model", "--config", config, "--out", lab.base) == 0
     return lab
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def two_stages(lab, tmp_path_factory) -> Path:
     """Folder of a run that learned descriptions, level by level, then scores; every parameter trains."""
     levels = lab.descriptions(order="in_order", save_steps=3)
-    return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
+    with one_thread_and_no_gpu():
+        return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def plain(lab, tmp_path_factory) -> Path:
     """Folder of a run of one stage, six steps on scores, without any trouble."""
-    return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
+    with one_thread_and_no_gpu():
+        return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def lora_run(lab, tmp_path_factory) -> Path:
     """Folder of a two-stage run with adapters, vision encoder and abstractor training, as published."""
     settings = {"trainable": lab.as_published}
-    folder = tmp_path_factory.mktemp("lora_run")
-    return lab.train(folder, lab.descriptions(**settings), lab.scores(**settings))
+    with one_thread_and_no_gpu():
+        folder = tmp_path_factory.mktemp("lora_run")
+        return lab.train(folder, lab.descriptions(**settings), lab.scores(**settings))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from artquant.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES = 40  # 32 for training, 8 held out
+
+# One thread, no GPU and the package that this process has.
+OF_PROCESSES = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+OF_PROCESSES["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
 
 MODEL = {
     "vocabulary_size": 800,
@@ -115,12 +120,10 @@ class Laboratory:
     @staticmethod
     def start(command: Sequence[Any], environment: Mapping[str, str] = os.environ, **options: Any) -> subprocess.Popen:
         """`python COMMAND` in a process of its own, with one thread, no GPU and the package that this one has."""
-        environment = {**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
-        environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,
-            env=environment,
+            env={**environment, **OF_PROCESSES},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,6 +135,26 @@ class Laboratory:
         process = self.start(command)
         out, err = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @staticmethod
+    def launch(*arguments: Any) -> subprocess.CompletedProcess:
+        """`artquant ARGUMENTS` in this process, which need not import everything anew, for a command that starts ranks.
+
+        The ranks are processes of their own, with what `start` gives; stderr: what they said.
+        """
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile("w+") as said:
+            patch.chdir(REPOSITORY)
+            for name, value in OF_PROCESSES.items():
+                patch.setenv(name, value)
+            before = os.dup(2)
+            os.dup2(said.fileno(), 2)
+            try:
+                status = Laboratory.artquant(*arguments)
+            finally:
+                os.dup2(before, 2)
+                os.close(before)
+            said.seek(0)
+            return subprocess.CompletedProcess(arguments, status, "", said.read())
 
     @staticmethod
     def history(run: Path, stage: str) -> list[dict[str, float]]:

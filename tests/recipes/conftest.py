@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +21,10 @@ from artquant.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES = 40  # 32 for training, 8 held out
+
+# One thread, no GPU and the package that this process has.
+OF_PROCESSES = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+OF_PROCESSES["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
 
 MODEL = {
     "vocabulary_size": 800,
@@ -114,12 +120,10 @@ class Laboratory:
     @staticmethod
     def start(command: Sequence[Any], environment: Mapping[str, str] = os.environ, **options: Any) -> subprocess.Popen:
         """`python COMMAND` in a process of its own, with one thread, no GPU and the package that this one has."""
-        environment = {**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
-        environment["PYTHONPATH"] = str(Path(artquant.__file__).parents[1])
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=REPOSITORY,
-            env=environment,
+            env={**environment, **OF_PROCESSES},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,6 +135,26 @@ class Laboratory:
         process = self.start(command)
         out, err = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @staticmethod
+    def launch(*arguments: Any) -> subprocess.CompletedProcess:
+        """`artquant ARGUMENTS` in this process, which need not import everything anew, for a command that starts ranks.
+
+        The ranks are processes of their own, with what `start` gives; stderr: what they said.
+        """
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile("w+") as said:
+            patch.chdir(REPOSITORY)
+            for name, value in OF_PROCESSES.items():
+                patch.setenv(name, value)
+            before = os.dup(2)
+            os.dup2(said.fileno(), 2)
+            try:
+                status = Laboratory.artquant(*arguments)
+            finally:
+                os.dup2(before, 2)
+                os.close(before)
+            said.seek(0)
+            return subprocess.CompletedProcess(arguments, status, "", said.read())
 
     @staticmethod
     def history(run: Path, stage: str) -> list[dict[str, float]]:
@@ -175,8 +199,8 @@ class Laboratory:
         return changed, set(before) - changed
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread_and_no_gpu():
+@contextmanager
+def one_thread_and_no_gpu() -> Iterator[None]:
     """Tiny tensors: a second thread only waits for the first. Runs are compared, so all of them are on the CPU."""
     import torch
 
@@ -189,8 +213,15 @@ def one_thread_and_no_gpu():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="package")
-def lab(one_thread_and_no_gpu, tmp_path_factory) -> Laboratory:
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread_and_no_gpu():
+    with one_thread_and_no_gpu():
+        yield
+
+
+# What all files only read is made once a session: files of other packages are run between those of this one.
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Laboratory:
     """Demo pictures and a tiny base model, made by the commands."""
     folder = tmp_path_factory.mktemp("laboratory")
     lab = Laboratory(folder / "data", folder / "base")
@@ -199,29 +230,33 @@ def lab(one_thread_and_no_gpu, tmp_path_factory) -> Laboratory:
     texts = [str(lab.records("descriptions_level_3")), str(lab.records("score"))]
     config = folder / "model.yaml"
     config.write_text(yaml.safe_dump({"texts": texts} | MODEL), encoding="utf-8")
-    assert lab.artquant("init-model", "--config", config, "--out", lab.base) == 0
+    with one_thread_and_no_gpu():
+        assert lab.artquant("init-model", "--config", config, "--out", lab.base) == 0
     return lab
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def two_stages(lab, tmp_path_factory) -> Path:
     """Folder of a run that learned descriptions, level by level, then scores; every parameter trains."""
     levels = lab.descriptions(order="in_order", save_steps=3)
-    return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
+    with one_thread_and_no_gpu():
+        return lab.train(tmp_path_factory.mktemp("two_stages"), levels, lab.scores())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def plain(lab, tmp_path_factory) -> Path:
     """Folder of a run of one stage, six steps on scores, without any trouble."""
-    return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
+    with one_thread_and_no_gpu():
+        return lab.train(tmp_path_factory.mktemp("plain"), lab.scores())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def lora_run(lab, tmp_path_factory) -> Path:
     """Folder of a two-stage run with adapters, vision encoder and abstractor training, as published."""
     settings = {"trainable": lab.as_published}
-    folder = tmp_path_factory.mktemp("lora_run")
-    return lab.train(folder, lab.descriptions(**settings), lab.scores(**settings))
+    with one_thread_and_no_gpu():
+        folder = tmp_path_factory.mktemp("lora_run")
+        return lab.train(folder, lab.descriptions(**settings), lab.scores(**settings))
 
 
 @pytest.fixture

@@ -155,6 +155,6 @@ def test_two_ranks_with_parameters_that_nothing_depends_on(lab, bases, tmp_path)
     """LLaVA takes the output of a layer before its vision encoder's last."""
     stage = lab.stage("scores", {"score": 1}, trainable=EVERYTHING, max_steps=2, batch_size=4, max_length=1024)
     config = lab.write(tmp_path, stage, base=str(bases("llava")))
-    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
+    done = lab.launch("train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
     assert done.returncode == 0, done.stderr[-2000:]
     assert [line["step"] for line in lab.history(tmp_path / "runs" / "run", "scores")] == [1, 2]

@@ -49,7 +49,7 @@ def test_a_pair_at_a_time(lab, pair_stage, whole, tmp_path, recorded):
 
 def test_two_ranks(lab, pair_stage, whole, tmp_path):
     config = lab.write(tmp_path, pair_stage(4, 1))
-    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
+    done = lab.launch("train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
     assert done.returncode == 0 and "2 rank(s)" in done.stdout + done.stderr, done.stdout + done.stderr
     assert_same_losses(lab, tmp_path / "runs" / "run", whole)
 

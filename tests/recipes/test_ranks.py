@@ -44,7 +44,7 @@ def whole(lab, split_stage, tmp_path_factory) -> Path:
 
 def launch(lab, config: Path, launcher: str) -> tuple[Path, str]:
     """Train on two ranks; returns the run's folder and what was printed."""
-    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", launcher, "--ranks", 2)
+    done = lab.launch("train", "--config", config, "--launcher", launcher, "--ranks", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     return config.parent / "runs" / "run", done.stdout + done.stderr
 

@@ -111,7 +111,7 @@ def test_run_killed_before_its_model_was_written_takes_no_further_step(lab, tmp_
 
 
 def train_on_two_ranks(lab, config, launcher: str) -> str:
-    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", launcher, "--ranks", 2)
+    done = lab.launch("train", "--config", config, "--launcher", launcher, "--ranks", 2)
     assert done.returncode == 0, done.stderr
     assert "2 rank(s)" in done.stderr
     return done.stderr

@@ -84,7 +84,7 @@ def test_zero_on_two_ranks(lab, tmp_path, zero):
     alone = lab.train(tmp_path / "alone", lab.scores(**settings), **READOUT)
     stage = lab.scores(**settings, batch_size=2, deepspeed=str(DEEPSPEED / f"zero{zero}.json"))
     config = lab.write(tmp_path / "ranks", stage, **READOUT)
-    done = lab.run("-m", "artquant", "train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
+    done = lab.launch("train", "--config", config, "--launcher", "torchrun", "--ranks", 2)
     assert done.returncode == 0, done.stderr
     together = tmp_path / "ranks" / "runs" / "run"
     for line, other in zip(lab.history(together, "scores"), lab.history(alone, "scores"), strict=True):

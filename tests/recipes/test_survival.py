@@ -139,11 +139,11 @@ class TestBadSteps:
 
 class TestStopRequests:
     def test_sigterm_saves_and_the_same_command_goes_on(self, lab, tmp_path):
-        unbroken = lab.train(tmp_path / "unbroken", lab.scores(max_steps=150, workers=1))
-        config = lab.write(tmp_path / "stopped", lab.scores(max_steps=150, workers=1))
+        unbroken = lab.train(tmp_path / "unbroken", lab.scores(max_steps=100, workers=1))
+        config = lab.write(tmp_path / "stopped", lab.scores(max_steps=100, workers=1))
         run = tmp_path / "stopped" / "runs" / "run"
         process = lab.start(["-m", "artquant", "train", "--config", config])
-        wait_for_step(process, run, 20)
+        wait_for_step(process, run, 5)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 143, err
@@ -234,7 +234,7 @@ class TestAnotherNumberOfRanks:
     @pytest.fixture(scope="class")
     def two_ranks(self, lab, settings, tmp_path_factory):
         folder = tmp_path_factory.mktemp("two_ranks")
-        done = lab.run("-m", "artquant", "train", "--config", lab.write(folder, lab.scores(**settings)), "--ranks", 2)
+        done = lab.launch("train", "--config", lab.write(folder, lab.scores(**settings)), "--ranks", 2)
         assert done.returncode == 0, done.stderr
         return folder / "runs" / "run"
 
@@ -344,7 +344,7 @@ def test_two_launchers_on_one_machine(lab, tmp_path, launcher):
         (tmp_path / "hosts").write_text("localhost slots=1\n127.0.0.1 slots=1\n")
         options = ["--hostfile", tmp_path / "hosts", "--master", master]
     together = lab.write(tmp_path / "together", lab.scores(**settings))
-    done = lab.run("-m", "artquant", "train", "--config", together, "--ranks", 2)
+    done = lab.launch("train", "--config", together, "--ranks", 2)
     assert done.returncode == 0, done.stderr
     config = lab.write(tmp_path / "apart", lab.scores(**settings))
     nodes = [

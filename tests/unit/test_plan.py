@@ -40,14 +40,19 @@ RATING_WORDS = readout_of({}, APDD_SCALE)
 WEIGHT_PARTS = ("frozen weights", "trainable weights", "optimizer states", "gradients")
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A small base model of which only the shape is there; what one test has simulated with it, the others need not."""
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "model.yaml").write_text(yaml.safe_dump(MODEL | {"texts": ["none.json"]}))
+    shape = network_config(load_config(folder / "model.yaml", (), DemoModelConfig))
+    (folder / "config.json").write_text(shape.to_json_string())
+    return folder
+
+
 @pytest.fixture
-def file(tmp_path) -> Path:
-    """A run over a small base model of which only the shape is there."""
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump(MODEL | {"texts": ["none.json"]}))
-    base = tmp_path / "base"
-    base.mkdir()
-    shape = network_config(load_config(tmp_path / "model.yaml", (), DemoModelConfig))
-    (base / "config.json").write_text(shape.to_json_string())
+def file(base, tmp_path) -> Path:
+    """A run over it."""
     run = {
         "run": "run",
         "base": str(base),

@@ -25,7 +25,8 @@ ABSENT = re.compile(
 
 def blocks(page: Path, language: str = "") -> list[str]:
     """Fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    return [text for named, text in fences if named == language]
 
 
 def commands() -> list[tuple[str, str]]:

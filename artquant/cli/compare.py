@@ -6,7 +6,7 @@ import argparse
 
 from artquant.cli.arguments import range_of
 from artquant.cli.terminal import say, say_json
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import write_json
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -14,12 +14,12 @@ def run(arguments: argparse.Namespace) -> int:
     from artquant.compare.comparison import Settings, run_comparison
     from artquant.compare.models import named_files
     from artquant.compare.plot import draw_differences, require_drawable
-    from artquant.compare.report import as_record, format_comparison, require_comparison
+    from artquant.compare.report import as_record, format_comparison, require_replaceable
 
     if arguments.plot is not None:
         require_drawable(arguments.plot)
-    if arguments.out is not None and arguments.out.exists():
-        require_comparison(read_json(arguments.out), arguments.out)
+    if arguments.out is not None:
+        require_replaceable(arguments.out)
     comparison = run_comparison(
         named_files(arguments.predictions),
         arguments.truth,
@@ -30,12 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
         groups=arguments.groups,
         most=arguments.most,
     )
-    if arguments.out is not None:
-        write_json(arguments.out, as_record(comparison))
-    if arguments.plot is not None:
-        draw_differences(comparison, arguments.plot)
-    if arguments.json:
-        say_json(as_record(comparison), indent=1)
-    else:
-        say(format_comparison(comparison))
+    try:
+        if arguments.out is not None:
+            write_json(arguments.out, as_record(comparison))
+        if arguments.plot is not None:
+            draw_differences(comparison, arguments.plot)
+    finally:  # a full disk does not take what was computed
+        if arguments.json:
+            say_json(as_record(comparison), indent=1)
+        else:
+            say(format_comparison(comparison))
     return 0

@@ -20,10 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings(arguments.metric.upper(), arguments.bootstrap, arguments.permutations, arguments.seed)
     truths = truths_of(named_files(arguments.truth))
     matrix = run_matrix(arguments.folder, truths, settings, arguments.workers or 0)
-    if arguments.plot is not None:
-        draw_matrix(matrix, arguments.plot)
-    if arguments.format == "json":
-        say_json(matrix_record(matrix), indent=1)
-    else:
-        say(FORMATS[arguments.format](matrix))
+    try:
+        if arguments.plot is not None:
+            draw_matrix(matrix, arguments.plot)
+    finally:  # a full disk does not take what was computed
+        if arguments.format == "json":
+            say_json(matrix_record(matrix), indent=1)
+        else:
+            say(FORMATS[arguments.format](matrix))
     return 0

@@ -12,11 +12,13 @@ import numpy as np
 from artquant.compare.models import Files, Models, groups_of, read_labels, read_models, require_one_unit
 from artquant.compare.significance import LEVEL, Contest, contest, judged, permutations_for, require_permutations
 from artquant.errors import ArtQuantError
+from artquant.evaluate.metrics import scale_doubt
 
 logger = logging.getLogger(__name__)
 
 LEAST = 10  # pictures of a category
 _RESAMPLES = 1000
+_A_KENDALL = 500  # as long as this many pictures a correlation takes beside its own
 _KENDALLS = 30_000_000  # pictures that Kendall's correlations are counted over, where nothing else is asked: 15 s or so
 
 
@@ -42,7 +44,7 @@ class Settings:
         bootstrap = _RESAMPLES if self.bootstrap is None else self.bootstrap
         permutations = permutations_for(rows * pairs) if self.permutations is None else self.permutations
         require_permutations(permutations, rows * pairs)
-        share = _KENDALLS / max(1, pictures * (bootstrap * models + 2 * permutations * pairs))
+        share = _KENDALLS / max(1, (pictures + _A_KENDALL * rows) * (bootstrap * models + 2 * permutations * pairs))
         if self.metric == "KRCC" and share < 1:
             if self.bootstrap is None:
                 bootstrap = max(200, int(bootstrap * share))
@@ -160,8 +162,8 @@ def _contest(
 def _groups(models: Models, truth: Path, key: str, notes: list[str]) -> np.ndarray:
     labels = _labels(models, truth, key)
     found = groups_of(models.ids, labels)
-    number, pairs = int(found.max()) + 1, len(models.predicted) * (len(models.predicted) - 1) // 2
-    if pairs * 2.0 ** (1 - number) >= LEVEL:  # as often are all swapped or none
+    number = int(found.max()) + 1
+    if _are_few(number, len(models.predicted)):
         raise ArtQuantError(
             f"{truth}: {number} groups by {key!r} are too few for a verdict; name a finer key (--groups)"
         )
@@ -169,6 +171,11 @@ def _groups(models: Models, truth: Path, key: str, notes: list[str]) -> np.ndarr
     if missing:
         notes.append(f"{missing} pictures without {key!r}: each is a group of its own")
     return found
+
+
+def _are_few(units: int, models: int) -> bool:
+    """Whether so many pictures, or groups, leave no room for a finding: as often are all swapped or none."""
+    return models * (models - 1) // 2 * 2.0 ** (1 - units) >= LEVEL
 
 
 def _labels(models: Models, truth: Path, key: str) -> dict[str, str]:
@@ -241,6 +248,9 @@ def _contests(
     found = {}
     for label, (predicted, truth, places) in table.items():
         own = None if groups is None else np.unique(groups[places], return_inverse=True)[1]
+        if own is not None and _are_few(number := int(own.max()) + 1, models):
+            notes.append(f"{what}: left out {label}: its {len(truth)} pictures are of {number} groups")
+            continue
         try:
             found[label] = _contest(predicted, truth, settings, draws, own)
         except ArtQuantError as error:
@@ -256,10 +266,14 @@ def _remarks(models: Models, files: Files, total: Contest) -> list[str]:
             found.append(
                 f"{name}: does not follow the truth ({total.metric} {figure.value:.3f}): are ids its pictures'?"
             )
+        elif total.metric == "MAE" and (doubt := scale_doubt(models.predicted[name], models.truth)):
+            found.append(f"{name}: {doubt}")
     for one in total.differences:
         first, second = models.predicted[one.first], models.predicted[one.second]
         if np.array_equal(first, second):
             found.append(f"{one.first} and {one.second} hold the same scores")
+    if _are_few(total.n, len(models.predicted)):
+        found.append(f"{total.n} pictures are too few for any verdict: no difference could be a finding")
     found += [f"{name}: joined by picture: no id of {files[name]} is in the truth file" for name in _by_picture(models)]
     return found
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from artquant.compare.comparison import Comparison
 from artquant.compare.matrix import Matrix
-from artquant.errors import ArtQuantError, visible
-from artquant.evaluate.plot import IDENTITY, POINT, TEXT, require_matplotlib, tidy
+from artquant.errors import ArtQuantError
+from artquant.evaluate.plot import IDENTITY, POINT, TEXT, require_matplotlib, shown, tidy
 from artquant.files.json_files import whole_file
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SOFTWARE = "artquant compare"  # what our pictures say they were made by
 _LONGEST_NAME = 40
+_TALLEST = 400  # inches; beyond 436 matplotlib draws nothing
 
 
 def require_drawable(out: Path) -> None:
@@ -45,10 +46,8 @@ def _written(figure: Figure, out: Path) -> None:
         FigureCanvasAgg(figure).print_png(part, metadata={"Software": _SOFTWARE})
 
 
-def _shown(name: str) -> str:
-    """A name as a plot may show it: nothing in it is a formula, and it is not too long."""
-    text = visible(name)
-    return (text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…").replace("$", r"\$")
+def _names(*names: str) -> list[str]:
+    return [shown(name, _LONGEST_NAME) for name in names]
 
 
 def draw_differences(comparison: Comparison, out: Path) -> None:
@@ -57,7 +56,9 @@ def draw_differences(comparison: Comparison, out: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = comparison.total.differences[::-1]
-    figure = Figure(figsize=(8, 1.7 + 0.36 * len(rows)), dpi=150, facecolor="white", layout="constrained")
+    figure = Figure(
+        figsize=(8, min(1.7 + 0.36 * len(rows), _TALLEST)), dpi=150, facecolor="white", layout="constrained"
+    )
     axes = figure.add_subplot()
     axes.axvline(0, color=TEXT, linewidth=1, linestyle=(0, (5, 3)), zorder=2)
     for row, one in enumerate(rows):
@@ -65,7 +66,7 @@ def draw_differences(comparison: Comparison, out: Path) -> None:
         if one.value.low is not None and one.value.high is not None:
             axes.plot([one.value.low, one.value.high], [row, row], color=color, alpha=0.45, linewidth=4, zorder=3)
         axes.scatter([one.value.value], [row], s=36, color=color, zorder=4)
-    axes.set_yticks(range(len(rows)), [f"{_shown(one.first)} - {_shown(one.second)}" for one in rows])
+    axes.set_yticks(range(len(rows)), [" - ".join(_names(one.first, one.second)) for one in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     metric, n = comparison.total.metric, comparison.total.n
     less = " (less is better)" if metric == "MAE" else ""
@@ -82,7 +83,8 @@ def draw_matrix(matrix: Matrix, out: Path) -> None:
     from matplotlib.figure import Figure
 
     models, datasets, metric = matrix.models, matrix.datasets, matrix.settings.metric
-    size = (2.6 + 0.95 * len(datasets), 1.9 + 0.42 * len(models))
+    named = max(2.6, 0.9 + 0.11 * max(len(name) for name in _names(*models)))  # inches
+    size = (min(named + 0.95 * len(datasets), _TALLEST), min(1.9 + 0.42 * len(models), _TALLEST))
     figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     shade = _shade(matrix)
@@ -95,8 +97,8 @@ def draw_matrix(matrix: Matrix, out: Path) -> None:
         weight = "bold" if cell is not None and cell.rank == 1 else "normal"
         color = "white" if shade[row, column] > 0.6 else TEXT
         axes.text(column, row, text, ha="center", va="center", fontsize=8, weight=weight, color=color)
-    axes.set_xticks(range(len(datasets)), [_shown(name) for name in datasets], rotation=30, ha="right")
-    axes.set_yticks(range(len(models)), [_shown(name) for name in models])
+    axes.set_xticks(range(len(datasets)), _names(*datasets), rotation=30, ha="right")
+    axes.set_yticks(range(len(models)), _names(*models))
     tidy(axes)
     axes.grid(visible=False)
     axes.set_title(f"{metric} (rank)", fontsize=11.5, fontweight="bold", color=TEXT, loc="left")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from artquant.compare.comparison import Apart, Comparison
 from artquant.compare.significance import LEVEL, Contest, Difference
 from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.report import aligned, interval_text
+from artquant.files.json_files import read_json
 
 KIND = "artquant comparison"  # what a file of a comparison says it is
 _PAIRS_SHOWN = 3  # of which pictures are listed on the terminal
@@ -120,8 +123,13 @@ def _picture(one: Apart) -> list[str]:
     return [one.id, *(f"{score:.4g}" for score in (one.truth, *one.scores)), *(f"{place:.3f}" for place in one.places)]
 
 
-def require_comparison(record: Any, path: object) -> dict[str, Any]:
-    """A record that `as_record` made. Raises ArtQuantError: it is something else; names the file."""
+def require_replaceable(out: Path) -> None:
+    """Raises ArtQuantError: the file is there, and was written by no comparison; names it."""
+    if not os.path.lexists(out):
+        return
+    try:
+        record = read_json(out)
+    except ArtQuantError:
+        record = None
     if not isinstance(record, dict) or record.get("kind") != KIND:
-        raise ArtQuantError(f"{path}: is there and was written by no comparison; name another file")
-    return record
+        raise ArtQuantError(f"{out}: is there and was written by no comparison; name another file")

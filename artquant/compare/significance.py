@@ -215,7 +215,9 @@ def _by_group(rows_CN: np.ndarray, groups_N: np.ndarray) -> np.ndarray:
 
 def _errors(predicted_MN: np.ndarray, truth_N: np.ndarray, groups_N: np.ndarray) -> Statistic:
     """Mean absolute errors, swapped."""
-    errors_GM = _by_group(np.abs(predicted_MN - truth_N), groups_N) / len(truth_N)
+    errors_MN = np.abs(predicted_MN - truth_N)
+    unit = errors_MN.max() or 1.0  # so that rounding is as large on every scale
+    errors_GM = _by_group(errors_MN / unit, groups_N) / len(truth_N)
 
     def statistic(swaps: np.ndarray) -> np.ndarray:
         means = (1 - 2 * swaps) @ errors_GM

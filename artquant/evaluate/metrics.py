@@ -17,6 +17,7 @@ from artquant.evaluate.curves import Curve, fit_curve
 Curves = Mapping[int, Curve]  # by number of parameters
 
 _MIN_PAIRS = 3
+_FOLLOWS = 0.5  # SRCC of predictions whose order is the truth's, more or less
 _BLOCK = 1_000_000  # numbers held at once per array
 
 
@@ -91,6 +92,18 @@ def evaluate_scores(
         low, high = (float(end) for end in np.percentile(known_B, tails)) if known_B.size else (None, None)
         estimates[name] = Estimate(float(value), low, high)
     return Metrics(n=x_N.size, **estimates, curves=curves, unfitted=unfitted)
+
+
+def scale_doubt(predicted: np.ndarray, truth: np.ndarray) -> str | None:
+    """What speaks against one scale: scores [N] in the truth's order that lie farther off than a constant would."""
+    found, constant = evaluate_scores(predicted, truth, bootstrap=0), float(np.mean(np.abs(truth - np.median(truth))))
+    if found.SRCC.value < _FOLLOWS or found.MAE.value <= constant:
+        return None
+    return (
+        f"MAE {found.MAE.value:.3g} is more than a constant's ({constant:.3g}) though the order is right "
+        f"(SRCC {found.SRCC.value:.2f}): are these scores ({predicted.min():.3g} to {predicted.max():.3g}) on the "
+        f"truth's scale ({truth.min():.3g} to {truth.max():.3g})?"
+    )
 
 
 def mean_estimate(values: np.ndarray, resamples: int, seed: int) -> Estimate:

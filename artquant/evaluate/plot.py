@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.metrics import Estimate
 from artquant.files.json_files import whole_file
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINT, TREND, IDENTITY, TEXT = "#2b6cb0", "#c2410c", "#6b7280", "#1f2937"
+_LONGEST = 70  # characters of a title
+
+
+def shown(name: str, most: int = _LONGEST) -> str:
+    """A name as a plot may show it: no formula, no line break, no more than so many characters."""
+    text = visible(name)
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
 
 
 def require_matplotlib() -> None:
@@ -56,7 +63,7 @@ def draw_scatter(predicted: np.ndarray, truth: np.ndarray, title: str, subtitle:
     axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=TEXT)
     tidy(axes)
     _margins(figure, axes, predicted, truth, limits)
-    figure.text(0.11, 0.965, title, fontsize=11.5, fontweight="bold", color=TEXT, va="center")
+    figure.text(0.11, 0.965, shown(title), fontsize=11.5, fontweight="bold", color=TEXT, va="center")
     figure.text(0.11, 0.93, subtitle, fontsize=9, color=TEXT, va="center")
     with whole_file(out) as part:
         canvas.print_png(part)
@@ -83,11 +90,11 @@ def draw_attributes(correlations: Mapping[str, Estimate], total: Estimate, title
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [row, row], color=POINT, alpha=0.45, linewidth=4, zorder=3)
         axes.scatter([estimate.value], [row], s=36, color=POINT, zorder=4)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [shown(name, 40) for name in names])
     mean = np.mean([estimate.value for estimate in correlations.values()])
     axes.set_xlabel(f"SRCC with its 95 % interval (mean {mean:.3f}; dashed: the total's, {total.value:.3f})")
     tidy(axes)
-    axes.set_title(title, fontsize=11.5, fontweight="bold", color=TEXT, loc="left")
+    axes.set_title(shown(title), fontsize=11.5, fontweight="bold", color=TEXT, loc="left")
     with whole_file(out) as part:
         canvas.print_png(part)
 

@@ -1,6 +1,7 @@
 """Evaluation of prediction files: figures, a table, `metrics.json` and one scatter plot per pair of files."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from artquant.evaluate.by_protocol import ByProtocol, by_protocol
 from artquant.evaluate.curves import FUNCTIONS, Curve
 from artquant.evaluate.distances import Coverage, DistributionDistances, coverage, gaussian_distances
 from artquant.evaluate.join import Joined, join_files
-from artquant.evaluate.metrics import Metrics, evaluate_scores
+from artquant.evaluate.metrics import Metrics, evaluate_scores, scale_doubt
 from artquant.evaluate.plot import draw_attributes, draw_scatter, require_matplotlib
 from artquant.evaluate.protocols import Protocol
 from artquant.evaluate.thresholds import ThresholdAccuracy, accuracy_at
@@ -85,8 +86,10 @@ def run_evaluation(
     """
     if not pairs:
         raise ArtQuantError("no prediction files to evaluate: give at least one pair of predictions and truth")
-    if out is not None and plot:
-        require_matplotlib()
+    if out is not None:
+        _require_ours(out)  # before minutes of work
+        if plot:
+            require_matplotlib()
     if protocol is not None:
         fits = (*fits, *protocol.fits)
     evaluations = []
@@ -153,17 +156,16 @@ def _distribution(predictions: Path, joined: Joined, ruled: ByProtocol | None) -
 
 def _write(out: Path, evaluations: list[Evaluation]) -> None:
     with whole_files(out) as new:
-        _require_ours(out, evaluations)
+        _require_ours(out, [plot.name for one in evaluations for plot in (one.plot, one.attributes_plot) if plot])
         for evaluation in evaluations:
             _draw(evaluation, new)
         write_json(new / METRICS, [as_record(evaluation) for evaluation in evaluations])
     logger.info("%s: figures of %d prediction files", out / METRICS, len(evaluations))
 
 
-def _require_ours(out: Path, evaluations: list[Evaluation]) -> None:
-    """Refuse to replace what no evaluation wrote."""
-    drawn = [plot.name for one in evaluations for plot in (one.plot, one.attributes_plot) if plot is not None]
-    there = [out / name for name in (METRICS, *drawn) if (out / name).exists()]
+def _require_ours(out: Path, drawn: Sequence[str] = ()) -> None:
+    """Refuse to replace what no evaluation wrote; drawn: names of pictures."""
+    there = [out / name for name in (METRICS, *drawn) if os.path.lexists(out / name)]
     if there:
         try:
             found = read_json(out / METRICS)
@@ -264,6 +266,8 @@ def format_table(evaluations: Sequence[Evaluation]) -> str:
     lines += [*aligned(rows), *_fit_lines(evaluations)]
     for item in evaluations:
         lines += _protocol_lines(item)
+        if _shown("MAE", [item]) and (doubt := scale_doubt(item.joined.predicted, item.joined.truth)):
+            lines.append(f"{item.predictions}: {doubt}")
         if item.joined.by_picture:
             lines.append(f"{item.predictions}: joined by picture: no id of it is in {item.truth}")
         if item.within is not None:

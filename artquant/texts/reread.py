@@ -26,10 +26,14 @@ _STEPS = 60
 
 
 class Learned(NamedTuple):
-    """What each fold's other folds taught."""
+    """What each fold's other folds taught, and the mean of all scores.
+
+    The mean is one for all folds: the mean of the others is low where a fold's own scores are high, so that texts which
+    tell nothing would seem to contradict their scores.
+    """
 
     weights: np.ndarray  # [FOLDS, _FEATURES]
-    means: np.ndarray  # [FOLDS]
+    mean: float
 
 
 def word_features(tokens: Tokens) -> csr_array:
@@ -53,14 +57,13 @@ def learn(features: csr_array, scores: np.ndarray, images: Sequence[str]) -> Lea
     known, folds = np.isfinite(scores), _folds(images)
     if known.sum() < FEWEST:
         return None
-    weights, means = np.zeros((FOLDS, _FEATURES)), np.zeros(FOLDS)
+    weights = np.zeros((FOLDS, _FEATURES))
     for fold in range(FOLDS):
         rows = np.flatnonzero(known & (folds != fold))
         if len(rows):
-            means[fold] = scores[rows].mean()
-            centred = scores[rows] - means[fold]
+            centred = scores[rows] - scores[rows].mean()
             weights[fold] = lsqr(features[rows], centred, damp=_PENALTY**0.5, iter_lim=_STEPS)[0]
-    return Learned(weights, means)
+    return Learned(weights, float(scores[known].mean()))
 
 
 def read_scores(learned: Learned, features: csr_array, images: Sequence[str]) -> np.ndarray:
@@ -69,7 +72,7 @@ def read_scores(learned: Learned, features: csr_array, images: Sequence[str]) ->
     found = np.zeros(len(folds))
     for fold in range(FOLDS):
         rows = np.flatnonzero(folds == fold)
-        found[rows] = features[rows] @ learned.weights[fold] + learned.means[fold]
+        found[rows] = features[rows] @ learned.weights[fold] + learned.mean
     return found
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 LEAST = 10  # pictures of a category
 _RESAMPLES = 1000
-_A_KENDALL = 500  # as long as this many pictures a correlation takes beside its own
+_A_KENDALL = 1_000  # as long as this many pictures a correlation takes beside its own
 _KENDALLS = 30_000_000  # pictures that Kendall's correlations are counted over, where nothing else is asked: 15 s or so
 
 

@@ -93,7 +93,7 @@ def named_files(given: Sequence[str]) -> dict[str, Path]:
         if not is_named or Path(one).exists():
             said.append((None, Path(one)))
         elif own.strip() and rest.strip():
-            said.append((own, Path(rest)))
+            said.append((own.strip(), Path(rest)))
         else:
             raise ArtQuantError(f"{one!r}: expected FILE or NAME=FILE")
     stems = Counter(file.stem for name, file in said if name is None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from artquant.evaluate.metrics import Estimate
+from artquant.evaluate.metrics import Estimate, scale_doubt
 from artquant.evaluate.report import Evaluation, interval_text
 from artquant.pages.charts import Band, bands, bars, histogram_edges, scatter
 from artquant.pages.html import Markup, element, joined, table
@@ -124,7 +124,12 @@ def agreement(judged: Sequence[Judged]) -> Part | None:
     )
     rows += [["Distance of distributions, " + name, *row] for name, row in _distances(known)]
     charts = [chart for name, one in known for chart in _pairs_drawn(_of(name, known), one)]
-    return Part("Agreement with people", about, (table("Figures", heads, rows), _charts(charts)))
+    doubts = [
+        element("p", f"{name}: {doubt}", class_="note")
+        for name, one in known
+        if (doubt := scale_doubt(one.joined.predicted, one.joined.truth))
+    ]
+    return Part("Agreement with people", about, (table("Figures", heads, rows), *doubts, _charts(charts)))
 
 
 def _pairs_drawn(of: str, evaluation: Evaluation) -> list[Markup]:

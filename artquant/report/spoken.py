@@ -16,7 +16,8 @@ from artquant.texts.descriptions import SEPARATOR, description_texts
 
 
 def read_spoken(path: Path) -> dict[str, str]:
-    """Texts by picture: lines of `artquant describe --json`, description records or structured records.
+    """Texts by picture: lines of `artquant describe --json` or `{"id" or "image", "text"}`, description records or
+    structured records.
 
     Of a picture with several levels the highest counts.
 
@@ -29,7 +30,8 @@ def read_spoken(path: Path) -> dict[str, str]:
         if not text:
             continue
         fields = Fields(item, source)
-        image = posixpath.normpath(fields.text("image"))
+        by_id = fields.item.get("image") is None and fields.item.get("id") is not None
+        image = posixpath.normpath(fields.id() if by_id else fields.text("image"))
         fields.refuse()
         if image in found and found[image][0] == level:
             raise RecordError(f"{source}: a second description of {image!r}; keep one of each picture and level")
@@ -45,9 +47,8 @@ def _text_of(item: Any, source: str) -> tuple[int, str]:
         level, text = max(fields.item["descriptions"].items())
         return int(level) if level.isdigit() else 0, fields.text_of("descriptions", text)
     level = int(fields.number("level") or 0)
-    if "description" in fields.item:
-        text = fields.item["description"]
-        return level, text if isinstance(text, str) else ""
+    if said := [fields.item[key] for key in ("description", "text") if key in fields.item]:
+        return level, said[0] if isinstance(said[0], str) else ""
     return level, SEPARATOR.join(text for _, text in description_texts(item, source))
 
 

@@ -216,6 +216,7 @@ def test_the_right_verdict(place, capsys, other, metric, verdict):
         ("a.jsonl like.jsonl --attributes", "no model predicts an attribute"),
         ("a.jsonl like.jsonl --groups style", "3 groups by 'style' are too few"),
         ("a.jsonl like.jsonl --out truth.json", "was written by no comparison"),
+        ("a.jsonl like.jsonl --out a.jsonl", "a.jsonl: is there and was written by no comparison"),
         ("a.jsonl like.jsonl --plot truth.json", "name it .png"),
         ("a.jsonl like.jsonl --plot mine.png", "was drawn by no comparison"),
     ],
@@ -226,6 +227,43 @@ def test_one_clear_line(place, capsys, arguments, reason):
     said = capsys.readouterr()
     [line] = said.err.splitlines()
     assert reason in line and said.out == ""
+
+
+def test_what_cannot_be_told_is_said(place, capsys):
+    """A scale within the truth's, parts in too few groups, few pictures; a full disk leaves the table."""
+    scores = [json.loads(line)["score"] for line in (place / "a.jsonl").read_text().splitlines()]
+    ids = [f"p{i}" for i in range(200)]
+    write(place / "fifth.jsonl", ids, 1 + (np.array(scores) - 1) * 4 / 9)
+    assert compare("--predictions", "a.jsonl", "fifth.jsonl", "--metric", "mae") == 0
+    assert "note: fifth: MAE 2." in (said := capsys.readouterr().out) and "note: a: MAE" not in said
+    assert main(["eval", "--predictions", "fifth.jsonl", "--truth", "truth.json", "--bootstrap", "0"]) == 0
+    assert "on the truth's scale" in capsys.readouterr().out
+
+    records = json.loads((place / "truth.json").read_text())
+    for place_, record in enumerate(records):
+        record["half"] = place_ // 100 if place_ < 198 else 2
+        record["series"] = place_ if place_ < 100 else 100 + place_ // 60
+    (place / "truth.json").write_text(json.dumps(records))
+    options = ["--by", "half", "--groups", "series", "--out", "a.jsonl/x.json"]
+    assert compare("--predictions", "a.jsonl", "like.jsonl", *options) == 2
+    said = capsys.readouterr()
+    assert "a.jsonl/x.json: cannot be written" in said.err and "a - like" in said.out
+    assert "0: a - like" in said.out and "by half: left out 1: its 98 pictures are of 3 groups" in said.out
+
+    (place / "truth.json").write_text(json.dumps(records[:4]))
+    for name in ("a", "like"):
+        file = place / f"{name}.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:4]))
+    assert compare("--predictions", "a.jsonl", "like.jsonl") == 0
+    assert "4 pictures are too few for any verdict" in capsys.readouterr().out
+
+
+def test_errors_are_compared_on_any_scale():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(5, 1, 60)
+    predicted = truth + rng.normal(0, [[0.5], [1.0]], (2, 60))
+    found = [swapped(predicted * unit, truth * unit, "MAE", 200)[0, 1] for unit in (1.0, 1e-14, 1e9)]
+    assert found[0] < 0.05 and found == [found[0]] * 3
 
 
 def test_everything_at_once(place, capsys):

@@ -56,6 +56,16 @@ def test_each_attribute_over_the_pictures_that_were_rated(files, tmp_path):
     assert (tmp_path / "out" / "attributes_1_p.png").stat().st_size > 10_000
 
 
+def test_names_in_plots_are_no_formulas(files, tmp_path):
+    _, predictions, truth = files
+    name = "$\\frac{$\n" + "long " * 50
+    for record in (*predictions, *truth):
+        record["attributes"][name] = record["attributes"].pop("Color")
+    (folder := tmp_path / "$x_{$").mkdir()
+    run_evaluation([write(folder, predictions, truth)], tmp_path / "out", bootstrap=0)
+    assert (tmp_path / "out" / "attributes_1_p.png").stat().st_size > 10_000
+
+
 def test_without_attributes_nothing_is_said_of_them(files, tmp_path):
     _, predictions, truth = files
     for record in truth:

@@ -135,3 +135,15 @@ def test_other_sets_are_read_by_their_highest_level(tmp_path):
     file.write_text(json.dumps([records[0], records[0]]))
     with pytest.raises(ArtQuantError, match=r"record 2: a second description of 'a\.png'"):
         read_text_set(file, {})
+
+
+def test_texts_that_tell_nothing_do_not_contradict_their_scores():
+    scores = np.random.default_rng(0).normal(5, 1, 100)
+    same, _ = measure(text_set("same", scores, ["A fine picture of a red tree."] * 100))
+    assert same.words_srcc is None
+    found = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        texts = [" ".join(rng.choice(NOUNS, 12)) for _ in range(60)]
+        found.append(measure(text_set("drawn", rng.normal(5, 1, 60), texts))[0].value("words_srcc"))
+    assert np.mean(found) > -0.1

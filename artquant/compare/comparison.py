@@ -198,13 +198,16 @@ def _by_label(
         raise ArtQuantError(f"{truth}: no value of {key!r} has {LEAST} pictures; name another key with --by")
     few = [f"{label} ({len(found)})" for label, found in sorted(places.items()) if len(found) < LEAST]
     if few:
-        more = f" and {len(few) - 10} more" if len(few) > 10 else ""
-        notes.append(f"by {key}: left out with fewer than {LEAST} pictures: {', '.join(few[:10])}{more}")
+        notes.append(f"by {key}: left out with fewer than {LEAST} pictures: {_first(few)}")
     table = {
         label: ({name: scores[at] for name, scores in models.predicted.items()}, models.truth[at], at)
         for label, at in chosen.items()
     }
     return _contests(f"by {key}", table, settings, groups, notes)
+
+
+def _first(said: list[str]) -> str:
+    return ", ".join(said[:10]) + (f" and {len(said) - 10} more" if len(said) > 10 else "")
 
 
 def _by_attribute(
@@ -245,16 +248,18 @@ def _contests(
     """One contest for each row, Holm's correction over all of them."""
     models = len(next(iter(table.values()))[0]) if table else 0
     draws = settings.draws(models, sum(len(truth) for _, truth, _ in table.values()), len(table))
-    found = {}
+    found, few = {}, []
     for label, (predicted, truth, places) in table.items():
         own = None if groups is None else np.unique(groups[places], return_inverse=True)[1]
         if own is not None and _are_few(number := int(own.max()) + 1, models):
-            notes.append(f"{what}: left out {label}: its {len(truth)} pictures are of {number} groups")
+            few.append(f"{label} ({number})")
             continue
         try:
             found[label] = _contest(predicted, truth, settings, draws, own)
         except ArtQuantError as error:
             notes.append(f"{what}: left out {label}: {error}")
+    if few:
+        notes.append(f"{what}: left out with too few groups for a verdict: {_first(few)}")
     return dict(zip(found, judged(list(found.values())), strict=True))
 
 

@@ -248,7 +248,7 @@ def test_what_cannot_be_told_is_said(place, capsys):
     assert compare("--predictions", "a.jsonl", "like.jsonl", *options) == 2
     said = capsys.readouterr()
     assert "a.jsonl/x.json: cannot be written" in said.err and "a - like" in said.out
-    assert "0: a - like" in said.out and "by half: left out 1: its 98 pictures are of 3 groups" in said.out
+    assert "0: a - like" in said.out and "by half: left out with too few groups for a verdict: 1 (3)" in said.out
 
     (place / "truth.json").write_text(json.dumps(records[:4]))
     for name in ("a", "like"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from artquant.data.fields import Fields
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.join import Joined, RatedPicture, join_files, read_truth
 from artquant.files.json_stream import iterate_records
 
@@ -99,7 +99,7 @@ def named_files(given: Sequence[str]) -> dict[str, Path]:
     stems = Counter(file.stem for name, file in said if name is None)
     found: dict[str, Path] = {}
     for name, file in said:
-        called = name or (file.stem if stems[file.stem] == 1 else file.resolve().parent.name)
+        called = visible(name or (file.stem if stems[file.stem] == 1 else file.resolve().parent.name))
         if called in found:
             raise ArtQuantError(f"{found[called]} and {file} would both be called {called!r}; name them: NAME=FILE")
         found[called] = file

@@ -22,12 +22,12 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
     """Everything, for JSON; `write_json` writes it."""
     return {
         "kind": KIND,
-        "truth": str(comparison.truth),
+        "truth": visible(comparison.truth),
         **asdict(comparison.settings),
         **asdict(comparison.draws),
         "groups": comparison.groups,
         "models": {
-            name: {"predictions": str(file), **asdict(comparison.spreads[name])}
+            name: {"predictions": visible(file), **asdict(comparison.spreads[name])}
             for name, file in comparison.files.items()
         },
         "total": _contest_record(comparison.total),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from artquant.errors import ArtQuantError
+from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.by_protocol import ByProtocol, by_protocol
 from artquant.evaluate.curves import FUNCTIONS, Curve
 from artquant.evaluate.distances import Coverage, DistributionDistances, coverage, gaussian_distances
@@ -205,14 +205,14 @@ def _subtitle(evaluation: Evaluation) -> str:
 def as_record(evaluation: Evaluation) -> dict[str, Any]:
     """What `metrics.json` holds about one pair of files: {"value", "low", "high"} per figure."""
     record = {
-        "predictions": str(evaluation.predictions),
-        "truth": str(evaluation.truth),
+        "predictions": visible(evaluation.predictions),
+        "truth": visible(evaluation.truth),
         "n": evaluation.metrics.n,
         "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.estimates().items()},
         "missing": list(evaluation.joined.missing),
         "extra": list(evaluation.joined.extra),
         "joined_by": "picture" if evaluation.joined.by_picture else "id",
-        "plot": evaluation.plot.name if evaluation.plot else None,
+        "plot": visible(evaluation.plot.name) if evaluation.plot else None,
     }
     if evaluation.metrics.curves or evaluation.metrics.unfitted:
         record["fits"] = _fits_record(evaluation.metrics)

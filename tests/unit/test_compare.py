@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from itertools import combinations
 
@@ -256,6 +257,17 @@ def test_what_cannot_be_told_is_said(place, capsys):
         file.write_text("".join(file.read_text().splitlines(keepends=True)[:4]))
     assert compare("--predictions", "a.jsonl", "like.jsonl") == 0
     assert "4 pictures are too few for any verdict" in capsys.readouterr().out
+
+
+def test_a_file_name_that_is_no_unicode(place, capsys):
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (place / "like.jsonl").rename(place / name)
+    assert compare("--predictions", "a.jsonl", name, "--out", "new.json") == 0
+    assert list(json.loads((place / "new.json").read_text())["models"]) == ["a", "caf\\xe9"]
+    options = ["--truth", "truth.json", "--bootstrap", "0", "--out", "evaluation", "--no-plot"]
+    assert main(["eval", "--predictions", name, *options]) == 0
+    [found] = json.loads((place / "evaluation" / "metrics.json").read_text())
+    assert found["predictions"] == "caf\\xe9.jsonl"
 
 
 def test_errors_are_compared_on_any_scale():

@@ -60,7 +60,8 @@ def warm_up() -> None:
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     for module in pkgutil.walk_packages(artquant.__path__, "artquant."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            with contextlib.suppress(ModuleNotFoundError):  # of an extra that is not installed
+                importlib.import_module(module.name)
     for module in pkgutil.iter_modules(
         encodings.__path__, "encodings."
     ):  # a case that becomes nobody may not read them

@@ -13,7 +13,7 @@ from artquant.data.fields import RecordError
 from artquant.data.images import ImageError
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.opened import opened
-from artquant.listing.columns import Columns
+from artquant.listing.columns import Columns, require_once
 
 EXTRA = "pip install 'artquant[tables]'"
 _LARGEST_GROUP = 1 << 31  # bytes of pictures that are held at a time
@@ -39,7 +39,7 @@ class Table:
         import pyarrow.types as kinds
 
         def is_plain(kind: Any) -> bool:
-            return not (kinds.is_nested(kind) or kinds.is_binary(kind) or kinds.is_large_binary(kind))
+            return not (kinds.is_nested(kind) or _is_bytes(kind))
 
         return [name for name in self.names if is_plain(self.type_of(name))]
 
@@ -83,6 +83,12 @@ class Table:
             return found.field("bytes") if is_struct else found
 
 
+def _is_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
 @contextmanager
 def open_table(file: Path) -> Iterator[Table]:
     """A parquet file.
@@ -97,6 +103,7 @@ def open_table(file: Path) -> Iterator[Table]:
     with opened(file) as stream:
         with _errors_named(file):
             table = Table(file, parquet.ParquetFile(stream))
+        require_once(table.names, table.names, file)
         yield table
 
 
@@ -124,7 +131,7 @@ def picture_column(table: Table, columns: Columns, file: Path) -> str | None:
             kind = kind.field("bytes").type
         elif is_struct:
             return False
-        return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+        return _is_bytes(kind)
 
     if columns.picture is not None:
         if columns.picture not in table.names or not any(holds(columns.picture, one) for one in (True, False)):

@@ -7,18 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from artquant.cli import main
-from artquant.data.predictions import Prediction, read_predictions
+from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
+from artquant.infer.each_scored import EachScored
 from artquant.listing.entry import Entry
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run
 from artquant.shards.merge import write_merged
 from artquant.shards.plan import write_plan
+from artquant.shards.results import without_score
 from artquant.shards.work import score_shard, work
 
 COUNT, SIZE = 25, 4
@@ -94,6 +97,46 @@ def test_a_worker_that_was_stopped_past_its_lease_does_no_harm(run):
     (run.folder / "results").mkdir()
     work(run, score)
     assert merged(run, "calm.jsonl") == once
+
+
+def test_an_archive_that_vanishes_under_a_worker_is_not_taken_for_torn_pictures(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    archive = tmp_path / "t.tar"
+    archive.write_bytes(b"1234")
+    entries = [Entry(f"{one}.png", f"{one}.png", "../t.tar", one, 1) for one in range(4)]
+    write_plan(entries, tmp_path / "run", 2, {"model": "stub"}, {})
+    run = Run.open(tmp_path / "run")
+
+    def torn(entries):
+        archive.rename(tmp_path / "elsewhere")
+        return [{"id": one.id, "image": one.path, "score": None, "error": "cannot be read"} for one in entries]
+
+    with pytest.raises(ArtQuantError, match=r"t\.tar: cannot be read"):
+        work(run, torn)
+    assert not list((run.folder / "results").iterdir())
+    (tmp_path / "elsewhere").rename(archive)
+    assert work(run, score) == 4
+
+
+def test_a_score_that_is_not_finite_is_its_pictures_own(run):
+    class Overflowing(Network):
+        processor = SimpleNamespace(picture=lambda image: 1)
+        grey = 1.0
+
+        def score_pictures(self, pictures, attributes=()):
+            if 6 in pictures or (pictures == [1] and self.grey != 1):  # names of two digits
+                raise NotFinite("not finite")
+            return super().score_pictures(pictures)
+
+    work(run, lambda entries: score_shard(entries, read, EachScored(Overflowing())))
+    rows = [json.loads(line) for line in merged(run, "all.jsonl").splitlines()]
+    assert [row["score"] for row in rows] == [None if n == 7 or n > 9 else 5.0 for n in range(COUNT)]
+    assert "not finite" in rows[10]["error"] and without_score(run) == COUNT - 9
+    broken = Overflowing()
+    broken.grey = None
+    with pytest.raises(NotFinite):  # the model's own fault
+        EachScored(broken).score_pictures([6])
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(run, monkeypatch):

@@ -155,5 +155,9 @@ class Run:
                 f"{next(iter(folders))}: is gone, with all pictures of a shard; put it back, then go on"
             )
         for file in dict.fromkeys(entry.file for entry in entries if entry.offset is not None):
-            if state_of(file) != self.manifest.containers[file]:
-                raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
+            size, time = self.manifest.containers[file]
+            if (found := state_of(file)) != [size, time]:
+                same = f"; if it is only a copy: touch -d @{time // 10**9}.{time % 10**9:09d} FILE" * (found[0] == size)
+                raise ArtQuantError(
+                    f"{file}: was changed since the run was planned; plan it anew, under another name{same}"
+                )

@@ -112,8 +112,14 @@ def _ending(run: Run, number: int, line: bytes) -> Ending:
     file = run.result_file(number)
     try:
         ending = Ending(**json.loads(line))
-    except (TypeError, ValueError):
-        raise _foreign(file, "is no whole result") from None
+        is_whole = type(ending.errors) is type(ending.pictures) is int and {*ending.columns.values()} <= {
+            "float",
+            "str",
+        }
+    except (AttributeError, TypeError, ValueError):
+        is_whole = False
+    if not is_whole:
+        raise _foreign(file, "is no whole result")
     if ending.fingerprint != run.manifest.fingerprint:
         raise _foreign(file, "is of another model, or made with other settings")
     if ending.pictures != run.manifest.count(number):

@@ -17,6 +17,7 @@ from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
 from artquant.infer.each_scored import EachScored
 from artquant.listing.entry import Entry
+from artquant.listing.where import Where
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run
 from artquant.shards.merge import write_merged
@@ -165,6 +166,9 @@ def _fill(patched, results, full, work_done, entries):
         ("results/000001.jsonl", lambda text: text.replace("0.5", "0.6"), "was changed since it was written"),
         ("results/000001.jsonl", lambda text: text[: len(text) // 2], "is no whole result"),
         ("results/000001.jsonl", lambda text: text.replace('"fingerprint": "', '"fingerprint": "0'), "another model"),
+        ("results/000001.jsonl", lambda text: text.replace('"errors": 1', '"errors": null'), "is no whole result"),
+        ("results/000001.jsonl", lambda text: text.replace('"float"', '"int"'), "is no whole result"),
+        ("manifest.json", lambda text: text.replace('"how": {}', '"how": null'), "was changed"),
         ("manifest.json", lambda text: text.replace('"pictures": 25', '"pictures": 250'), "was changed"),
     ],
 )
@@ -175,6 +179,17 @@ def test_what_was_changed_is_named_and_nothing_is_written(run, file, change, sai
     with pytest.raises(ArtQuantError, match=said):
         write_merged(Run.open(run.folder), run.folder.parent / "all.csv")
     assert sorted(path.name for path in run.folder.parent.iterdir()) == ["run"]
+
+
+def test_a_merge_replaces_nothing_that_is_not_its_own(run):
+    work(run, score)
+    merged(run, "all.csv")
+    (run.folder.parent / "all.csv").unlink()
+    merged(run, "all.csv")
+    (run.folder.parent / "ids.txt.origin.json").write_text("[1]")
+    with pytest.raises(ArtQuantError, match="not of a merge"):
+        write_merged(run, run.folder.parent / "ids.txt", Where.parse("score > 5"))
+    assert not (run.folder.parent / "ids.txt").exists()
 
 
 def test_an_id_twice_is_named(tmp_path):

@@ -65,21 +65,23 @@ class Table:
 
     def group(self, number: int, column: str) -> Any:
         """The bytes of a group of rows, as an array of pyarrow's."""
-        described = self._reader.metadata.row_group(number)
-        parts = [described.column(place) for place in range(described.num_columns)]
-        held = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
-        if held > _LARGEST_GROUP:
-            raise ImageError(
-                f"{self._file}: a group of its rows holds {held >> 20} MiB of pictures; write it anew with smaller "
-                "ones (row_group_size=100)"
-            )
         with _errors_named(self._file):
+            described = self._reader.metadata.row_group(number)
+            parts = [described.column(place) for place in range(described.num_columns)]
+            held = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
+            if held > _LARGEST_GROUP:
+                raise ImageError(
+                    f"{self._file}: a group of its rows holds {held >> 20} MiB of pictures; write it anew with smaller "
+                    "ones (row_group_size=100)"
+                )
             import pyarrow
 
             is_struct = pyarrow.types.is_struct(self.type_of(column))
             name = f"{column}.bytes" if is_struct else column
             found = self._reader.read_row_group(number, columns=[name], use_threads=False).column(column)
             found = found.combine_chunks()
+            if len(found) != described.num_rows:
+                raise ValueError(f"{len(found)} rows of a group of {described.num_rows}")
             return found.field("bytes") if is_struct else found
 
 

@@ -11,6 +11,7 @@ from artquant.cli.infer import chosen_attributes, require_learned
 from artquant.cli.named_model import open_model
 from artquant.cli.terminal import complain, finish, say, say_json
 from artquant.data.images import ImageError
+from artquant.data.predictions import NotFinite
 from artquant.errors import ArtQuantError
 from artquant.infer.score import Score
 from artquant.infer.scorer import Scorer
@@ -47,12 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     with EntryReader(arguments.columns) as reader:
         for entry in entries(arguments.pictures, columns=arguments.columns, unique=False):
             try:
-                image = reader.read(entry)
+                failures += not show(scorer, entry.path, reader.read(entry), arguments)
             except ImageError as error:
                 complain(f"artquant {arguments.command}: error: {error}")
                 failures += 1
-                continue
-            failures += not show(scorer, entry.path, image, arguments)
+            except NotFinite as error:  # of this picture, perhaps: the others are scored
+                complain(f"artquant {arguments.command}: error: {entry.name}: {error}")
+                failures += 1
     return 2 if failures else 0
 
 

@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
         scored = _work(planned, devices[0], arguments)
     here = "" if scored is None else f", {scored} of them by this command"
     merge = f"put them together: artquant shard merge {planned.folder} --out all.parquet"
-    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done{here}; {merge}")
+    say(f"{planned.folder}: all {planned.manifest.pictures} pictures are done{here}{_lacking(planned)}; {merge}")
     return 0
 
 
@@ -108,7 +108,7 @@ def _status(arguments: argparse.Namespace) -> int:
         return 0
     dead = f"{found.expired} left by workers that died, {found.open} open"
     say(f"shards: {found.done} of {found.shards} done, {found.claimed} at work, {dead}")
-    say(f"pictures: {found.pictures_done} of {found.pictures} done, {found.errors} of them unreadable")
+    say(f"pictures: {found.pictures_done} of {found.pictures} done, {found.errors} of them without a score")
     if found.rate is not None:
         left = (found.pictures - found.pictures_done) / found.rate
         say(f"rate: {found.rate:.3g} pictures a second" + (f", {left / 3600:.3g} hours left" if left else ""))
@@ -123,5 +123,12 @@ def _merge(arguments: argparse.Namespace) -> int:
     planned = Run.open(arguments.folder)
     count = write_merged(planned, arguments.out, where, not arguments.quiet)
     pictures = f"{count} pictures" if where is None else f"{count} ids of {planned.manifest.pictures} pictures"
-    say(f"{arguments.out}: {pictures}, each once, in the order of the list")
+    say(f"{arguments.out}: {pictures}, each once, in the order of the list{_lacking(planned)}")
     return 0
+
+
+def _lacking(planned: Run) -> str:
+    from artquant.shards.results import without_score
+
+    count = without_score(planned)
+    return f"; {count} have no score (column error)" if count else ""

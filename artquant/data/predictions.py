@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from artquant.data.fields import Fields, RecordError
-from artquant.errors import visible
+from artquant.errors import ArtQuantError, visible
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
 
@@ -21,6 +21,10 @@ _OWN = ("score", "std", "attributes")
 
 
 _Kind = TypeVar("_Kind", bound="Prediction")
+
+
+class NotFinite(ArtQuantError):
+    """A score that is no number."""
 
 
 @dataclass(frozen=True)

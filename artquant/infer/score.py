@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
-from artquant.data.predictions import Prediction
+from artquant.data.predictions import NotFinite, Prediction
 from artquant.errors import ArtQuantError
 from artquant.models.familiar import Familiar, Watch
 from artquant.models.family import NetworkInputs
@@ -54,14 +54,15 @@ def listed(
         model: as its user knows it. begun: keys and values of what stands before the inputs.
 
     Raises:
-        ArtQuantError: a score is not finite, or the network refuses its inputs.
+        NotFinite: a score is not finite.
+        ArtQuantError: the network refuses its inputs.
     """
     try:
         scores = readout.read(network.see(inputs, positions, begun))
     except ArtQuantError as error:
         raise ArtQuantError(f"{model}: {error}") from error
     if not torch.isfinite(scores.score).all():
-        raise ArtQuantError(
+        raise NotFinite(
             f"{model}: gives a score that is not finite: its weights hold NaN or infinity, or overflow in this number "
             "format; look with artquant check MODEL, or score in float32"
         )

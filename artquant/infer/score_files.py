@@ -13,6 +13,7 @@ from artquant.errors import ArtQuantError
 from artquant.files.line_file import LineFile
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
+from artquant.infer.each_scored import EachScored
 from artquant.infer.journal import Journal, full_origin
 from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
@@ -76,12 +77,14 @@ def run_inference(
         with progress_bar("scoring", "image", progress, total, before) as bar:
             for batch in loader:
                 good = [(entry, picture, note) for entry, picture, error, note in batch if error is None]
-                if good:
-                    lines = _lines(scorer, [one[:2] for one in good], attributes, analyse)
-                    journal.append(lines, {entry.id: note for entry, _, note in good})
-                    scored += len(good)
-                _require_files(entry for entry, _, error, _ in batch if error is not None)
                 errors = [(error, entry) for entry, _, error, _ in batch if error is not None]
+                if good:
+                    lines, others = _lines(scorer, [one[:2] for one in good], attributes, analyse)
+                    errors += others
+                    left = {entry.id for _, entry in others}
+                    journal.append(lines, {entry.id: note for entry, _, note in good if entry.id not in left})
+                    scored += len(lines)
+                _require_files(entry for _, entry in errors)
                 if errors and not skip_unreadable:
                     raise ArtQuantError(f"{errors[0][0]}; or go on without such pictures (--skip-unreadable)")
                 skipped += errors
@@ -94,15 +97,19 @@ def run_inference(
 
 def _lines(
     scorer: Scorer, good: Sequence[tuple[Entry, Any]], attributes: Sequence[str], analyse: int
-) -> list[dict[str, Any]]:
-    """What is written about pictures that were read."""
-    pictures = [picture for _, picture in good]
-    scores = scorer.score_pictures(pictures, attributes)
-    texts = scorer.analyse_pictures(pictures, analyse) if analyse else [None] * len(good)
-    return [
-        prediction_line(entry.id, entry.path, entry.gt_score, score) | ({} if said is None else {"texts": said})
-        for (entry, _), score, said in zip(good, scores, texts, strict=True)
+) -> tuple[list[dict[str, Any]], list[tuple[str, Entry]]]:
+    """What is written about pictures that were read; those without a score, and why."""
+    found = EachScored(scorer).score_pictures([picture for _, picture in good], attributes)
+    scored = [(*one, score) for one, score in zip(good, found, strict=True) if not isinstance(score, str)]
+    others = [
+        (f"{entry.name}: {why}", entry) for (entry, _), why in zip(good, found, strict=True) if isinstance(why, str)
     ]
+    texts = scorer.analyse_pictures([one[1] for one in scored], analyse) if analyse and scored else [None] * len(scored)
+    lines = [
+        prediction_line(entry.id, entry.path, entry.gt_score, score) | ({} if said is None else {"texts": said})
+        for (entry, _, score), said in zip(scored, texts, strict=True)
+    ]
+    return lines, others
 
 
 def _require_files(entries: Iterable[Entry]) -> None:

@@ -48,17 +48,26 @@ def _members(stream: BinaryIO, file: Path) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape") as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it keeps all that it has read
-                blocks = -(-member.size // _BLOCK) if member.isreg() else 0
-                end = member.offset_data + blocks * _BLOCK
+                end = archive.offset  # where the next one begins, of sparse ones too
                 if end > size or member.size < 0:
                     raise RecordError(f"{file}: is cut off in {visible(member.name)!r}; download it again")
                 if _is_wanted(member):
                     yield member
     except (tarfile.TarError, ValueError, OverflowError) as error:
         raise RecordError(f"{file}: is damaged or cut off ({one_line(error)}); download it again") from None
+    _require_end(stream, end, file)
+
+
+def _require_end(stream: BinaryIO, end: int, file: Path) -> None:
+    """What `tarfile` takes for an end: a header that is damaged, too. Raises RecordError: members may follow."""
     stream.seek(end)
-    if len(stream.read(_BLOCK)) < _BLOCK:
+    if len(block := stream.read(_BLOCK)) < _BLOCK:
         raise RecordError(f"{file}: is cut off: it has no end mark; download it again")
+    if any(block):
+        raise RecordError(f"{file}: is damaged at byte {end}, what follows cannot be read; download it again")
+    while block := stream.read(1 << 20):
+        if block.strip(b"\0"):
+            raise RecordError(f"{file}: more follows its end mark, as where archives were joined; name each by itself")
 
 
 def _is_wanted(member: tarfile.TarInfo) -> bool:

@@ -52,6 +52,13 @@ class Columns:
         return SCORE if SCORE in names else None
 
 
+def require_once(names: Sequence[str], wanted: Sequence[str], file: Path) -> None:
+    """Raise a RecordError where one of the wanted columns is there twice: which is meant cannot be told."""
+    for name in wanted:
+        if names.count(name) > 1:
+            raise RecordError(f"{file}: two columns are called {name!r}; rename one of them")
+
+
 def _there(name: str, names: Sequence[str], file: Path, what: str) -> str:
     if name not in names:
         listed = ", ".join(map(repr, names))[:300]

@@ -13,7 +13,7 @@ from artquant.data.fields import RecordError
 from artquant.data.images import ImageError
 from artquant.errors import ArtQuantError, one_line
 from artquant.files.opened import opened
-from artquant.listing.columns import Columns
+from artquant.listing.columns import Columns, require_once
 
 EXTRA = "pip install 'artquant[tables]'"
 _LARGEST_GROUP = 1 << 31  # bytes of pictures that are held at a time
@@ -39,7 +39,7 @@ class Table:
         import pyarrow.types as kinds
 
         def is_plain(kind: Any) -> bool:
-            return not (kinds.is_nested(kind) or kinds.is_binary(kind) or kinds.is_large_binary(kind))
+            return not (kinds.is_nested(kind) or _is_bytes(kind))
 
         return [name for name in self.names if is_plain(self.type_of(name))]
 
@@ -65,22 +65,30 @@ class Table:
 
     def group(self, number: int, column: str) -> Any:
         """The bytes of a group of rows, as an array of pyarrow's."""
-        described = self._reader.metadata.row_group(number)
-        parts = [described.column(place) for place in range(described.num_columns)]
-        held = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
-        if held > _LARGEST_GROUP:
-            raise ImageError(
-                f"{self._file}: a group of its rows holds {held >> 20} MiB of pictures; write it anew with smaller "
-                "ones (row_group_size=100)"
-            )
         with _errors_named(self._file):
+            described = self._reader.metadata.row_group(number)
+            parts = [described.column(place) for place in range(described.num_columns)]
+            held = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
+            if held > _LARGEST_GROUP:
+                raise ImageError(
+                    f"{self._file}: a group of its rows holds {held >> 20} MiB of pictures; write it anew with smaller "
+                    "ones (row_group_size=100)"
+                )
             import pyarrow
 
             is_struct = pyarrow.types.is_struct(self.type_of(column))
             name = f"{column}.bytes" if is_struct else column
             found = self._reader.read_row_group(number, columns=[name], use_threads=False).column(column)
             found = found.combine_chunks()
+            if len(found) != described.num_rows:
+                raise ValueError(f"{len(found)} rows of a group of {described.num_rows}")
             return found.field("bytes") if is_struct else found
+
+
+def _is_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 @contextmanager
@@ -97,6 +105,7 @@ def open_table(file: Path) -> Iterator[Table]:
     with opened(file) as stream:
         with _errors_named(file):
             table = Table(file, parquet.ParquetFile(stream))
+        require_once(table.names, table.names, file)
         yield table
 
 
@@ -124,7 +133,7 @@ def picture_column(table: Table, columns: Columns, file: Path) -> str | None:
             kind = kind.field("bytes").type
         elif is_struct:
             return False
-        return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+        return _is_bytes(kind)
 
     if columns.picture is not None:
         if columns.picture not in table.names or not any(holds(columns.picture, one) for one in (True, False)):

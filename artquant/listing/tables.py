@@ -14,7 +14,7 @@ from artquant.data.images import has_picture_ending
 from artquant.errors import visible
 from artquant.files.json_files import decoded, lines_of
 from artquant.files.opened import opened
-from artquant.listing.columns import Columns
+from artquant.listing.columns import Columns, require_once
 from artquant.listing.entry import Entry
 from artquant.listing.given import Reading
 from artquant.listing.lists import Place, text_entries
@@ -32,6 +32,8 @@ def text_or_table_entries(file: Path, reading: Reading) -> Iterator[Entry]:
     """
     with opened(file) as stream:
         first = decoded(next(lines_of(stream, file), b""), file).strip("\r\n")
+    if "\r" in first:
+        raise RecordError(f"{file}: its lines end in carriage returns alone; save it with usual ends of lines (LF)")
     delimiter = _delimiter(first, reading.columns, file)
     return text_entries(file, reading) if delimiter is None else _csv_entries(file, reading, delimiter)
 
@@ -39,17 +41,25 @@ def text_or_table_entries(file: Path, reading: Reading) -> Iterator[Entry]:
 def _delimiter(line: str, columns: Columns, file: Path) -> str | None:
     """Between the columns of a header; None: it is none."""
     for delimiter in _DELIMITERS:
-        names = next(csv.reader([line], delimiter=delimiter), [])
+        names = _split(line, delimiter)
         if columns.path in names or (columns.path is None and columns.path_among(names, file) is not None):
             return delimiter
     if columns.path is not None:
-        columns.path_among(next(csv.reader([line]), []), file)
+        columns.path_among(_split(line, _DELIMITERS[0]), file)
     if any(delimiter in line for delimiter in _DELIMITERS) and not has_picture_ending(line):
         raise RecordError(
             f"{file}: its first line names no column of pictures (image, path, ...): name it with --columns path=NAME; "
             "a list without columns holds names alone, one a line"
         )
     return None
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """The columns of a header; none, where it cannot be one."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a column of more than 128 KiB, or ends of lines in it
+        return []
 
 
 def _csv_entries(file: Path, reading: Reading, delimiter: str) -> Iterator[Entry]:
@@ -81,6 +91,7 @@ class _Row:
         self.file = file
         self.path = columns.path_among(names, file)
         self.id, self.gt_score = columns.id_among(names, file), columns.score_among(names, file)
+        require_once(names, self.columns, file)
 
     @property
     def columns(self) -> list[str]:

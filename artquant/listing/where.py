@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ def _tokens(text: str) -> Iterator[str]:
 
 def _comparison(tokens: Sequence[str], text: str) -> _Comparison:
     number = number_of(tokens[2]) if len(tokens) == 3 else None
-    if number is None or tokens[1] not in _COMPARED or tokens[0] in _COMPARED:
+    if number is None or math.isnan(number) or tokens[1] not in _COMPARED or tokens[0] in _COMPARED:
         raise _fault(text)
     return _Comparison(tokens[0], _COMPARED[tokens[1]], number)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from artquant.errors import ArtQuantError
-from artquant.files.json_files import read_json, write_json
+from artquant.files.json_files import parse_json, read_text, write_json
 from artquant.files.opened import opened, read_whole
 from artquant.listing.entry import Entry
 
 FORM = "artquant shards 1"
 LISTS, RESULTS, CLAIMS = "lists", "results", "claims"  # folders of a run
 MANIFEST = "manifest.json"
+LARGEST = 1 << 40  # bytes of a list or result, which are as they were written
 
 
 def digest(data: bytes) -> str:
@@ -43,6 +44,10 @@ def state_of(file: str) -> list[int]:
     return [state.st_size, state.st_mtime_ns]
 
 
+def _digest_of(values: dict[str, Any]) -> str:
+    return digest(json.dumps(values, sort_keys=True).encode())
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What was planned.
@@ -64,7 +69,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """Of all that a score depends on beside its picture; not of the model's name."""
         counted = {name: value for name, value in self.origin.items() if name != "model"}
-        return digest(json.dumps(counted, sort_keys=True).encode())
+        return _digest_of(counted)
 
     def count(self, number: int) -> int:
         """How many pictures a shard has."""
@@ -72,7 +77,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Into a run's folder."""
-        write_json(folder / MANIFEST, {"form": FORM} | asdict(self))
+        values = asdict(self)
+        write_json(folder / MANIFEST, {"form": FORM, "blake2b": _digest_of(values)} | values)
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,9 @@ class Run:
         file = folder / MANIFEST
         if not file.is_file():
             raise ArtQuantError(f"{folder}: is no planned run; plan one: artquant shard plan INPUT --model M --out RUN")
-        found = read_json(file)
+        found = parse_json(read_text(file, LARGEST), file)
         try:
-            if found.pop("form") != FORM:
+            if found.pop("form") != FORM or found.pop("blake2b") != _digest_of(found):
                 raise ValueError
             manifest = Manifest(**found | {"lists": tuple(found["lists"])})
             whole = len(manifest.lists) == -(-manifest.pictures // manifest.size)
@@ -132,7 +138,7 @@ class Run:
 
     def _stored(self, number: int) -> Iterator[dict[str, Any]]:
         file = self.folder / LISTS / shard_file(number)
-        data = read_whole(file)
+        data = read_whole(file, LARGEST)
         if digest(data) != self.manifest.lists[number]:
             raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
         return map(json.loads, data.decode().split("\n")[:-1])
@@ -149,5 +155,9 @@ class Run:
                 f"{next(iter(folders))}: is gone, with all pictures of a shard; put it back, then go on"
             )
         for file in dict.fromkeys(entry.file for entry in entries if entry.offset is not None):
-            if state_of(file) != self.manifest.containers[file]:
-                raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
+            size, time = self.manifest.containers[file]
+            if (found := state_of(file)) != [size, time]:
+                same = f"; if it is only a copy: touch -d @{time // 10**9}.{time % 10**9:09d} FILE" * (found[0] == size)
+                raise ArtQuantError(
+                    f"{file}: was changed since the run was planned; plan it anew, under another name{same}"
+                )

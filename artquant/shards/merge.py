@@ -10,7 +10,7 @@ from typing import Any
 
 from artquant.data.predictions import origin_file
 from artquant.errors import ArtQuantError, visible
-from artquant.files.json_files import whole_file, write_json
+from artquant.files.json_files import read_json, whole_file, write_json
 from artquant.files.only_writer import only_writer
 from artquant.files.progress_bar import progress_bar
 from artquant.listing.result_tables import LINES, chosen, columns_of, flat, names_of, require_form, write_table
@@ -34,6 +34,7 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
     with only_writer(out):
         if os.path.lexists(out):
             raise ArtQuantError(f"{out}: is there already; name another file or delete it")
+        _require_own(origin_file(out))
         columns = _columns(run)
         if where is not None:
             where.require_columns([name for name, kind in columns.items() if kind is float])
@@ -47,6 +48,13 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
                 count = write_table(out, found, names_of(columns, where), origin)
         write_json(origin_file(out), origin)
     return count
+
+
+def _require_own(file: Path) -> None:
+    """Raise an ArtQuantError where a file is there that no merge has written."""
+    found = read_json(file) if os.path.lexists(file) else {"fingerprint": None}
+    if not (isinstance(found, dict) and "fingerprint" in found):
+        raise ArtQuantError(f"{file}: is there, and not of a merge; name another file or move it away")
 
 
 def _columns(run: Run) -> dict[str, type]:

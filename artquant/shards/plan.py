@@ -33,16 +33,16 @@ def write_plan(
             (folder / name).mkdir()
         containers: dict[str, list[int]] = {}
         lists: list[str] = []
-        pictures = 0
+        pictures, inside = 0, os.getcwd()
         with Seen(folder / "seen") as seen:
             for part in _parts(entries, size):
                 lists.append(_write_list(folder / LISTS / shard_file(len(lists)), part))
                 seen.add([entry.id for entry in part])
-                held = {os.path.abspath(entry.file) for entry in part if entry.offset is not None}
+                held = {os.path.join(inside, entry.file) for entry in part if entry.offset is not None}
                 containers |= {file: state_of(file) for file in held - containers.keys()}
                 pictures += len(part)
                 bar.update(len(part))
-            manifest = Manifest(pictures, size, tuple(lists), origin, how, os.getcwd(), containers)
+            manifest = Manifest(pictures, size, tuple(lists), origin, how, inside, containers)
             run = Run(folder, manifest)
             seen.require_unique(lambda: (id for number in range(len(run)) for id in run.ids(number)))
         if not pictures:

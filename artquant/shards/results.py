@@ -17,7 +17,7 @@ from artquant.files.opened import opened, read_whole
 from artquant.files.unwritten import errors_named
 from artquant.files.whole_folder import force_to_disk
 from artquant.listing.result_tables import columns_of, flat
-from artquant.shards.manifest import Run, digest
+from artquant.shards.manifest import LARGEST, Run, digest
 
 _END = 1 << 20  # bytes: the last line is shorter
 
@@ -84,6 +84,12 @@ def ending_of(run: Run, number: int) -> Ending | None:
     return _ending(run, number, last[0] if last else b"")
 
 
+def without_score(run: Run) -> int:
+    """How many of the pictures that are done have no score; raises as `ending_of`."""
+    endings = (ending_of(run, number) for number in range(len(run)))
+    return sum(ending.errors for ending in endings if ending is not None)
+
+
 def read_result(run: Run, number: int) -> list[str] | None:
     """The lines of a shard's result, which are as they were written; None: there is no result yet.
 
@@ -93,7 +99,7 @@ def read_result(run: Run, number: int) -> list[str] | None:
     file = run.result_file(number)
     if not file.exists():
         return None
-    data = read_whole(file)
+    data = read_whole(file, LARGEST)
     end = data.rfind(b"\n", 0, -1) + 1
     ending = _ending(run, number, data[end:])
     lines = data[:end]
@@ -106,8 +112,14 @@ def _ending(run: Run, number: int, line: bytes) -> Ending:
     file = run.result_file(number)
     try:
         ending = Ending(**json.loads(line))
-    except (TypeError, ValueError):
-        raise _foreign(file, "is no whole result") from None
+        is_whole = type(ending.errors) is type(ending.pictures) is int and {*ending.columns.values()} <= {
+            "float",
+            "str",
+        }
+    except (AttributeError, TypeError, ValueError):
+        is_whole = False
+    if not is_whole:
+        raise _foreign(file, "is no whole result")
     if ending.fingerprint != run.manifest.fingerprint:
         raise _foreign(file, "is of another model, or made with other settings")
     if ending.pictures != run.manifest.count(number):

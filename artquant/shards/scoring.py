@@ -9,6 +9,7 @@ from typing import Any
 
 from artquant import __version__
 from artquant.errors import ArtQuantError
+from artquant.infer.each_scored import EachScored
 from artquant.infer.journal import full_origin, origin_of
 from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
@@ -78,7 +79,7 @@ class ShardScorer:
 
     def __call__(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
         """As `score_shard`."""
-        return score_shard(entries, self._read, self._scorer, self._how.attributes)
+        return score_shard(entries, self._read, EachScored(self._scorer), self._how.attributes)
 
     def _read(self, entries: Sequence[Entry]) -> Iterable[list[Read]]:
         scorer, size = self._scorer, self._how.batch_size

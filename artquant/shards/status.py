@@ -17,7 +17,7 @@ class Status:
     """Shards and pictures of a run.
 
     claimed: shards that a worker is at. expired: whose worker has given no sign for the lease: the next one takes them.
-    errors: pictures that could not be read. rate: pictures a second over the last ten minutes of work; None: too few
+    errors: pictures without a score. rate: pictures a second over the last ten minutes of work; None: too few
     shards were finished to tell.
     """
 

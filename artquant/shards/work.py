@@ -22,16 +22,16 @@ Score = Callable[[Sequence[Entry]], Iterable[dict[str, Any]]]  # rows of a shard
 
 
 class PictureScorer(Protocol):
-    """What scores them: a `Scorer`, or what stands for one in a test."""
+    """What scores them: an `EachScored`, or what stands for one in a test."""
 
-    def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> Sequence[Prediction]:
-        """Scores of prepared pictures."""
+    def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> Sequence[Prediction | str]:
+        """Scores of prepared pictures, or why one has none."""
 
 
 def score_shard(
     entries: Sequence[Entry], read: Read, scorer: PictureScorer, attributes: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """A row for each picture, in order; one that cannot be read has an "error" and the score None.
+    """A row for each picture, in order; one without a score has an "error" and the score None.
 
     Rows depend on the entries alone, whoever scores them and whatever else was scored before.
     """
@@ -39,10 +39,11 @@ def score_shard(
         good = [picture for _, picture, error, _ in batch if error is None]
         scores = iter(scorer.score_pictures(good, attributes) if good else ())
         for entry, _, error, _ in batch:
-            if error is None:
-                yield prediction_line(visible(entry.id), entry.path, entry.gt_score, next(scores))
+            found = next(scores) if error is None else error
+            if isinstance(found, str):
+                yield {"id": visible(entry.id), "image": visible(entry.path), "score": None, "error": found}
             else:
-                yield {"id": visible(entry.id), "image": visible(entry.path), "score": None, "error": error}
+                yield prediction_line(visible(entry.id), entry.path, entry.gt_score, found)
 
 
 def work(
@@ -90,5 +91,8 @@ def _make(run: Run, number: int, score: Score, is_taken_over: bool) -> int:
         clear_parts(run, number)
     entries = run.entries(number)
     run.require_inputs(entries)
-    write_result(run, number, list(score(entries)))
+    rows = list(score(entries))
+    if any("error" in row for row in rows):
+        run.require_inputs(entries)  # an archive that vanished meanwhile is no fault of its pictures
+    write_result(run, number, rows)
     return len(entries)

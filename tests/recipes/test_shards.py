@@ -7,18 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from artquant.cli import main
-from artquant.data.predictions import Prediction, read_predictions
+from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
+from artquant.infer.each_scored import EachScored
 from artquant.listing.entry import Entry
+from artquant.listing.where import Where
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run
 from artquant.shards.merge import write_merged
 from artquant.shards.plan import write_plan
+from artquant.shards.results import without_score
 from artquant.shards.work import score_shard, work
 
 COUNT, SIZE = 25, 4
@@ -96,6 +100,46 @@ def test_a_worker_that_was_stopped_past_its_lease_does_no_harm(run):
     assert merged(run, "calm.jsonl") == once
 
 
+def test_an_archive_that_vanishes_under_a_worker_is_not_taken_for_torn_pictures(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    archive = tmp_path / "t.tar"
+    archive.write_bytes(b"1234")
+    entries = [Entry(f"{one}.png", f"{one}.png", "../t.tar", one, 1) for one in range(4)]
+    write_plan(entries, tmp_path / "run", 2, {"model": "stub"}, {})
+    run = Run.open(tmp_path / "run")
+
+    def torn(entries):
+        archive.rename(tmp_path / "elsewhere")
+        return [{"id": one.id, "image": one.path, "score": None, "error": "cannot be read"} for one in entries]
+
+    with pytest.raises(ArtQuantError, match=r"t\.tar: cannot be read"):
+        work(run, torn)
+    assert not list((run.folder / "results").iterdir())
+    (tmp_path / "elsewhere").rename(archive)
+    assert work(run, score) == 4
+
+
+def test_a_score_that_is_not_finite_is_its_pictures_own(run):
+    class Overflowing(Network):
+        processor = SimpleNamespace(picture=lambda image: 1)
+        grey = 1.0
+
+        def score_pictures(self, pictures, attributes=()):
+            if 6 in pictures or (pictures == [1] and self.grey != 1):  # names of two digits
+                raise NotFinite("not finite")
+            return super().score_pictures(pictures)
+
+    work(run, lambda entries: score_shard(entries, read, EachScored(Overflowing())))
+    rows = [json.loads(line) for line in merged(run, "all.jsonl").splitlines()]
+    assert [row["score"] for row in rows] == [None if n == 7 or n > 9 else 5.0 for n in range(COUNT)]
+    assert "not finite" in rows[10]["error"] and without_score(run) == COUNT - 9
+    broken = Overflowing()
+    broken.grey = None
+    with pytest.raises(NotFinite):  # the model's own fault
+        EachScored(broken).score_pictures([6])
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing(run, monkeypatch):
     from artquant.shards import results
 
@@ -122,6 +166,9 @@ def _fill(patched, results, full, work_done, entries):
         ("results/000001.jsonl", lambda text: text.replace("0.5", "0.6"), "was changed since it was written"),
         ("results/000001.jsonl", lambda text: text[: len(text) // 2], "is no whole result"),
         ("results/000001.jsonl", lambda text: text.replace('"fingerprint": "', '"fingerprint": "0'), "another model"),
+        ("results/000001.jsonl", lambda text: text.replace('"errors": 1', '"errors": null'), "is no whole result"),
+        ("results/000001.jsonl", lambda text: text.replace('"float"', '"int"'), "is no whole result"),
+        ("manifest.json", lambda text: text.replace('"how": {}', '"how": null'), "was changed"),
         ("manifest.json", lambda text: text.replace('"pictures": 25', '"pictures": 250'), "was changed"),
     ],
 )
@@ -132,6 +179,17 @@ def test_what_was_changed_is_named_and_nothing_is_written(run, file, change, sai
     with pytest.raises(ArtQuantError, match=said):
         write_merged(Run.open(run.folder), run.folder.parent / "all.csv")
     assert sorted(path.name for path in run.folder.parent.iterdir()) == ["run"]
+
+
+def test_a_merge_replaces_nothing_that_is_not_its_own(run):
+    work(run, score)
+    merged(run, "all.csv")
+    (run.folder.parent / "all.csv").unlink()
+    merged(run, "all.csv")
+    (run.folder.parent / "ids.txt.origin.json").write_text("[1]")
+    with pytest.raises(ArtQuantError, match="not of a merge"):
+        write_merged(run, run.folder.parent / "ids.txt", Where.parse("score > 5"))
+    assert not (run.folder.parent / "ids.txt").exists()
 
 
 def test_an_id_twice_is_named(tmp_path):

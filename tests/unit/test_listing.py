@@ -82,3 +82,39 @@ def test_a_pattern_leaves_own_outputs_and_hidden_files(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "t.csv.part.jsonl.origin.json").write_bytes(b"x")
     assert [one.path for one in entries([tmp_path / "*"])] == [str(tmp_path / "a.png")]
+
+
+def test_members_behind_damage_or_an_end_are_never_left_out_in_silence(tmp_path):
+    pictures = ((tarfile.TarInfo("1.png"), b"1"), (tarfile.TarInfo("2.png"), b"2"))
+    whole = packed(tmp_path / "t.tar", *pictures).read_bytes()
+    (tmp_path / "damaged.tar").write_bytes(whole[:1024] + b"?" + whole[1025:])
+    (tmp_path / "joined.tar").write_bytes(whole + whole)
+    with pytest.raises(ArtQuantError, match="damaged at byte 1024"):
+        list(entries([tmp_path / "damaged.tar"]))
+    with pytest.raises(ArtQuantError, match="more follows its end mark"):
+        list(entries([tmp_path / "joined.tar"]))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [("a.png\rb.png\r", "carriage returns"), ("id,id,image\n1,2,a\n", "two columns"), ("x" * 200_000 + "\n", None)],
+)
+def test_what_is_no_table_is_told(tmp_path, text, said):
+    file = tmp_path / "list.txt"
+    file.write_text(text, newline="")
+    if said is None:  # too long for a header: a name
+        assert len(list(entries([file]))) == 1
+    else:
+        with pytest.raises(ArtQuantError, match=said):
+            list(entries([file]))
+
+
+def test_tables_with_views_or_with_a_column_twice(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    held = pyarrow.array([b"one", None]).cast(pyarrow.binary_view())
+    parquet.write_table(pyarrow.table({"jpg": held, "path": ["1", "2"]}), tmp_path / "views")
+    first, _ = entries([tmp_path / "views"])
+    assert first.id == "1" and EntryReader().read_bytes(first) == b"one"
+    parquet.write_table(pyarrow.table([held, held], names=["x", "x"]), tmp_path / "twice")
+    with pytest.raises(ArtQuantError, match="two columns are called 'x'"):
+        list(entries([tmp_path / "twice"]))

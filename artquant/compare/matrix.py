@@ -14,7 +14,7 @@ from artquant.compare.models import read_models, require_one_unit
 from artquant.compare.significance import Contest, contest
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import Estimate
-from artquant.files.child_processes import process_pool
+from artquant.files.child_processes import one_thread_each, process_pool
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def _contests(
             found[name] = one(job)
             logger.info("%s: %d models, %d pictures", name, len(found[name].figures), found[name].n)
         return found
-    with process_pool(workers) as pool:
+    with one_thread_each(), process_pool(workers) as pool:
         for name, contested in zip(files, pool.map(one, jobs), strict=True):
             found[name] = contested
             logger.info("%s: %d models, %d pictures", name, len(contested.figures), contested.n)

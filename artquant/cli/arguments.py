@@ -21,6 +21,8 @@ from artquant.texts.prompt import UNIPERCEPT_TASKS
 LONGEST_TEXT = 512  # tokens, where nothing else is said
 
 Arguments: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]  # name, module, help
 
 
 def named_scale(words: Sequence[str], weights: Sequence[float]) -> RatingScale:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias
 
-from artquant.cli.arguments import comma_numbers, path, text, whole
+from artquant.cli.arguments import AddCommand, Commands, comma_numbers, path, text, whole
 from artquant.config.requirements import LARGEST_SEED
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
 
 
 def add_comparisons(commands: Commands, command: AddCommand) -> None:
@@ -79,7 +74,10 @@ def _figures(command: argparse.ArgumentParser, metrics: tuple[str, ...]) -> None
     add = command.add_argument
     add("--metric", choices=metrics, default="srcc", help="what is compared (default %(default)s)")
     add(
-        "--bootstrap", type=whole(0), metavar="N", help="resamples for the intervals (default 1000; of long krcc fewer)"
+        "--bootstrap",
+        type=whole(0),
+        metavar="N",
+        help="resamples for the intervals (default 1000" + ("; of long krcc fewer)" if "krcc" in metrics else ")"),
     )
     add("--permutations", type=whole(1), metavar="N", help="of a verdict (default: 100 for each pair, 2000 at least)")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of both (default %(default)s)")

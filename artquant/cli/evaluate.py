@@ -12,6 +12,7 @@ from artquant.cli.evaluate_options import LIST
 from artquant.cli.report import report_of_run, scored_pair
 from artquant.cli.terminal import say, say_json
 from artquant.config.load import load_config
+from artquant.config.schema import RunConfig
 from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RATING_WORDS
 
@@ -40,7 +41,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from artquant.evaluate.report import as_record, format_table, run_evaluation
 
     protocol = None if arguments.protocol is None else PROTOCOLS[arguments.protocol]
-    settings = _settings(arguments, protocol)
+    _take_settings(arguments)
+    config = None if arguments.config is None else load_config(arguments.config, arguments.overrides)
+    settings = _settings(arguments, config, protocol)
     evaluations = run_evaluation(
         **settings,
         threshold=arguments.threshold,
@@ -57,8 +60,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         say(format_table(evaluations))
         if settings["out"] is not None:
             say(f"written to {settings['out']}")
-    if arguments.config is not None and not (arguments.no_report or arguments.json):
-        report_of_run(load_config(arguments.config, arguments.overrides), evaluations, settings["out"], arguments.quiet)
+    if config is not None and not (arguments.no_report or arguments.json):
+        report_of_run(config, evaluations, settings["out"], arguments.quiet)
     return 0
 
 
@@ -75,9 +78,8 @@ def _list_protocols(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(arguments: argparse.Namespace, protocol: Protocol | None) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, config: RunConfig | None, protocol: Protocol | None) -> dict[str, Any]:
     """What is evaluated and how: from the configuration where there is one, the command line first."""
-    _take_settings(arguments)
     truth = arguments.truth * (len(arguments.predictions) if len(arguments.truth) == 1 else 1)
     if len(arguments.predictions) != len(truth):
         raise ArtQuantError(
@@ -93,8 +95,8 @@ def _settings(arguments: argparse.Namespace, protocol: Protocol | None) -> dict[
         "fits": [*chain(*arguments.fit), *([4] if arguments.logistic else [])],
     }
     words: tuple[str, ...] = RATING_WORDS
-    if arguments.config is not None:
-        words = _add_configured(settings, arguments)
+    if config is not None:
+        words = _add_configured(settings, arguments, config)
     if not settings["pairs"]:
         raise ArtQuantError("give --config, or --predictions and --truth")
     if protocol is not None and settings["score_range"] is None:
@@ -117,11 +119,10 @@ def _take_settings(arguments: argparse.Namespace) -> None:
             arguments.overrides.append(str(one))
 
 
-def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[str, ...]:
+def _add_configured(settings: dict[str, Any], arguments: argparse.Namespace, config: RunConfig) -> tuple[str, ...]:
     """Add to the settings what the configuration says and the command line does not; its rating words."""
     from artquant.config.run_paths import EVALUATION, run_folder
 
-    config = load_config(arguments.config, arguments.overrides)
     levels = config.levels.scale
     settings["pairs"] = settings["pairs"] or [scored_pair(config, arguments.config)]
     settings["out"] = arguments.out or run_folder(config) / EVALUATION

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeAlias
 
-from artquant.cli.arguments import Arguments, add_config, add_folder, comma_numbers, number, path, text, whole
+from artquant.cli.arguments import (
+    AddCommand,
+    Arguments,
+    Commands,
+    add_config,
+    add_folder,
+    comma_numbers,
+    number,
+    path,
+    text,
+    whole,
+)
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
 
 LIST = "list"  # in a protocol's place: shows them all
 # As artquant.evaluate.protocols has them, which would load numpy for the help; a test holds them together.

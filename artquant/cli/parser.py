@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from artquant.cli.arguments import (
+    Commands,
     add_attributes,
     add_config,
     add_folder,
@@ -29,9 +30,6 @@ from artquant.cli.serve_options import add_serve
 from artquant.cli.shard_options import add_shard
 from artquant.cli.terminal import complain
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 
 _SEED, _WORKERS, _BATCH = whole(0, LARGEST_SEED), whole(0, 1024), whole(1, LARGEST_BATCH)
 

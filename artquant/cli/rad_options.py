@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias, get_args
+from typing import get_args
 
-from artquant.cli.arguments import add_config, fraction, number, path, text, whole
+from artquant.cli.arguments import AddCommand, Commands, add_config, fraction, number, path, text, whole
 from artquant.config.requirements import LARGEST_SEED
 from artquant.rad.demo_server.faults import FAULTS, RetryAfter
 from artquant.rad.settings import STRUCTURES
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
 
 
 def add_rad(commands: Commands, command: AddCommand) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from artquant.cli.arguments import add_config, comma_numbers, path, whole
-from artquant.cli.serve_options import AddCommand, Commands
+from artquant.cli.arguments import AddCommand, Commands, add_config, comma_numbers, path, whole
 from artquant.config.requirements import LARGEST_SEED
 
 

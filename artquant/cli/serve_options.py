@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from typing import TypeAlias
-
-from artquant.cli.arguments import add_loading, comma_names, path, text, whole
+from artquant.cli.arguments import AddCommand, Commands, add_loading, comma_names, path, text, whole
 from artquant.config.requirements import LARGEST_BATCH
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
 
 
 def add_serve(commands: Commands, command: AddCommand) -> None:

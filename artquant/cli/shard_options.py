@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias
 
-from artquant.cli.arguments import add_attributes, add_model, comma_names, number, path, text, whole
+from artquant.cli.arguments import (
+    AddCommand,
+    Commands,
+    add_attributes,
+    add_model,
+    comma_names,
+    number,
+    path,
+    text,
+    whole,
+)
 from artquant.cli.collection_options import INPUTS, add_columns
 from artquant.config.requirements import LARGEST_BATCH
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-AddCommand: TypeAlias = Callable[[Commands, str, str, str], argparse.ArgumentParser]
+from artquant.shards.claims import LEASE
 
 SIZE = 4096  # pictures of a shard: seconds on a GPU, so that little is lost with a worker
 LARGEST_SIZE = 100_000
@@ -33,7 +39,7 @@ def add_shard(commands: Commands, command: AddCommand) -> None:
         one.add_argument("folder", type=path, metavar="RUN", help="folder of a planned run")
     for one in (run, status):
         help = "after which a worker without a sign of life is dead (default %(default)g)"
-        one.add_argument("--lease", type=_lease, default=60.0, metavar="SECONDS", help=help)
+        one.add_argument("--lease", type=_lease, default=LEASE, metavar="SECONDS", help=help)
 
 
 def _plan(actions: Commands, command: AddCommand) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from artquant.compare.comparison import Settings
 from artquant.compare.models import read_models, require_one_unit
 from artquant.compare.significance import Contest, contest
+from artquant.config.run_paths import PREDICTIONS
+from artquant.data.predictions import is_note
 from artquant.errors import ArtQuantError
 from artquant.evaluate.metrics import Estimate
 from artquant.files.child_processes import one_thread_each, process_pool
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = "predictions.jsonl"
 _ENDINGS = (".jsonl", ".json")
 
 
@@ -98,9 +99,7 @@ def _of_model(model: Path) -> dict[str, Path]:
             name, file = entry.name, entry / PREDICTIONS
         else:
             name, file = entry.stem, entry
-        if entry.name.startswith(".") or file.suffix not in _ENDINGS or not file.is_file():
-            continue
-        if name.endswith(".jsonl.origin") or name.endswith(".json.origin"):  # inference's notes
+        if entry.name.startswith(".") or file.suffix not in _ENDINGS or not file.is_file() or is_note(file):
             continue
         if name in found:
             raise ArtQuantError(f"{found[name]} and {file}: both are predictions of {name!r}; keep one of them")

@@ -12,6 +12,7 @@ from artquant.compare.matrix import Cell, Matrix
 from artquant.compare.report import aligned_names
 from artquant.errors import visible
 from artquant.evaluate.report import interval_text
+from artquant.listing.result_tables import harmless
 
 _NONE = "-"  # in the place of a cell that there is not
 _RANKS = "rank: models not told apart from the best of their group share it"
@@ -99,7 +100,7 @@ def as_csv(matrix: Matrix) -> str:
             if cell is not None:
                 ends = cell.figure.value, cell.figure.low, cell.figure.high
                 figures = [*(_NONE if end is None else repr(end) for end in ends), str(cell.rank)]
-            write((_harmless(model), _harmless(name), n, matrix.settings.metric, *figures))
+            write((harmless(visible(model)), harmless(visible(name)), n, matrix.settings.metric, *figures))
     return out.getvalue().rstrip("\n")
 
 
@@ -118,11 +119,6 @@ def _markdown(name: str) -> str:
 
 def _latex(name: str) -> str:
     return "".join(_LATEX.get(one, one) for one in visible(name))
-
-
-def _harmless(name: str) -> str:
-    text = visible(name)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 FORMATS: Mapping[str, Callable[[Matrix], str]] = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from artquant.data.fields import Fields, RecordError
 from artquant.errors import ArtQuantError, visible
+from artquant.files.json_files import read_json
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
 
@@ -66,9 +67,31 @@ def origin_file(predictions: Path) -> Path:
     return predictions.parent / (predictions.name + ".origin.json")
 
 
+def notes_file(predictions: Path) -> Path:
+    """Where inference notes what the pictures were."""
+    return predictions.parent / (predictions.name + ".pictures.jsonl")
+
+
 def part_file(out: Path) -> Path:
     """The JSON lines that an output in another form is made of."""
     return out.parent / f"{out.name}.part.jsonl"
+
+
+def read_origin(predictions: Path) -> dict[str, Any]:
+    """What is noted beside a predictions file of how it was made; nothing where there is no such note.
+
+    Raises:
+        ArtQuantError: the note cannot be read.
+    """
+    file = origin_file(predictions)
+    found = read_json(file) if file.is_file() else None
+    return found if isinstance(found, dict) else {}
+
+
+def is_note(file: Path) -> bool:
+    """Whether a file is one of those that inference writes beside its predictions."""
+    noted = [file.with_name(file.name.removesuffix(ending)) for ending in (".origin.json", ".pictures.jsonl")]
+    return any(one != file and origin_file(one).exists() for one in noted)
 
 
 def prediction_line(id: str, image: str, gt_score: float | None, prediction: Prediction) -> dict[str, Any]:

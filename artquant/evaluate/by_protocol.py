@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from artquant.data.fields import number_of
 from artquant.errors import ArtQuantError
 from artquant.evaluate.distances import earth_movers_distance
 from artquant.evaluate.join import Joined
@@ -20,6 +23,13 @@ from artquant.evaluate.protocols import (
 )
 from artquant.labels.rating_scale import RatingScale
 from artquant.labels.soft_labels import VOTES_TOLERANCE
+
+
+class _Shares(NamedTuple):
+    """Predicted distributions over words."""
+
+    words: tuple[str, ...]  # [L]
+    table: np.ndarray  # [N, L], each row sums to 1
 
 
 @dataclass(frozen=True)
@@ -96,15 +106,16 @@ def _emd(
     joined: Joined, vote_values: np.ndarray, scale: RatingScale | None, width: float
 ) -> tuple[float | None, str | None]:
     """The mean distance, or why there is none."""
-    if joined.shares is None or joined.votes is None:
+    shares = _shares([one.prediction.columns for one in joined.pictures])
+    if shares is None or joined.votes is None:
         return None, "the predictions hold no distribution (probs)"
-    values = _values(joined.shares.words, scale)
+    values = _values(shares.words, scale)
     if values is None:
         return None, "the values of the predicted words are not known (--weights)"
-    off = np.abs(joined.shares.table @ values - joined.predicted).max()
+    off = np.abs(shares.table @ values - joined.predicted).max()
     if off > 0.01 * width:
         return None, "the predicted distribution is not on the scale of the votes: its mean is not the score"
-    return float(earth_movers_distance(joined.votes, vote_values, joined.shares.table, values).mean()), None
+    return float(earth_movers_distance(joined.votes, vote_values, shares.table, values).mean()), None
 
 
 def _values(words: tuple[str, ...], scale: RatingScale | None) -> np.ndarray | None:
@@ -116,3 +127,24 @@ def _values(words: tuple[str, ...], scale: RatingScale | None) -> np.ndarray | N
     except ValueError:
         return None
     return values if np.isfinite(values).all() and len(set(values.tolist())) == len(values) else None
+
+
+def _shares(columns: Sequence[Mapping[str, Any]]) -> _Shares | None:
+    """The predicted distributions, as the lines say them ("probs", or "logits" of which the softmax is taken)."""
+    from scipy.special import softmax
+
+    for key in ("probs", "logits"):
+        found = [one.get(key) for one in columns]
+        known = [dict(one) for one in found if isinstance(one, Mapping)]
+        if not known or len(known) < len(found) or any(one.keys() != known[0].keys() for one in known):
+            continue
+        words = tuple(known[0])
+        values = [[number_of(one[word]) for word in words] for one in known]
+        if any(value is None or not math.isfinite(value) for row in values for value in row):
+            continue
+        table = np.array(values, dtype=np.float64)
+        if key == "logits":
+            return _Shares(words, softmax(table, axis=1))
+        if (table >= 0).all() and (table.sum(axis=1) > 0).all():
+            return _Shares(words, table / table.sum(axis=1, keepdims=True))
+    return None

@@ -60,12 +60,12 @@ def evaluate_descriptions(
     scores = {} if truth is None else {one.image or one.id: one.gt_score for one in read_truth(truth).values()}
     taught, learned = None, None
     if training is not None:
-        taught = read_text_set(training, {})
+        taught = read_text_set(training)
         _add_scores(taught, scores)
         learned = _learned(training, taught)
     found = []
     for path in paths:
-        texts = read_text_set(path, {})
+        texts = read_text_set(path)
         if not _add_scores(texts, scores) and truth is not None:
             raise ArtQuantError(f"{truth}: has none of the pictures of {path}, such as {texts.images[0]!r}")
         if taught is not None:
@@ -98,7 +98,7 @@ def _learned(path: Path, texts: TextSet) -> Learned:
 
 
 def _overlap(path: Path, texts: TextSet, file: Path) -> Overlap:
-    references = read_text_set(file, {})
+    references = read_text_set(file)
     met = same_pictures(texts.images, references.images)
     if not met:
         raise ArtQuantError(f"{file}: has none of the pictures of {path}, such as {texts.images[0]!r}")

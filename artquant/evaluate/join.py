@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from artquant.data.fields import Fields, RecordError, number_of
-from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
+from artquant.data.fields import Fields, RecordError
+from artquant.data.predictions import PredictedPicture, read_origin, read_predictions
 from artquant.data.prepared import require_as_prepared
 from artquant.errors import ArtQuantError, visible
-from artquant.files.json_files import read_json
 from artquant.files.json_stream import iterate_records
 from artquant.labels.rating_scale import RatingScale
 
@@ -35,13 +35,6 @@ class RatedPicture:
     votes: tuple[float, ...] | None = None  # counts or shares of raw votes, the lowest value's first
 
 
-class Shares(NamedTuple):
-    """Predicted distributions over words."""
-
-    words: tuple[str, ...]  # [L]
-    table: np.ndarray  # [N, L], each row sums to 1
-
-
 @dataclass(frozen=True)
 class Joined:
     """N pairs in the truth file's order; stds are None unless every pair has one."""
@@ -57,7 +50,6 @@ class Joined:
     attributes: dict[str, tuple[np.ndarray, np.ndarray]]
     attribute_places: dict[str, np.ndarray]
     votes: np.ndarray | None = None  # [N, K] raw votes; None unless every pair has as many
-    shares: Shares | None = None  # what was predicted; None unless every pair has some of the same words
     pictures: tuple[PredictedPicture, ...] = ()  # [N] as they were predicted, each with its picture's name
     by_picture: bool = False  # no id met another: joined by the pictures' names, which missing and extra name too
 
@@ -154,8 +146,7 @@ def join_files(
         attributes={name: (predicted, rated) for name, (predicted, rated, _) in attributes.items()},
         attribute_places={name: places for name, (_, _, places) in attributes.items()},
         votes=_rows([rated.votes for _, rated in pairs]),
-        shares=_shares([one.prediction.columns for one, _ in pairs]),
-        pictures=tuple(replace(one, image=one.image or other.image or other.id) for one, other in pairs),
+        pictures=tuple(one if one.image else replace(one, image=other.image or other.id) for one, other in pairs),
         by_picture=by_picture,
     )
 
@@ -180,17 +171,20 @@ def _met(
 
 
 def same_pictures(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Which of others each name is: as they stand, else by their last parts, with and without ending.
+    """Which of others each name is: as it stands, else by its last part; without endings where none is met so.
 
-    Names that meet none are left out; so are all where a part is there twice.
+    Names that meet none are left out; so are those whose part is there twice.
     """
-    for part in (posixpath.normpath, _last_part, _stem):
-        known = {part(other): other for other in others}
-        parts = {name: part(name) for name in names}
-        unique = len(known) == len(others) and len(set(parts.values())) == len(names)
-        if unique and (met := {name: known[one] for name, one in parts.items() if one in known}):
-            return met
-    return {}
+    met: dict[str, str] = {}
+    for part in (posixpath.normpath, _last_part):
+        met |= _met_by(part, [name for name in names if name not in met], others)
+    return met or _met_by(_stem, names, others)
+
+
+def _met_by(part: Callable[[str], str], names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    ours, theirs = Counter(map(part, names)), Counter(map(part, others))
+    known = {part(other): other for other in others if theirs[part(other)] == 1}
+    return {name: known[part(name)] for name in names if ours[part(name)] == 1 and part(name) in known}
 
 
 def _refuse_other_pictures(pairs: Sequence[tuple[PredictedPicture, RatedPicture]], by_picture: bool) -> None:
@@ -242,8 +236,7 @@ def _refuse_mapping(path: Path, onto: tuple[float, float] | None) -> None:
     """Predictions cannot be mapped onto nothing, nor twice."""
     if onto is None:
         raise ArtQuantError("the range that predictions are mapped onto is not known; name it (--score-range LO,HI)")
-    origin = origin_file(path)
-    if origin.is_file() and read_json(origin).get("score_range") is not None:
+    if read_origin(path).get("score_range") is not None:
         raise ArtQuantError(f"{path}: was mapped onto a range when it was made; leave out --predicted-range")
 
 
@@ -283,24 +276,3 @@ def _rows(values: Sequence[Sequence[float] | None]) -> np.ndarray | None:
     known = [row for row in values if row is not None]
     same = len(known) == len(values) and len({len(row) for row in known}) == 1
     return np.array(known, dtype=np.float64) if same else None
-
-
-def _shares(columns: Sequence[Mapping[str, Any]]) -> Shares | None:
-    """The predicted distributions, as the lines say them ("probs", or "logits" of which the softmax is taken)."""
-    from scipy.special import softmax
-
-    for key in ("probs", "logits"):
-        found = [one.get(key) for one in columns]
-        known = [dict(one) for one in found if isinstance(one, Mapping)]
-        if not known or len(known) < len(found) or any(one.keys() != known[0].keys() for one in known):
-            continue
-        words = tuple(known[0])
-        values = [[number_of(one[word]) for word in words] for one in known]
-        if any(value is None or not math.isfinite(value) for row in values for value in row):
-            continue
-        table = np.array(values, dtype=np.float64)
-        if key == "logits":
-            return Shares(words, softmax(table, axis=1))
-        if (table >= 0).all() and (table.sum(axis=1) > 0).all():
-            return Shares(words, table / table.sum(axis=1, keepdims=True))
-    return None

@@ -98,7 +98,7 @@ def run_evaluation(
         ruled = None if protocol is None else by_protocol(protocol, joined, mark, scale or values, str(truth))
         limit = ruled.threshold(joined.truth) if threshold is None and ruled is not None else threshold
         options = {"bootstrap": bootstrap, "seed": seed, "fits": fits}
-        one = _evaluation(predictions, truth, joined, options, ruled, limit)
+        one = evaluation_of(predictions, truth, joined, options, ruled, limit)
         if out is not None and plot:
             name = f"{index}_{predictions.stem}.png"
             attributes_plot = out / f"attributes_{name}" if one.attributes else None
@@ -109,15 +109,23 @@ def run_evaluation(
     return evaluations
 
 
-def _evaluation(
+def evaluation_of(
     predictions: Path,
     truth: Path,
     joined: Joined,
     options: dict[str, Any],
-    ruled: ByProtocol | None,
-    threshold: float | None,
+    ruled: ByProtocol | None = None,
+    threshold: float | None = None,
 ) -> Evaluation:
-    """All figures of a pair of files; options: of `evaluate_scores`."""
+    """All figures of pairs that were joined.
+
+    Args:
+        options: further arguments of `evaluate_scores`, "bootstrap" and "seed" among them.
+        ruled: what a protocol says of them. threshold: of the accuracy.
+
+    Raises:
+        ArtQuantError: as `evaluate_scores`; names the file.
+    """
     attributes = {
         name: _figures(f"{predictions}, attribute {name!r}", *pair, options) for name, pair in joined.attributes.items()
     }

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import __version__ as version
 
 from artquant.config.run_paths import EVALUATION
-from artquant.data.predictions import origin_file
+from artquant.data.predictions import read_origin
 from artquant.errors import ArtQuantError, visible
 from artquant.evaluate.report import METRICS, interval_text
 from artquant.files.json_files import read_json
@@ -51,14 +51,8 @@ def run_evaluations(source: ModelFolder) -> list[dict[str, Any]]:
     return [
         one
         for one in (read_evaluations(file) if file.is_file() else ())
-        if _origin(run / Path(one["predictions"]).name).get("weights") == weights
+        if read_origin(run / Path(one["predictions"]).name).get("weights") == weights
     ]
-
-
-def _origin(predictions: Path) -> dict[str, Any]:
-    file = origin_file(predictions)
-    found = read_json(file) if file.is_file() else {}
-    return found if isinstance(found, dict) else {}
 
 
 def readme(loaded: LoadedModel, card: Card, about: About, packages: Sequence[str]) -> str:

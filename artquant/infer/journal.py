@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from artquant.data.predictions import origin_file
+from artquant.data.predictions import notes_file, origin_file
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import read_json, write_json
 from artquant.files.line_file import LineFile
-from artquant.infer.picture_notes import PictureNote, note_lines, notes_file, read_notes, require_same_pictures
+from artquant.infer.picture_notes import PictureNote, note_lines, read_notes, require_same_pictures
 from artquant.infer.scorer import Scorer
 from artquant.listing.entry import Entry
 from artquant.listing.open_entry import EntryReader

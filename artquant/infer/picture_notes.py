@@ -53,11 +53,6 @@ class PictureNote:
         return now is None or now.blake2b == self.blake2b
 
 
-def notes_file(out: Path) -> Path:
-    """Where an output's notes lie."""
-    return out.parent / (out.name + ".pictures.jsonl")
-
-
 def read_notes(lines: LineFile) -> dict[str, PictureNote]:
     """The notes of earlier runs, by picture.
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from artquant.data.images import ImageError, has_picture_ending, is_picture_start
-from artquant.data.predictions import origin_file, part_file
+from artquant.data.predictions import is_note, origin_file, part_file
 from artquant.errors import ArtQuantError
 from artquant.files.file_kinds import PARQUET, START, binary_kind, kind_of_file
 from artquant.files.opened import opened
@@ -58,9 +58,7 @@ def expanded(given: str | Path) -> Iterator[Path]:
 
 def _is_own(path: Path) -> bool:
     """Whether a file was written by scoring: what it wrote is no input where nobody has named it."""
-    names = (path.name, path.name.removesuffix(".origin.json"), path.name.removesuffix(".pictures.jsonl"))
-    lines = (*map(path.with_name, names), part_file(path))
-    return any(origin_file(one).exists() for one in lines)
+    return is_note(path) or any(origin_file(one).exists() for one in (path, part_file(path)))
 
 
 def kind_of(path: Path) -> Kind:

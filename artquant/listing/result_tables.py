@@ -11,14 +11,14 @@ from typing import Any
 
 from artquant.errors import ArtQuantError, visible
 from artquant.files.json_files import whole_file
+from artquant.listing.parquet_files import EXTRA
 from artquant.listing.where import Where
 
 FIRST = ("id", "path", "score", "std")  # columns of every table; the error is the last
 ERROR = "error"
 LINES = ".jsonl"  # the ending of the form that is a line for each picture, not a table
 _ROWS = 10_000  # of parquet, that are held
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take a text for that begins so
-_EXTRA = "pip install 'artquant[tables]'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take a text for that begins so, after blanks too
 
 
 def flat(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,15 +85,16 @@ def _write_csv(part: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[s
     count = 0
     with part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([_harmless(name) for name in columns])
+        writer.writerow([harmless(name) for name in columns])
         for row in rows:
             count += 1
-            writer.writerow([_harmless(_cell(row.get(name), kind)) for name, kind in columns.items()])
+            writer.writerow([harmless(_cell(row.get(name), kind)) for name, kind in columns.items()])
     return count
 
 
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def harmless(value: Any) -> Any:
+    """A cell of CSV; a text that spreadsheets would take for a formula gets a ' before it."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _cell(value: Any, kind: type) -> Any:
@@ -108,7 +109,7 @@ def require_parquet() -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise ArtQuantError(f"parquet takes pyarrow to write: {_EXTRA}; or name the output .csv") from None
+        raise ArtQuantError(f"parquet takes pyarrow to write: {EXTRA}; or name the output .csv") from None
 
 
 def _write_parquet(

@@ -15,11 +15,11 @@ from typing import Any
 
 from artquant.errors import one_line
 from artquant.files.file_kinds import BZIP2, GZIP, XZ
+from artquant.listing.parquet_files import EXTRA
 from artquant.prepare.annotation import PrepareError
 from artquant.prepare.delimited import Rows, distinct
 from artquant.prepare.table_form import TableForm
 
-_EXTRA = "pip install 'artquant[tables]'"
 _BLOCK = 1 << 20  # bytes that are unpacked at a time
 _BATCH = 1024  # rows of a parquet table that are made into objects together
 _OPENERS: dict[bytes, Callable[[io.BytesIO], Any]] = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
@@ -89,7 +89,7 @@ def parquet(path: Path, data: bytes, most: int) -> tuple[tuple[str, ...], Rows]:
         import pyarrow
         from pyarrow import parquet as reader
     except ImportError:
-        raise PrepareError(f"{path}: is a parquet table, which takes pyarrow to read: {_EXTRA}") from None
+        raise PrepareError(f"{path}: is a parquet table, which takes pyarrow to read: {EXTRA}") from None
     try:
         table = reader.ParquetFile(pyarrow.BufferReader(data))
         columns = tuple(table.schema_arrow.names)
@@ -123,7 +123,7 @@ def workbook(path: Path, data: bytes, form: TableForm) -> tuple[tuple[str, ...],
         import openpyxl
     except ImportError:
         raise PrepareError(
-            f"{path}: is an Excel workbook (.xlsx), which takes openpyxl to read: {_EXTRA}; or save its sheet as CSV"
+            f"{path}: is an Excel workbook (.xlsx), which takes openpyxl to read: {EXTRA}; or save its sheet as CSV"
         ) from None
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)

@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from artquant.data.predictions import PredictedPicture, origin_file, read_predictions
+from artquant.data.predictions import PredictedPicture, read_origin, read_predictions
 from artquant.errors import ArtQuantError
-from artquant.evaluate.distances import coverage
 from artquant.evaluate.join import Joined
-from artquant.evaluate.metrics import evaluate_scores
-from artquant.evaluate.report import Evaluation, run_evaluation
-from artquant.files.json_files import read_json
+from artquant.evaluate.report import Evaluation, evaluation_of, run_evaluation
 
 _LEAST = 3  # pictures with a true score, for figures
 
@@ -113,19 +110,7 @@ def _by_lines(
     truth = truth[np.isfinite(truth)]
     rest = tuple(name for name in found if name not in known)
     joined = Joined(tuple(known), scores, truth, spread, None, (), rest, {}, {}, pictures=tuple(known.values()))
-    try:
-        metrics = evaluate_scores(scores, truth, bootstrap, seed)
-    except ArtQuantError as error:
-        raise ArtQuantError(f"{path}: {error}") from None
-    covered = None if spread is None else coverage(truth, scores, spread)
-    return Evaluation(path, path, joined, metrics, coverage=covered)
-
-
-def read_origin(predictions: Path) -> dict[str, Any]:
-    """What is noted beside a predictions file of how it was made; nothing where there is no note."""
-    file = origin_file(predictions)
-    found = read_json(file) if file.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    return evaluation_of(path, path, joined, {"bootstrap": bootstrap, "seed": seed})
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -18,7 +18,8 @@ from artquant.report.listed import list_part
 from artquant.report.part import Part
 from artquant.report.pictures import Pictures
 from artquant.report.sheets import sheet_parts, sheets
-from artquant.report.spoken import brought_along, read_spoken, spoken_of
+from artquant.report.spoken import brought_along, spoken_of
+from artquant.texts.text_sets import read_text_set
 
 GENERATOR = "artquant report"
 _LARGEST = 29_000_000  # bytes of a page: what a browser opens at once
@@ -85,7 +86,7 @@ def write_report(title: str, judged: Sequence[Judged], out: Path, wanted: Wanted
     }
     texts = [brought[name] for name in found.ids]
     if wanted.descriptions is not None:
-        texts = spoken_of(found.images, read_spoken(wanted.descriptions))
+        texts = spoken_of(found.images, read_text_set(wanted.descriptions))
     names = [one.name for one in judged]
     figures = (
         parts.facts(judged, wanted.facts),

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from artquant.data.predictions import origin_file
+from artquant.data.predictions import read_origin
 from artquant.errors import ArtQuantError
 from artquant.evaluate.join import join_files
 from artquant.evaluate.metrics import evaluate_scores
-from artquant.files.json_files import read_json
 from artquant.serve.settings import Tested
 
 
@@ -24,8 +23,8 @@ def tested(predictions: Path, records: Path, weights: Sequence[str]) -> Tested:
     Raises:
         ArtQuantError: a file cannot be used, they do not belong together, or another model has predicted.
     """
-    joined, origin = join_files(predictions, records), origin_file(predictions)
-    if origin.is_file() and read_json(origin).get("weights") != list(weights):
+    joined, origin = join_files(predictions, records), read_origin(predictions)
+    if origin and origin.get("weights") != list(weights):
         raise ArtQuantError(f"{predictions}: was predicted by another model; score the test pictures with this one")
     means = {name: float(predicted.mean()) for name, (predicted, _) in joined.attributes.items()}
     errors = {name: float(np.abs(predicted - true).mean()) for name, (predicted, true) in joined.attributes.items()}

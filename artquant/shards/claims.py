@@ -17,6 +17,8 @@ from types import TracebackType
 
 from artquant.files.unwritten import errors_named
 
+LEASE = 60.0  # seconds
+
 
 class Claims:
     """The claims of a run.

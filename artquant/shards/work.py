@@ -9,11 +9,10 @@ from typing import Any, Protocol
 from artquant.data.predictions import Prediction, prediction_line
 from artquant.errors import visible
 from artquant.listing.entry import Entry
-from artquant.shards.claims import Claims
+from artquant.shards.claims import LEASE, Claims
 from artquant.shards.manifest import Run, shard_name
 from artquant.shards.results import clear_parts, ending_of, write_result
 
-LEASE = 60.0  # seconds
 _PAUSE = 1.0  # seconds between two looks at shards that others work on
 
 

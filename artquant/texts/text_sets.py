@@ -46,7 +46,7 @@ class TextSet:
         return np.array(self.scores, np.float64)
 
 
-def read_text_set(path: Path, scores: Mapping[str, float]) -> TextSet:
+def read_text_set(path: Path, scores: Mapping[str, float] | None = None) -> TextSet:
     """A file of description records (a level's, or anyone's), of structured records, or of what models said.
 
     The last are what `artquant describe --json` writes, and `{"id" or "image", "text"}`; JSON list or lines. Of a
@@ -63,7 +63,7 @@ def read_text_set(path: Path, scores: Mapping[str, float]) -> TextSet:
     for source, item in iterate_records(path):
         level, texts = _said(item) or (None, dict(description_texts(item, source)))
         if texts:
-            _take(found, Fields(item, source), level, texts, scores)
+            _take(found, Fields(item, source), level, texts, scores or {})
     if not found:
         raise ArtQuantError(f"{path}: holds no descriptions; name a file of description or structured records")
     one = TextSet(f"{path.parent.name}/{path.name}")

@@ -93,7 +93,7 @@ def lines_of(stream: BinaryIO, path: Path | str) -> Iterator[bytes]:
 def parse_json(text: str, path: Path | str, first_line: int = 1) -> Any:
     """Parse JSON text that was read from ``path``, where it begins on line ``first_line``."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        value = DECODER.decode(text)
         refuse_deep(value, text)
         return value
     except json.JSONDecodeError as error:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.cli.infer import report, require_learned
-from artquant.cli.named_model import open_model
+from artquant.cli.infer import report
+from artquant.cli.named_model import open_model, require_learned
 from artquant.cli.terminal import complain, say, say_json
 from artquant.data.images import ImageError, load_image
 from artquant.errors import ArtQuantError, visible
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         **given_loading(arguments),
     )
     scorer.loaded.prompt.analysing()  # says so if there is nothing to write about
-    require_learned(scorer, ("score", "description"), arguments, folder.path)
+    require_learned(scorer, ("score", "description"), folder.path, anyway=arguments.anyway)
     if collection is None:
         return _pictures(scorer, arguments)
     summary = run_inference(

@@ -31,6 +31,7 @@ _IDLE: Mapping[str, tuple[tuple[tuple[str, ...], Given, str], ...]] = {
         ),
     ),
     "score": ((("max_new_tokens",), _without("generate"), "is the length of a text; add --generate"),),
+    "shard": ((("max_new_tokens",), _without("describe"), "is the length of a description; add --describe"),),
     "eval": (
         (("overrides",), _without("config"), "changes a configuration; name one with --config"),
         (
@@ -95,7 +96,7 @@ def refuse_idle(arguments: argparse.Namespace) -> None:
         return  # which say by themselves what belongs to them
     for names, idle, why in _IDLE.get(arguments.command, ()):
         for name in names:
-            if is_given(arguments, name) and idle(arguments):
+            if name in arguments and is_given(arguments, name) and idle(arguments):
                 raise ArtQuantError(f"{flag_of(name)} {why.format_map(vars(arguments))}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
-from artquant.cli.named_model import open_model
+from artquant.cli.named_model import chosen_attributes, open_model, require_learned
 from artquant.cli.terminal import complain, say
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
@@ -21,7 +21,6 @@ from artquant.infer.journal import origin_of
 from artquant.infer.outputs import lines_file, write_output
 from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
 from artquant.infer.scorer import Scorer
-from artquant.infer.trained import known_attributes
 from artquant.listing.collection import Collection
 from artquant.listing.where import Where
 from artquant.models.hub import is_fetched
@@ -35,6 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = tuple(arguments.records or (settings.records,))
     if arguments.published is not None:
         _require_published(arguments.published, out, inputs)
+    if arguments.devices is not None:
+        from artquant.cli.infer_devices import run_on_each
+
+        return run_on_each(arguments, folder, settings, out, inputs)
     lines = lines_file(out, where)
     collection = Collection(inputs, settings.images, columns=arguments.columns)
     total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         **loading,
     )
     attributes = chosen_attributes(scorer, settings.attributes, folder.path)
-    require_learned(scorer, ("score",), arguments, folder.path, attributes)
+    require_learned(scorer, ("score",), folder.path, attributes, arguments.anyway)
     summary = run_inference(
         scorer,
         collection,
@@ -96,40 +99,6 @@ def report(summary: InferenceSummary, out: Path) -> int:
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     say(f"{out}: {summary.scored} pictures scored{done}{skipped}")
     return 1 if summary.skipped else 0
-
-
-def chosen_attributes(scorer: Scorer, wanted: str | tuple[str, ...], model: Path) -> tuple[str, ...]:
-    """The attributes to score: those named, or those that the model was trained on.
-
-    Raises:
-        ArtQuantError: the model was trained on none.
-    """
-    if wanted != "trained":
-        return tuple(wanted)
-    try:
-        return known_attributes(scorer.loaded, (wanted,))
-    except ArtQuantError as error:
-        raise ArtQuantError(f"{model}: {error} (--attribute NAME)") from None
-
-
-def require_learned(
-    scorer: Scorer, tasks: Sequence[str], arguments: argparse.Namespace, model: Path, attributes: Sequence[str] = ()
-) -> None:
-    """Refuse what the model was not trained on, as far as its card says, unless it is wanted anyway.
-
-    Raises:
-        ArtQuantError: it learned none of a task's records, or an attribute is none of those that it was trained on.
-    """
-    learned = scorer.loaded.learned
-    if learned is None or arguments.anyway:
-        return
-    for task, what in (("score", "scores"), ("description", "descriptions")):
-        if task in tasks and task not in learned:
-            raise ArtQuantError(f"{model}: was never trained on {what}; name a model that was, or add --anyway")
-    try:
-        known_attributes(scorer.loaded, attributes)
-    except ArtQuantError as error:
-        raise ArtQuantError(f"{model}: {error}, or add --anyway") from None
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, Path]:

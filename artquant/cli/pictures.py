@@ -7,8 +7,7 @@ import argparse
 from PIL.Image import Image
 
 from artquant.cli.arguments import LONGEST_TEXT, given_loading, named_prompt, range_of
-from artquant.cli.infer import chosen_attributes, require_learned
-from artquant.cli.named_model import open_model
+from artquant.cli.named_model import chosen_attributes, open_model, require_learned
 from artquant.cli.terminal import complain, finish, say, say_json
 from artquant.data.images import ImageError
 from artquant.data.predictions import NotFinite
@@ -36,10 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
         arguments.attribute = chosen_attributes(scorer, wanted, arguments.model)
         _check_generating(scorer, arguments)
-        require_learned(scorer, ("score",), arguments, arguments.model, arguments.attribute)
+        require_learned(scorer, ("score",), arguments.model, arguments.attribute, arguments.anyway)
     elif arguments.question is None:
         tasks = ("score", "description") if arguments.level == "all" else ("description",)
-        require_learned(scorer, tasks, arguments, arguments.model)
+        require_learned(scorer, tasks, arguments.model, anyway=arguments.anyway)
     if arguments.command == "score" and not (arguments.json or arguments.generate):
         low, high = scorer.range
         say(f"score, {low:g} to {high:g}, +- how undecided the model is (its deviation, not an error bar)")

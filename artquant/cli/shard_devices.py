@@ -6,6 +6,8 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 
 from artquant.cli.terminal import complain
 from artquant.files.child_processes import end_with_parent
@@ -49,4 +51,6 @@ def _child(command: list[str]) -> None:
     from artquant.cli import main
 
     end_with_parent()
-    sys.exit(main(command))
+    with redirect_stdout(StringIO()):  # the parent says it
+        status = main(command)
+    sys.exit(status)

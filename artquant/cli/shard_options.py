@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from artquant.cli.arguments import (
+    LONGEST_TEXT,
     AddCommand,
     Commands,
     add_attributes,
@@ -15,7 +16,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import INPUTS, add_columns
+from artquant.cli.collection_options import DEVICES, INPUTS, add_columns
 from artquant.config.requirements import LARGEST_BATCH
 from artquant.shards.claims import LEASE
 
@@ -52,6 +53,14 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     add("--out", type=path, required=True, metavar="RUN", help="new folder, which all workers must see")
     add("--size", type=whole(1, LARGEST_SIZE), default=SIZE, help="pictures of a shard (default %(default)s)")
     add("--images", type=path, metavar="DIR", help="folder that a list's names begin at (default: the list's)")
+    add(
+        "--describe",
+        type=int,
+        choices=(1, 2, 3),
+        metavar="LEVEL",
+        help="also a column of descriptions: 1, 2 or 3",
+    )
+    add("--max-new-tokens", type=whole(1, 100_000), help=f"with --describe: longest text (default {LONGEST_TEXT})")
     add("--batch-size", type=whole(1, LARGEST_BATCH), default=16, help="per forward pass (default %(default)s)")
 
 
@@ -60,9 +69,7 @@ def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:
     add = run.add_argument
     add("--worker", type=_worker, default=(1, 1), metavar="K/N", help="begin with the K-th of N shares, from 1")
     where = run.add_mutually_exclusive_group()
-    where.add_argument(
-        "--devices", type=comma_names, default=("auto",), metavar="N,N,...", help="GPUs by number, or auto, cpu, mps"
-    )
+    where.add_argument("--devices", type=comma_names, default=("auto",), metavar="N,N,...", help=DEVICES)
     where.add_argument(
         "--ray", nargs="?", const="", metavar="ADDRESS", help="with Ray: a cluster's address, or this machine"
     )

@@ -6,7 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
-from artquant.cli.arguments import device_names, given_loading, named_prompt, range_of, refuse_given, require_extra
+from artquant.cli.arguments import (
+    LONGEST_TEXT,
+    device_names,
+    given_loading,
+    named_prompt,
+    range_of,
+    refuse_given,
+    require_extra,
+)
 from artquant.cli.terminal import say, say_json
 from artquant.files.progress_bar import progress_bar
 from artquant.shards.manifest import Run
@@ -19,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from artquant.cli.infer import chosen_attributes, require_learned
-    from artquant.listing.entries import entries
+    from artquant.cli.shard_plans import settled
+    from artquant.listing.collection import Collection
     from artquant.shards.plan import write_plan
     from artquant.shards.scoring import How
 
@@ -35,15 +43,13 @@ def _plan(arguments: argparse.Namespace) -> int:
         given_loading(arguments),
         batch_size=arguments.batch_size,
         columns=vars(arguments.columns),
+        describe=arguments.describe,
+        max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT,
     )
-    scorer, folder = how.load(arguments.device or "auto")
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
-    how.attributes.extend(chosen_attributes(scorer, wanted, folder.path))
-    require_learned(scorer, ("score",), arguments, folder.path, how.attributes)
-    origin = how.origin(scorer, folder)
-    del scorer
-    found = entries(arguments.inputs, images=arguments.images, columns=arguments.columns, unique=False)
-    manifest = write_plan(found, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
+    how, origin = settled(how, arguments.device or "auto", wanted, arguments.anyway)
+    listed = Collection(tuple(arguments.inputs), arguments.images, columns=arguments.columns).entries()
+    manifest = write_plan(listed, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
     say(
         f"{arguments.out}: {manifest.pictures} pictures in {len(manifest.lists)} shards; "
         f"score them: artquant shard run {arguments.out}"

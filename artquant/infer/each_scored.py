@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -38,3 +39,24 @@ class EachScored:
             return self._scorer.score_pictures([picture], attributes)[0]
         except NotFinite:
             return _NO_SCORE
+
+
+class EachDescribed:
+    """Scores with a column "description": the likeliest words about the picture, on a level."""
+
+    def __init__(self, scorer: Scorer, each: EachScored, level: int, max_new_tokens: int):
+        self._scorer = scorer
+        self._each = each
+        self._row = scorer.row(scorer.loaded.prompt.describing(level))
+        self._most = max_new_tokens
+
+    def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score | str]:
+        """As `EachScored.score_pictures`; a picture without a score is not described."""
+        found = self._each.score_pictures(pictures, attributes)
+        good = [picture for picture, score in zip(pictures, found, strict=True) if not isinstance(score, str)]
+        texts = iter(self._scorer.say([self._row] * len(good), good, self._most) if good else ())
+        return [one if isinstance(one, str) else _with_text(one, next(texts)) for one in found]
+
+
+def _with_text(score: Score, text: str) -> Score:
+    return replace(score, columns={**score.columns, "description": text})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,18 +48,40 @@ def _digest_of(values: dict[str, Any]) -> str:
     return digest(json.dumps(values, sort_keys=True).encode())
 
 
+def fingerprint_of(origin: dict[str, Any]) -> str:
+    """Of all that a score depends on beside its picture; not of the model's name."""
+    return _digest_of({name: value for name, value in origin.items() if name != "model"})
+
+
+class ListDigest:
+    """Of the pictures of a list: what they are called, where they lie."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, part: Iterable[Entry], inside: str) -> None:
+        """The next pictures; inside: folder that relative names of files begin at."""
+        lines = (f"{one.id}\0{os.path.join(inside, one.file)}\0{one.offset}\n" for one in part)
+        self._digest.update("".join(lines).encode("utf-8", "surrogatepass"))
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What was planned.
 
-    pictures: how many. size: of a shard. lists: digest of each shard's list. origin: what the scores are made with.
-    how: how that is loaded, by the names of the command line. inside: folder that relative names of files begin at.
-    containers: size in bytes and time of change in nanoseconds of the files that hold several pictures.
+    pictures: how many. size: of a shard. lists: digest of each shard's list. whole: that of all of it, however it is
+    cut. origin: what the scores are made with. how: how that is loaded, by the names of the command line. inside:
+    folder that relative names of files begin at. containers: size in bytes and time of change in nanoseconds of the
+    files that hold several pictures.
     """
 
     pictures: int
     size: int
     lists: tuple[str, ...]
+    whole: str
     origin: dict[str, Any]
     how: dict[str, Any]
     inside: str
@@ -67,9 +89,8 @@ class Manifest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that a score depends on beside its picture; not of the model's name."""
-        counted = {name: value for name, value in self.origin.items() if name != "model"}
-        return _digest_of(counted)
+        """As `fingerprint_of` what its scores are made with."""
+        return fingerprint_of(self.origin)
 
     def count(self, number: int) -> int:
         """How many pictures a shard has."""
@@ -142,6 +163,17 @@ class Run:
         if digest(data) != self.manifest.lists[number]:
             raise ArtQuantError(f"{file}: was changed since the run was planned; plan it anew, under another name")
         return map(json.loads, data.decode().split("\n")[:-1])
+
+    def require_planned(self, origin: dict[str, Any]) -> None:
+        """Raise an ArtQuantError where scores are made with something else than the run was planned with."""
+        planned = self.manifest.origin
+        if fingerprint_of(origin) != self.manifest.fingerprint:
+            names = sorted({*planned, *origin} - {"model"})
+            other = ", ".join(name for name in names if planned.get(name) != origin.get(name))
+            raise ArtQuantError(
+                f"{self.folder}: was planned with {planned['model']}; what is here has other {other}: take the model "
+                "and release that it was planned with, or plan anew under another name"
+            )
 
     def require_inputs(self, entries: Sequence[Entry]) -> None:
         """Look at a shard's inputs; a single picture that is gone is none of this, but one that cannot be read.

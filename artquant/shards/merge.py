@@ -38,7 +38,7 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
         columns = _columns(run)
         if where is not None:
             where.require_columns([name for name, kind in columns.items() if kind is float])
-        origin = run.manifest.origin | {"fingerprint": run.manifest.fingerprint}
+        origin = merged_origin(run.manifest.origin, run.manifest.fingerprint, run.manifest.whole, where)
         with progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows:
             if out.suffix.lower() == LINES:
                 count = _write_lines(out, (line for line, _ in rows))
@@ -48,6 +48,12 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
                 count = write_table(out, found, names_of(columns, where), origin)
         write_json(origin_file(out), origin)
     return count
+
+
+def merged_origin(origin: dict[str, Any], fingerprint: str, whole: str, where: Where | None) -> dict[str, Any]:
+    """What is noted beside a merged table; the arguments as in `Manifest`."""
+    chosen = {} if where is None else {"where": where.text}
+    return origin | {"fingerprint": fingerprint, "list": whole} | chosen
 
 
 def _require_own(file: Path) -> None:

@@ -13,8 +13,10 @@ from artquant.errors import ArtQuantError
 from artquant.files.progress_bar import progress_bar
 from artquant.files.whole_folder import whole_folder
 from artquant.listing.entry import Entry
-from artquant.shards.manifest import CLAIMS, LISTS, RESULTS, Manifest, Run, digest, shard_file, state_of
+from artquant.shards.manifest import CLAIMS, LISTS, RESULTS, ListDigest, Manifest, Run, digest, shard_file, state_of
 from artquant.shards.unique import Seen
+
+_PART = 4096  # pictures of a list that are looked at together
 
 
 def write_plan(
@@ -32,23 +34,33 @@ def write_plan(
         for name in (LISTS, RESULTS, CLAIMS):
             (folder / name).mkdir()
         containers: dict[str, list[int]] = {}
-        lists: list[str] = []
+        lists, whole = list[str](), ListDigest()
         pictures, inside = 0, os.getcwd()
         with Seen(folder / "seen") as seen:
             for part in _parts(entries, size):
                 lists.append(_write_list(folder / LISTS / shard_file(len(lists)), part))
                 seen.add([entry.id for entry in part])
+                whole.add(part, inside)
                 held = {os.path.join(inside, entry.file) for entry in part if entry.offset is not None}
                 containers |= {file: state_of(file) for file in held - containers.keys()}
                 pictures += len(part)
                 bar.update(len(part))
-            manifest = Manifest(pictures, size, tuple(lists), origin, how, inside, containers)
+            manifest = Manifest(pictures, size, tuple(lists), str(whole), origin, how, inside, containers)
             run = Run(folder, manifest)
             seen.require_unique(lambda: (id for number in range(len(run)) for id in run.ids(number)))
         if not pictures:
             raise ArtQuantError("no pictures in what was given; name files, folders or lists that hold some")
         manifest.write(folder)
     return manifest
+
+
+def list_digest(entries: Iterable[Entry]) -> tuple[str, int]:
+    """What a manifest would say of the whole list, and how many pictures it has."""
+    whole, inside, pictures = ListDigest(), os.getcwd(), 0
+    for part in _parts(entries, _PART):
+        whole.add(part, inside)
+        pictures += len(part)
+    return str(whole), pictures
 
 
 def _parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:

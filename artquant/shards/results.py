@@ -19,7 +19,7 @@ from artquant.files.whole_folder import force_to_disk
 from artquant.listing.result_tables import columns_of, flat
 from artquant.shards.manifest import LARGEST, Run, digest
 
-_END = 1 << 20  # bytes: the last line is shorter
+_ENDS = (1 << 12, 1 << 20)  # bytes: the last line is shorter than the first of them, or than the second for sure
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,12 @@ def ending_of(run: Run, number: int) -> Ending | None:
     if not file.exists():
         return None
     with opened(file) as stream:
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _END))
-        last = stream.read().splitlines()[-1:]
-    return _ending(run, number, last[0] if last else b"")
+        for size in _ENDS:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
+            _, found, last = stream.read(size)[:-1].rpartition(b"\n")
+            if found:
+                break
+    return _ending(run, number, last)
 
 
 def without_score(run: Run) -> int:

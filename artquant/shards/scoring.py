@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant import __version__
-from artquant.errors import ArtQuantError
-from artquant.infer.each_scored import EachScored
+from artquant.infer.each_scored import EachDescribed, EachScored
 from artquant.infer.journal import full_origin, origin_of
 from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
@@ -17,15 +16,16 @@ from artquant.listing.columns import Columns
 from artquant.listing.entry import Entry
 from artquant.listing.open_entry import EntryReader
 from artquant.models.model_folder import ModelFolder
-from artquant.shards.manifest import Manifest, Run
-from artquant.shards.work import score_shard
+from artquant.shards.manifest import Run
+from artquant.shards.work import PictureScorer, score_shard
 
 
 @dataclass(frozen=True)
 class How:
     """How a run's model is loaded and asked: plain values, as its manifest holds them.
 
-    loading: as of `Loading`. columns: as of `Columns`.
+    loading: as of `Loading`. columns: as of `Columns`. describe: level of a column of descriptions, of at most so many
+    tokens; None: there is none.
     """
 
     model: str
@@ -38,6 +38,8 @@ class How:
     attributes: list[str] = field(default_factory=list)
     batch_size: int = 16
     columns: dict[str, str | None] = field(default_factory=dict)
+    describe: int | None = None
+    max_new_tokens: int = 512
 
     def load(self, device: str) -> tuple[Scorer, ModelFolder]:
         """Raises ArtQuantError: as `Scorer.from_pretrained`."""
@@ -49,7 +51,8 @@ class How:
     def origin(self, scorer: Scorer, folder: ModelFolder) -> dict[str, object]:
         """What scores are made with. The size of a batch counts: it changes their last digits."""
         made = {"attributes": self.attributes, "batch_size": self.batch_size, "artquant": __version__}
-        return full_origin(scorer, origin_of(folder) | made)
+        told = {} if self.describe is None else {"describe": self.describe, "max_new_tokens": self.max_new_tokens}
+        return full_origin(scorer, origin_of(folder) | made | told)
 
 
 class ShardScorer:
@@ -73,26 +76,17 @@ class ShardScorer:
         moved = {name: str(path) for name, path in (("model", model), ("base", base)) if path is not None}
         self._how = How(**run.manifest.how | moved)
         self._scorer, folder = self._how.load(device)
-        _require_planned(run, self._how.origin(self._scorer, folder))
+        run.require_planned(self._how.origin(self._scorer, folder))
+        level, most = self._how.describe, self._how.max_new_tokens
+        each = EachScored(self._scorer)
+        self._each: PictureScorer = each if level is None else EachDescribed(self._scorer, each, level, most)
         self._reader = EntryReader(Columns(**self._how.columns))
         self._workers = workers
 
     def __call__(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
         """As `score_shard`."""
-        return score_shard(entries, self._read, EachScored(self._scorer), self._how.attributes)
+        return score_shard(entries, self._read, self._each, self._how.attributes)
 
     def _read(self, entries: Sequence[Entry]) -> Iterable[list[Read]]:
         scorer, size = self._scorer, self._how.batch_size
         return read_pictures(entries, self._reader, scorer.processor, size, self._workers, scorer.device, noted=False)
-
-
-def _require_planned(run: Run, origin: dict[str, object]) -> None:
-    planned = run.manifest.origin
-    found = Manifest(0, 1, (), origin, {}, "", {})
-    if found.fingerprint != run.manifest.fingerprint:
-        names = sorted({*planned, *origin} - {"model"})
-        other = ", ".join(name for name in names if planned.get(name) != origin.get(name))
-        raise ArtQuantError(
-            f"{run.folder}: was planned with {planned['model']}; what is here has other {other}: take the model and "
-            "release that it was planned with, or plan anew under another name"
-        )

@@ -1,5 +1,6 @@
 """Collections: planned, scored by any workers, disturbed, merged."""
 
+import csv
 import json
 import os
 import shutil
@@ -12,17 +13,19 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from artquant.cli import main
+from artquant.cli import infer_devices, main
 from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
 from artquant.infer.each_scored import EachScored
+from artquant.infer.scorer import Scorer
 from artquant.listing.entry import Entry
 from artquant.listing.where import Where
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run
 from artquant.shards.merge import write_merged
 from artquant.shards.plan import write_plan
-from artquant.shards.results import without_score
+from artquant.shards.results import without_score, write_result
+from artquant.shards.scoring import ShardScorer
 from artquant.shards.work import score_shard, work
 
 COUNT, SIZE = 25, 4
@@ -232,13 +235,61 @@ def test_the_command_line(ground, two_stages, capsys):
         id: pytest.approx(one.prediction.score, rel=1e-6) for id, one in alone.items()
     }
     assert main(["--quiet", *plan[1:]]) == 2 and "is there already" in capsys.readouterr().err
-    shutil.rmtree(pictures)
     shutil.rmtree(run / "results")
     (run / "results").mkdir()
+    pictures.rename(ground / "elsewhere")
     assert main(["--quiet", "shard", "run", str(run)]) == 2 and "put it back" in capsys.readouterr().err
+    (ground / "elsewhere").rename(pictures)
     other = two_stages / "descriptions" / "model"
     assert main(["--quiet", "shard", "run", str(run), "--model", str(other)]) == 2
     assert "what is here has other weights" in capsys.readouterr().err
+
+
+def test_one_command_for_several_devices_goes_on_where_it_was_ended(ground, monkeypatch, capsys):
+    ended = []
+
+    def alone(planned, devices, worker, others, quiet):
+        """A worker in this process; the first time it is ended after half of the shards."""
+        score = ShardScorer(planned, "cpu")
+        if not ended:
+            ended.append(planned.folder)
+            write_result(planned, 0, list(score(planned.entries(0))))
+            return 137
+        ended.append(work(planned, score))
+        return 0
+
+    monkeypatch.setattr(infer_devices, "run_on_devices", alone)
+    monkeypatch.setattr(infer_devices, "_planned_apart", infer_devices._planned)
+    command = ["--quiet", "infer", "--model", str(ground / "model"), "--devices", "cpu,auto", "--batch-size", "1"]
+    out = ["--out", str(ground / "each.csv"), "--records"]
+    assert main([*command, *out, str(ground / "more")]) == 137 and not (ground / "each.csv").exists()
+    assert main([*command, *out, str(ground / "pictures")]) == 2
+    assert "was begun with other pictures" in capsys.readouterr().err
+    assert main([*command, "--attribute", "colour", "--anyway", *out, str(ground / "more")]) == 2
+    assert "what is here has other attributes" in capsys.readouterr().err
+    assert main([*command, *out, str(ground / "more")]) == 0 and ended == [ground / "each.csv.shards", 4]
+    assert not (ground / "each.csv.shards").exists()
+    assert main([*command, *out, str(ground / "more")]) == 0
+    assert "0 pictures scored, 5 were there" in capsys.readouterr().out
+    for changed in (["--where", "score > 2"], ["--range", "0,1"]):
+        assert main([*command, *changed, *out, str(ground / "more")]) == 2
+        assert "is there, and of another model, other settings or other pictures" in capsys.readouterr().err
+    assert main([*command, "--out", str(ground / "torn.jsonl"), "--records", str(ground / "pictures")]) == 1
+    assert "6 pictures scored, 1 of them without a score" in capsys.readouterr().out
+
+
+def test_descriptions_are_a_column(ground, capsys):
+    model, pictures = ground / "model", ground / "pictures"
+    plan = ["--quiet", "shard", "plan", str(pictures), "--model", str(model), "--max-new-tokens", "4", "--out"]
+    assert main([*plan, str(ground / "mute")]) == 2 and "add --describe" in capsys.readouterr().err
+    assert main([*plan, str(ground / "told"), "--describe", "1", "--anyway"]) == 0
+    assert main(["--quiet", "shard", "run", str(ground / "told")]) == 0
+    assert main(["--quiet", "shard", "merge", str(ground / "told"), "--out", str(ground / "told.csv")]) == 0
+    with (ground / "told.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    scorer = Scorer.from_pretrained(model, device="cpu")
+    texts = scorer.describe([ground / "pictures" / row["id"] for row in rows[:5]], 1, max_new_tokens=4)
+    assert [row["description"].lstrip("'") for row in rows] == [*texts, ""] and rows[5]["error"]
 
 
 @pytest.mark.slow

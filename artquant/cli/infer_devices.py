@@ -1,0 +1,149 @@
+"""`artquant infer --devices`: a collection scored by a process on each device, in one command.
+
+It is a planned run (`artquant.shards`) in a folder beside the output, which goes when the output is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields
+from pathlib import Path
+from shutil import rmtree
+
+from artquant.cli.arguments import device_names, named_prompt, refuse_given
+from artquant.cli.shard_devices import run_on_devices
+from artquant.cli.shard_options import SIZE
+from artquant.cli.shard_plans import settled
+from artquant.cli.terminal import say
+from artquant.config.schema import InferConfig, Loading
+from artquant.data.predictions import read_origin
+from artquant.errors import ArtQuantError
+from artquant.files.child_processes import process_pool
+from artquant.files.only_writer import only_writer
+from artquant.infer.score_files import LOOKED_THROUGH
+from artquant.listing.collection import Collection
+from artquant.listing.result_tables import require_form
+from artquant.listing.where import Where
+from artquant.models.model_folder import ModelFolder
+from artquant.shards.manifest import Run, fingerprint_of
+from artquant.shards.merge import merged_origin, write_merged
+from artquant.shards.plan import list_digest, write_plan
+from artquant.shards.results import without_score
+from artquant.shards.scoring import How
+
+_SHARDS = 8  # of each device at least, so that all of them end at about the same time
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command asks for, in plain values.
+
+    attributes: as of `InferConfig`. anyway: also what the model was not trained on. size: of a shard that is planned.
+    """
+
+    how: How
+    attributes: str | tuple[str, ...]
+    anyway: bool
+    collection: Collection
+    out: Path
+    where: Where | None
+    size: int
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.out.with_name(self.out.name + ".shards")
+
+
+def run_on_each(
+    arguments: argparse.Namespace, opened: ModelFolder, settings: InferConfig, out: Path, inputs: Sequence[Path]
+) -> int:
+    """Score the pictures, or go on with what another call has begun; status 1 where some have no score."""
+    refuse_given(arguments, ("device", "published", "strict"), "is for one device; leave it out with --devices")
+    devices = device_names(arguments.devices)
+    where = None if arguments.where is None else Where.parse(arguments.where)
+    require_form(out, where)
+    collection = Collection(tuple(inputs), settings.images, columns=arguments.columns)
+    size = _size(collection.count(LOOKED_THROUGH), settings.batch_size, len(devices))
+    how = _how(arguments, opened, settings)
+    wanted = Wanted(how, settings.attributes, arguments.anyway, collection, out, where, size)
+    with only_writer(wanted.folder.with_name(wanted.folder.name + ".command")):
+        pictures = _planned_apart(wanted, devices[0], not arguments.quiet)
+        if pictures is not None:
+            say(f"{out}: 0 pictures scored, {pictures} were there")
+            return 0
+        planned = Run.open(wanted.folder)
+        given = {"model": how.model, "base": how.base, "workers": settings.workers}
+        others = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        status = run_on_devices(planned, devices, (1, 1), others, arguments.quiet)
+        if status:
+            return status
+        rows, lacking = write_merged(planned, out, where, not arguments.quiet), without_score(planned)
+        rmtree(wanted.folder)
+    told = f", {lacking} of them without a score (column error)" if lacking else ""
+    say(f"{out}: {planned.manifest.pictures} pictures scored{told}")
+    if where is not None:
+        say(f"{out}: {rows} ids where {where.text}")
+    return 1 if lacking else 0
+
+
+def _how(arguments: argparse.Namespace, opened: ModelFolder, settings: InferConfig) -> How:
+    below = None if opened.below is None else opened.below.path
+    base = opened.named_base or below
+    return How(
+        str(opened.path.absolute()),
+        None if base is None else str(base.absolute()),
+        arguments.allow_other_base,
+        named_prompt(arguments),
+        arguments.weights,
+        None if settings.score_range is None else list(settings.score_range),
+        {field.name: vars(settings)[field.name] for field in fields(Loading)},
+        batch_size=settings.batch_size,
+        columns=vars(arguments.columns),
+    )
+
+
+def _size(pictures: int | None, batch: int, devices: int) -> int:
+    """Of a shard: whole batches, and enough shards for every device. pictures: None where there are many."""
+    return SIZE if pictures is None else min(SIZE, batch * -(-pictures // (batch * devices * _SHARDS)))
+
+
+def _planned_apart(wanted: Wanted, device: str, progress: bool) -> int | None:
+    """As `_planned`, in a process of its own, with which what it loaded leaves the device."""
+    with process_pool(1) as pool:
+        try:
+            return pool.submit(_planned, wanted, device, progress).result()
+        except BrokenProcessPool:
+            raise ArtQuantError(
+                f"{wanted.how.model}: the process that loaded it was ended, perhaps for lack of memory"
+            ) from None
+
+
+def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
+    """Plan the run, unless it is there; how many pictures the output has, if that is there already.
+
+    Raises:
+        ArtQuantError: what is there is of another model, other settings or other pictures.
+    """
+    how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway)
+    if not os.path.lexists(wanted.out) and not os.path.lexists(wanted.folder):
+        write_plan(wanted.collection.entries(), wanted.folder, wanted.size, origin, vars(how), progress)
+        return None
+    whole, pictures = list_digest(wanted.collection.entries())
+    if os.path.lexists(wanted.out):
+        if read_origin(wanted.out) != merged_origin(origin, fingerprint_of(origin), whole, wanted.where):
+            raise ArtQuantError(
+                f"{wanted.out}: is there, and of another model, other settings or other pictures; name another output "
+                "or delete it"
+            )
+        return pictures
+    planned = Run.open(wanted.folder)
+    planned.require_planned(origin)
+    if planned.manifest.whole != whole:
+        raise ArtQuantError(
+            f"{wanted.folder}: was begun with other pictures; name another output, or delete the folder"
+        )
+    return None

@@ -106,5 +106,5 @@ def test_every_link_leads_somewhere():
 
 def test_the_readme_is_short_and_shows_pictures():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert len(text.split()) <= 1000
+    assert sum(any(map(str.isalnum, word)) for word in text.split()) <= 1000  # bars of tables and fences are no words
     assert text.count("![") >= 2

@@ -19,11 +19,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from artquant.cli.collection_options import given_only
     from artquant.cli.infer import chosen_attributes, require_learned
     from artquant.listing.entries import entries
     from artquant.shards.plan import write_plan
     from artquant.shards.scoring import How
 
+    only = given_only(arguments)
     score_range = range_of(arguments.range, "--range")
     how = How(
         _absolute(arguments.model),
@@ -43,6 +45,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     origin = how.origin(scorer, folder)
     del scorer
     found = entries(arguments.inputs, images=arguments.images, columns=arguments.columns, unique=False)
+    found = found if only is None else only.of(found)
     manifest = write_plan(found, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
     say(
         f"{arguments.out}: {manifest.pictures} pictures in {len(manifest.lists)} shards; "

@@ -260,5 +260,7 @@ def as_text(found: Cascade) -> str:
     ]
     rows = [["of the whole collection", "estimate", "95 %"]]
     rows += [[name, f"{one.value:.4f}", interval_text(one.low, one.high)] for name, one in found.figures.items()]
-    lines += [*aligned(rows), "", "95 %: how far another sample of the others would move the figure (bootstrap)"]
+    lines += aligned(rows)
+    if any(one.low is not None for one in found.figures.values()):
+        lines += ["", "95 %: how far another sample of the others would move the estimate (bootstrap)"]
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])

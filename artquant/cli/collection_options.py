@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from artquant.cli.arguments import path
+from artquant.cli.arguments import path, refuse_given, whole
 from artquant.listing.columns import Columns
+
+if TYPE_CHECKING:
+    from artquant.listing.only import Only
 
 INPUTS = (
     "pictures, folders, patterns ('DIR/**/*.png'), lists (.json .jsonl .txt .csv .tsv .parquet: of paths, or with the "
@@ -27,6 +31,23 @@ def add_columns(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_only(command: argparse.ArgumentParser) -> None:
+    """Some pictures alone: the second pass of a cascade."""
+    add = command.add_argument
+    add("--only", type=path, metavar="IDS", help="score these alone: what --where has written (or a table with ids)")
+    add("--sample", type=whole(1), metavar="N", help="with --only: also N of the others, drawn at random")
+
+
+def given_only(arguments: argparse.Namespace) -> Only | None:
+    """What `add_only`'s options say. Raises ArtQuantError: the ids cannot be read, or there are none."""
+    from artquant.listing.only import Only
+
+    if arguments.only is None:
+        refuse_given(arguments, ("sample",), "is drawn of the pictures that --only leaves out; name those to keep")
+        return None
+    return Only(arguments.only, arguments.sample or 0)
+
+
 def add_collection(command: argparse.ArgumentParser) -> None:
     """Inputs, output and what is done about pictures that cannot be read."""
     add = command.add_argument
@@ -35,6 +56,7 @@ def add_collection(command: argparse.ArgumentParser) -> None:
     add_columns(command)
     add("--out", type=path, help="predictions file: .jsonl, .csv or .parquet")
     add("--where", type=str, metavar="CONDITION", help="write the ids alone where it holds, such as 'score > 7'")
+    add_only(command)
     unreadable = command.add_mutually_exclusive_group()
     unreadable.add_argument(
         "--skip-unreadable",

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
+from artquant.cli.collection_options import given_only
 from artquant.cli.named_model import chosen_attributes, open_model, require_learned
 from artquant.cli.terminal import complain, say
 from artquant.config.load import load_config
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_on_each(arguments, folder, settings, out, inputs)
     lines = lines_file(out, where)
-    collection = Collection(inputs, settings.images, columns=arguments.columns)
+    collection = Collection(inputs, settings.images, columns=arguments.columns, only=given_only(arguments))
     total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
     strict = arguments.strict or (not arguments.skip_unreadable and collection.has_records())
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}

@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from artquant.cli.arguments import device_names, named_prompt, refuse_given
+from artquant.cli.collection_options import given_only
 from artquant.cli.shard_devices import run_on_devices
 from artquant.cli.shard_options import SIZE
 from artquant.cli.shard_plans import settled
@@ -66,7 +67,7 @@ def run_on_each(
     devices = device_names(arguments.devices)
     where = None if arguments.where is None else Where.parse(arguments.where)
     require_form(out, where)
-    collection = Collection(tuple(inputs), settings.images, columns=arguments.columns)
+    collection = Collection(tuple(inputs), settings.images, columns=arguments.columns, only=given_only(arguments))
     size = _size(collection.count(LOOKED_THROUGH), settings.batch_size, len(devices))
     how = _how(arguments, opened, settings)
     wanted = Wanted(how, settings.attributes, arguments.anyway, collection, out, where, size)

@@ -16,8 +16,8 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import DEVICES, INPUTS, add_columns
-from artquant.config.requirements import LARGEST_BATCH
+from artquant.cli.collection_options import DEVICES, INPUTS, add_columns, add_only
+from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 from artquant.shards.claims import LEASE
 
 SIZE = 4096  # pictures of a shard: seconds on a GPU, so that little is lost with a worker
@@ -36,6 +36,7 @@ def add_shard(commands: Commands, command: AddCommand) -> None:
     merge.add_argument("--out", type=path, required=True, metavar="FILE", help="table to write: .jsonl, .csv, .parquet")
     help = "write the ids alone where it holds, such as 'score > 7' (.txt, .csv, .parquet)"
     merge.add_argument("--where", type=text, metavar="CONDITION", help=help)
+    _cascade(actions, command)
     for one in (run, status, merge):
         one.add_argument("folder", type=path, metavar="RUN", help="folder of a planned run")
     for one in (run, status):
@@ -47,6 +48,7 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     plan = command(actions, "plan", "shards", "cut a list of pictures into shards")
     plan.add_argument("inputs", nargs="+", type=text, metavar="INPUT", help=INPUTS)
     add_columns(plan)
+    add_only(plan)
     add_model(plan, required=True)
     add_attributes(plan)
     add = plan.add_argument
@@ -78,6 +80,18 @@ def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:
     add("--base", type=path, metavar="MODEL", help="where its base lies (default: as planned)")
     add("--workers", type=whole(0, 1024), help="processes that read pictures, of each device")
     return run
+
+
+def _cascade(actions: Commands, command: AddCommand) -> None:
+    cascade = command(actions, "cascade", "cascade", "what a first pass by another model has cost")
+    add = cascade.add_argument
+    add("first", type=path, metavar="FIRST", help="table of all pictures by the first model: .jsonl, .csv, .parquet")
+    add("second", type=path, metavar="SECOND", help="table of the second: the survivors, and a --sample of the others")
+    add("--only", type=path, required=True, metavar="IDS", help="the survivors, as the second pass was planned with")
+    add("--truth", type=path, metavar="RECORDS", help="also say how well either order follows true scores")
+    add("--bootstrap", type=whole(0), default=1000, metavar="N", help="resamples (default %(default)s)")
+    add("--seed", type=whole(0, LARGEST_SEED), default=0, help="of the resamples (default %(default)s)")
+    add("--json", action="store_true", help="as JSON")
 
 
 def _worker(said: str) -> tuple[int, int]:

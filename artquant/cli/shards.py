@@ -27,11 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from artquant.cli.collection_options import given_only
     from artquant.cli.shard_plans import settled
     from artquant.listing.collection import Collection
     from artquant.shards.plan import write_plan
     from artquant.shards.scoring import How
 
+    only = given_only(arguments)
     score_range = range_of(arguments.range, "--range")
     how = How(
         _absolute(arguments.model),
@@ -48,7 +50,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     )
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
     how, origin = settled(how, arguments.device or "auto", wanted, arguments.anyway)
-    listed = Collection(tuple(arguments.inputs), arguments.images, columns=arguments.columns).entries()
+    listed = Collection(tuple(arguments.inputs), arguments.images, columns=arguments.columns, only=only).entries()
     manifest = write_plan(listed, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
     say(
         f"{arguments.out}: {manifest.pictures} pictures in {len(manifest.lists)} shards; "

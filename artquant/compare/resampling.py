@@ -75,7 +75,10 @@ class _Ranks:
         return ranks, float(np.dot(counts, ranks * ranks))
 
 
-def _weighed_srcc(predicted_MN: np.ndarray, truth_N: np.ndarray) -> Weighed:
+def weighed_srcc(predicted_MN: np.ndarray, truth_N: np.ndarray) -> Weighed:
+    """Rank correlations of predictors with a truth; a weight is a count, whole or not: a picture of weight 3 stands for
+    three with its scores.
+    """
     true, predictors = _Ranks(truth_N), [_Ranks(row) for row in predicted_MN]
 
     def one(counts_N: np.ndarray) -> list[float]:
@@ -132,7 +135,7 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
 
 
 _WEIGHED: dict[str, Callable[[np.ndarray, np.ndarray], Weighed]] = {
-    "SRCC": _weighed_srcc,
+    "SRCC": weighed_srcc,
     "PLCC": _weighed_plcc,
     "KRCC": _weighed_krcc,
     "MAE": _weighed_mae,

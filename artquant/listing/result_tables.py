@@ -97,6 +97,11 @@ def harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
+def unmarked(text: str) -> str:
+    """A text without the ' that `harmless` has put before it."""
+    return text[1:] if text.startswith("'") and harmless(text[1:]) == text else text
+
+
 def _cell(value: Any, kind: type) -> Any:
     """A value as its column holds it; what is neither number nor text, as JSON."""
     if value is None or (kind is float and isinstance(value, (int, float))):

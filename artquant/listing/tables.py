@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +9,13 @@ from typing import Any
 from artquant.data.fields import Fields, RecordError
 from artquant.data.images import has_picture_ending
 from artquant.errors import visible
-from artquant.files.json_files import decoded, lines_of
-from artquant.files.opened import opened
 from artquant.listing.columns import Columns, require_once
 from artquant.listing.entry import Entry
 from artquant.listing.given import Reading
 from artquant.listing.lists import Place, text_entries
 from artquant.listing.parquet_files import open_table, path_within, picture_column
+from artquant.listing.table_rows import DELIMITERS, csv_rows, first_line, present, split_header
 
-_DELIMITERS = ",;\t"
 _BATCH = 4096  # rows of names that are held
 
 
@@ -30,23 +25,20 @@ def text_or_table_entries(file: Path, reading: Reading) -> Iterator[Entry]:
     Raises:
         ArtQuantError: it is not as described; or its columns have no names.
     """
-    with opened(file) as stream:
-        first = decoded(next(lines_of(stream, file), b""), file).strip("\r\n")
-    if "\r" in first:
-        raise RecordError(f"{file}: its lines end in carriage returns alone; save it with usual ends of lines (LF)")
+    first = first_line(file)
     delimiter = _delimiter(first, reading.columns, file)
     return text_entries(file, reading) if delimiter is None else _csv_entries(file, reading, delimiter)
 
 
 def _delimiter(line: str, columns: Columns, file: Path) -> str | None:
     """Between the columns of a header; None: it is none."""
-    for delimiter in _DELIMITERS:
-        names = _split(line, delimiter)
+    for delimiter in DELIMITERS:
+        names = split_header(line, delimiter)
         if columns.path in names or (columns.path is None and columns.path_among(names, file) is not None):
             return delimiter
     if columns.path is not None:
-        columns.path_among(_split(line, _DELIMITERS[0]), file)
-    if any(delimiter in line for delimiter in _DELIMITERS) and not has_picture_ending(line):
+        columns.path_among(split_header(line, DELIMITERS[0]), file)
+    if any(delimiter in line for delimiter in DELIMITERS) and not has_picture_ending(line):
         raise RecordError(
             f"{file}: its first line names no column of pictures (image, path, ...): name it with --columns path=NAME; "
             "a list without columns holds names alone, one a line"
@@ -54,34 +46,12 @@ def _delimiter(line: str, columns: Columns, file: Path) -> str | None:
     return None
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    """The columns of a header; none, where it cannot be one."""
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:  # a column of more than 128 KiB, or ends of lines in it
-        return []
-
-
 def _csv_entries(file: Path, reading: Reading, delimiter: str) -> Iterator[Entry]:
-    place, number = Place(file, reading.images), 0
-    with opened(file) as stream:
-        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-        try:
-            rows = csv.reader(text, delimiter=delimiter, strict=True)
-            names = next(rows)
-            read = _Row(names, reading.columns, file)
-            for number, row in enumerate((row for row in rows if row), start=1):
-                if len(row) != len(names):
-                    raise RecordError(
-                        f"{file} record {number}: {len(row)} columns where the header has {len(names)}; correct the row"
-                    )
-                yield read.entry(dict(zip(names, row, strict=True)), number, place)
-        except csv.Error as error:
-            raise RecordError(f"{file} record {number + 1}: not valid CSV ({error}); correct the file") from None
-        except UnicodeDecodeError:
-            raise RecordError(f"{file} after record {number}: not UTF-8 text; save the file as UTF-8") from None
-    if number == 0:
-        raise RecordError(f"{file}: holds no records; check that it is complete")
+    place, rows = Place(file, reading.images), csv_rows(file, delimiter)
+    names = next(rows)
+    read = _Row(names, reading.columns, file)
+    for number, row in enumerate(rows, start=1):
+        yield read.entry(dict(zip(names, row, strict=True)), number, place)
 
 
 class _Row:
@@ -107,7 +77,7 @@ class _Row:
 
     def told(self, row: dict[str, Any], number: int) -> tuple[Fields, str | None, float | None]:
         """Checked access to a row; its id and true score, where it has them."""
-        item = {name: None if _is_missing(value) else value for name, value in row.items()}
+        item = present(row)
         fields = Fields(item, f"{self.file} record {number}")
         gt_score = None if self.gt_score is None else fields.number(self.gt_score)
         value = None if self.id is None else item[self.id]
@@ -116,10 +86,6 @@ class _Row:
         fields.refuse()
         named.refuse()
         return fields, identity, gt_score
-
-
-def _is_missing(value: Any) -> bool:
-    return value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def parquet_entries(file: Path, reading: Reading) -> Iterator[Entry]:

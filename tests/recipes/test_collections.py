@@ -107,6 +107,15 @@ def test_ids_alone_where_a_condition_holds(infer, inputs, tmp_path):
     assert out.read_text().splitlines() == [name for name, score in scores.items() if score > limit]
     status, _, error = infer(out, inputs / "t.tar", options=("--where", "points > 3"))
     assert status == 2 and "no column 'points'; there are score" in error and len(out.read_text().splitlines()) == 3
+    some = tmp_path / "some.csv"
+    for done in ("5 pictures scored", "0 pictures scored, 5 were there"):
+        status, said, _ = infer(some, inputs / "t.tar", options=("--only", out, "--sample", 2))
+        assert status == 0 and done in said
+    found = [row["id"] for row in csv.DictReader(io.StringIO(some.read_text()))]
+    assert found[:3] == out.read_text().splitlines() and len({*found} - {*found[:3]}) == 2
+    out.write_text("none.png\n")
+    status, _, error = infer(tmp_path / "none.csv", inputs / "t.tar", options=("--only", out))
+    assert status == 2 and "nowhere in the list" in error and not (tmp_path / "none.csv").exists()
 
 
 def test_what_is_refused(infer, inputs, tmp_path):

@@ -6,8 +6,10 @@ import argparse
 from dataclasses import fields
 
 from artquant.cli.arguments import path
+from artquant.config.requirements import USUAL_BATCH
 from artquant.listing.columns import Columns
 
+BATCH_SIZE = f"pictures per forward pass (default: by a GPU's memory, else {USUAL_BATCH})"
 INPUTS = (
     "pictures, folders, patterns ('DIR/**/*.png'), lists (.json .jsonl .txt .csv .tsv .parquet: of paths, or with the "
     "pictures), .tar archives"

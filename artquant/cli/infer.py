@@ -17,6 +17,7 @@ from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
+from artquant.infer.batch_size import choose_batch_size
 from artquant.infer.journal import origin_of
 from artquant.infer.outputs import lines_file, write_output
 from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         lines,
         origin=origin_of(folder),
         attributes=attributes,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or choose_batch_size(scorer, attributes),
         workers=settings.workers,
         skip_unreadable=not strict,
         progress=not arguments.quiet,

@@ -15,7 +15,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import INPUTS, add_columns
+from artquant.cli.collection_options import BATCH_SIZE, INPUTS, add_columns
 from artquant.config.requirements import LARGEST_BATCH
 from artquant.shards.claims import LEASE
 
@@ -52,7 +52,7 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     add("--out", type=path, required=True, metavar="RUN", help="new folder, which all workers must see")
     add("--size", type=whole(1, LARGEST_SIZE), default=SIZE, help="pictures of a shard (default %(default)s)")
     add("--images", type=path, metavar="DIR", help="folder that a list's names begin at (default: the list's)")
-    add("--batch-size", type=whole(1, LARGEST_BATCH), default=16, help="per forward pass (default %(default)s)")
+    add("--batch-size", type=whole(1, LARGEST_BATCH), help=BATCH_SIZE)
 
 
 def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from artquant.cli.arguments import device_names, given_loading, named_prompt, range_of, refuse_given, require_extra
@@ -20,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from artquant.cli.infer import chosen_attributes, require_learned
+    from artquant.infer.batch_size import choose_batch_size
     from artquant.listing.entries import entries
     from artquant.shards.plan import write_plan
     from artquant.shards.scoring import How
@@ -33,13 +35,13 @@ def _plan(arguments: argparse.Namespace) -> int:
         arguments.weights,
         None if score_range is None else list(score_range),
         given_loading(arguments),
-        batch_size=arguments.batch_size,
         columns=vars(arguments.columns),
     )
     scorer, folder = how.load(arguments.device or "auto")
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
     how.attributes.extend(chosen_attributes(scorer, wanted, folder.path))
     require_learned(scorer, ("score",), arguments, folder.path, how.attributes)
+    how = replace(how, batch_size=arguments.batch_size or choose_batch_size(scorer, how.attributes))
     origin = how.origin(scorer, folder)
     del scorer
     found = entries(arguments.inputs, images=arguments.images, columns=arguments.columns, unique=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant import __version__
+from artquant.config.requirements import USUAL_BATCH
 from artquant.errors import ArtQuantError
 from artquant.infer.each_scored import EachScored
 from artquant.infer.journal import full_origin, origin_of
@@ -36,7 +37,7 @@ class How:
     score_range: list[float] | None = None
     loading: dict[str, Any] = field(default_factory=dict)
     attributes: list[str] = field(default_factory=list)
-    batch_size: int = 16
+    batch_size: int = USUAL_BATCH
     columns: dict[str, str | None] = field(default_factory=dict)
 
     def load(self, device: str) -> tuple[Scorer, ModelFolder]:

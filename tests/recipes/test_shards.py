@@ -15,6 +15,7 @@ from PIL import Image
 from artquant.cli import main
 from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
+from artquant.infer import batch_size
 from artquant.infer.each_scored import EachScored
 from artquant.listing.entry import Entry
 from artquant.listing.where import Where
@@ -211,10 +212,13 @@ def ground(two_stages, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_command_line(ground, two_stages, capsys):
+def test_the_command_line(ground, two_stages, capsys, monkeypatch):
+    monkeypatch.setattr(batch_size, "choose_batch_size", lambda scorer, attributes: 2)  # as by a GPU's memory
     run, model, pictures = ground / "run", ground / "model", ground / "pictures"
     plan = ["--quiet", "shard", "plan", str(pictures), "--model", str(model), "--out", str(run), "--size", "4"]
-    assert main([*plan, "--batch-size", "2"]) == 0
+    assert main(plan) == 0
+    manifest = Run.open(run).manifest
+    assert manifest.how["batch_size"] == manifest.origin["batch_size"] == 2
     assert main(["--quiet", "shard", "merge", str(run), "--out", str(ground / "all.csv")]) == 2
     assert "2 of 2 shards have no result yet" in capsys.readouterr().err
     assert main(["--quiet", "shard", "run", str(run), "--devices", "cpu"]) == 0

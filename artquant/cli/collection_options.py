@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 
-from artquant.cli.arguments import path
-from artquant.config.requirements import USUAL_BATCH
+from artquant.cli.arguments import path, whole
+from artquant.config.requirements import DRAFT_SIDES, USUAL_BATCH
 from artquant.listing.columns import Columns
 
 BATCH_SIZE = f"pictures per forward pass (default: by a GPU's memory, else {USUAL_BATCH})"
@@ -27,12 +27,19 @@ def add_columns(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_draft(command: argparse.ArgumentParser) -> None:
+    """How JPEGs are decoded."""
+    help = "decode JPEGs at 1/2, 1/4 or 1/8, no side below so many: faster, scores move a little (default: in full)"
+    command.add_argument("--draft-to", type=whole(*DRAFT_SIDES), metavar="PIXELS", help=help)
+
+
 def add_collection(command: argparse.ArgumentParser) -> None:
     """Inputs, output and what is done about pictures that cannot be read."""
     add = command.add_argument
     add("--records", type=path, nargs="+", action="extend", metavar="INPUT", help=INPUTS)
     add("--images", type=path, help="folder of the lists' pictures (default: each list's own)")
     add_columns(command)
+    add_draft(command)
     add("--out", type=path, help="predictions file: .jsonl, .csv or .parquet")
     add("--where", type=str, metavar="CONDITION", help="write the ids alone where it holds, such as 'score > 7'")
     unreadable = command.add_mutually_exclusive_group()

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.published is not None:
         _require_published(arguments.published, out, inputs)
     lines = lines_file(out, where)
-    collection = Collection(inputs, settings.images, columns=arguments.columns)
+    collection = Collection(inputs, settings.images, columns=arguments.columns, draft_to=settings.draft_to)
     total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
     strict = arguments.strict or (not arguments.skip_unreadable and collection.has_records())
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
@@ -139,6 +139,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
         "records": arguments.records[0] if arguments.records else None,
         "images": arguments.images,
         "batch_size": arguments.batch_size,
+        "draft_to": arguments.draft_to,
         "workers": arguments.workers,
         "device": arguments.device,
         "score_range": range_of(arguments.range, "--range"),

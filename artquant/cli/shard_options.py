@@ -15,7 +15,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import BATCH_SIZE, INPUTS, add_columns
+from artquant.cli.collection_options import BATCH_SIZE, INPUTS, add_columns, add_draft
 from artquant.config.requirements import LARGEST_BATCH
 from artquant.shards.claims import LEASE
 
@@ -46,6 +46,7 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     plan = command(actions, "plan", "shards", "cut a list of pictures into shards")
     plan.add_argument("inputs", nargs="+", type=text, metavar="INPUT", help=INPUTS)
     add_columns(plan)
+    add_draft(plan)
     add_model(plan, required=True)
     add_attributes(plan)
     add = plan.add_argument

@@ -36,6 +36,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         None if score_range is None else list(score_range),
         given_loading(arguments),
         columns=vars(arguments.columns),
+        draft_to=arguments.draft_to,
     )
     scorer, folder = how.load(arguments.device or "auto")
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())

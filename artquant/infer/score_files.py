@@ -20,6 +20,7 @@ from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.listing.collection import Collection
 from artquant.listing.entry import Entry
+from artquant.listing.open_entry import drafted
 
 LOOKED_THROUGH = 10_000  # entries before the first is scored: a fault among them is met before anything is written
 
@@ -67,7 +68,9 @@ def run_inference(
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
-    written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    written = (
+        {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {}) | drafted(collection.draft_to)
+    )
     with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
         done = _ids_done(journal.lines)
         before = journal.begin(full_origin(scorer, origin | written), _found(done, collection, out), reader)

@@ -16,12 +16,13 @@ from artquant.listing.open_entry import EntryReader
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures of any inputs; arguments as of `artquant.listing.entries.entries`."""
+    """Pictures of any inputs; arguments as of `artquant.listing.entries.entries` and its reader's."""
 
     given: tuple[str | Path, ...]
     images: Path | None = None
     recursive: bool = True
     columns: Columns = field(default_factory=Columns)
+    draft_to: int | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return entries(self.given, self.images, self.recursive, self.columns)
@@ -41,4 +42,4 @@ class Collection:
 
     def reader(self) -> EntryReader:
         """What reads its pictures."""
-        return EntryReader(self.columns)
+        return EntryReader(self.columns, self.draft_to)

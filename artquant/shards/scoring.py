@@ -16,7 +16,7 @@ from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.listing.columns import Columns
 from artquant.listing.entry import Entry
-from artquant.listing.open_entry import EntryReader
+from artquant.listing.open_entry import EntryReader, drafted
 from artquant.models.model_folder import ModelFolder
 from artquant.shards.manifest import Manifest, Run
 from artquant.shards.work import score_shard
@@ -26,7 +26,7 @@ from artquant.shards.work import score_shard
 class How:
     """How a run's model is loaded and asked: plain values, as its manifest holds them.
 
-    loading: as of `Loading`. columns: as of `Columns`.
+    loading: as of `Loading`. columns: as of `Columns`. draft_to: as of `load_image`.
     """
 
     model: str
@@ -39,6 +39,7 @@ class How:
     attributes: list[str] = field(default_factory=list)
     batch_size: int = USUAL_BATCH
     columns: dict[str, str | None] = field(default_factory=dict)
+    draft_to: int | None = None
 
     def load(self, device: str) -> tuple[Scorer, ModelFolder]:
         """Raises ArtQuantError: as `Scorer.from_pretrained`."""
@@ -50,7 +51,7 @@ class How:
     def origin(self, scorer: Scorer, folder: ModelFolder) -> dict[str, object]:
         """What scores are made with. The size of a batch counts: it changes their last digits."""
         made = {"attributes": self.attributes, "batch_size": self.batch_size, "artquant": __version__}
-        return full_origin(scorer, origin_of(folder) | made)
+        return full_origin(scorer, origin_of(folder) | made | drafted(self.draft_to))
 
 
 class ShardScorer:
@@ -75,7 +76,7 @@ class ShardScorer:
         self._how = How(**run.manifest.how | moved)
         self._scorer, folder = self._how.load(device)
         _require_planned(run, self._how.origin(self._scorer, folder))
-        self._reader = EntryReader(Columns(**self._how.columns))
+        self._reader = EntryReader(Columns(**self._how.columns), self._how.draft_to)
         self._workers = workers
 
     def __call__(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:

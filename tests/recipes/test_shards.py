@@ -216,9 +216,10 @@ def test_the_command_line(ground, two_stages, capsys, monkeypatch):
     monkeypatch.setattr(batch_size, "choose_batch_size", lambda scorer, attributes: 2)  # as by a GPU's memory
     run, model, pictures = ground / "run", ground / "model", ground / "pictures"
     plan = ["--quiet", "shard", "plan", str(pictures), "--model", str(model), "--out", str(run), "--size", "4"]
-    assert main(plan) == 0
+    assert main([*plan, "--draft-to", "100"]) == 0  # of pictures that are smaller, or no JPEGs
     manifest = Run.open(run).manifest
     assert manifest.how["batch_size"] == manifest.origin["batch_size"] == 2
+    assert manifest.how["draft_to"] == manifest.origin["draft_to"] == 100
     assert main(["--quiet", "shard", "merge", str(run), "--out", str(ground / "all.csv")]) == 2
     assert "2 of 2 shards have no result yet" in capsys.readouterr().err
     assert main(["--quiet", "shard", "run", str(run), "--devices", "cpu"]) == 0

@@ -7,11 +7,13 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from artquant.cli.arguments import path, refuse_given, whole
+from artquant.config.requirements import DRAFT_SIDES, USUAL_BATCH
 from artquant.listing.columns import Columns
 
 if TYPE_CHECKING:
     from artquant.listing.only import Only
 
+BATCH_SIZE = f"pictures per forward pass (default: by a GPU's memory, else {USUAL_BATCH})"
 INPUTS = (
     "pictures, folders, patterns ('DIR/**/*.png'), lists (.json .jsonl .txt .csv .tsv .parquet: of paths, or with the "
     "pictures), .tar archives"
@@ -48,12 +50,19 @@ def given_only(arguments: argparse.Namespace) -> Only | None:
     return Only(arguments.only, arguments.sample or 0)
 
 
+def add_draft(command: argparse.ArgumentParser) -> None:
+    """How JPEGs are decoded."""
+    help = "decode JPEGs at 1/2, 1/4 or 1/8, no side below so many: faster, scores move a little (default: in full)"
+    command.add_argument("--draft-to", type=whole(*DRAFT_SIDES), metavar="PIXELS", help=help)
+
+
 def add_collection(command: argparse.ArgumentParser) -> None:
     """Inputs, output and what is done about pictures that cannot be read."""
     add = command.add_argument
     add("--records", type=path, nargs="+", action="extend", metavar="INPUT", help=INPUTS)
     add("--images", type=path, help="folder of the lists' pictures (default: each list's own)")
     add_columns(command)
+    add_draft(command)
     add("--out", type=path, help="predictions file: .jsonl, .csv or .parquet")
     add("--where", type=str, metavar="CONDITION", help="write the ids alone where it holds, such as 'score > 7'")
     add_only(command)

@@ -18,6 +18,7 @@ from artquant.config.schema import InferConfig, Loading
 from artquant.data.predictions import read_predictions
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import json_text, read_json, write_text
+from artquant.infer.batch_size import choose_batch_size
 from artquant.infer.journal import origin_of
 from artquant.infer.outputs import lines_file, write_output
 from artquant.infer.score_files import LOOKED_THROUGH, InferenceSummary, run_inference
@@ -40,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_on_each(arguments, folder, settings, out, inputs)
     lines = lines_file(out, where)
-    collection = Collection(inputs, settings.images, columns=arguments.columns, only=given_only(arguments))
+    collection = Collection(
+        inputs, settings.images, columns=arguments.columns, only=given_only(arguments), draft_to=settings.draft_to
+    )
     total = collection.count(LOOKED_THROUGH)  # what is wrong with it is said before a model is loaded
     strict = arguments.strict or (not arguments.skip_unreadable and collection.has_records())
     loading = {field.name: vars(settings)[field.name] for field in fields(Loading)}
@@ -60,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         lines,
         origin=origin_of(folder),
         attributes=attributes,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or choose_batch_size(scorer, attributes),
         workers=settings.workers,
         skip_unreadable=not strict,
         progress=not arguments.quiet,
@@ -108,6 +111,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelFolder, InferConfig, 
         "records": arguments.records[0] if arguments.records else None,
         "images": arguments.images,
         "batch_size": arguments.batch_size,
+        "draft_to": arguments.draft_to,
         "workers": arguments.workers,
         "device": arguments.device,
         "score_range": range_of(arguments.range, "--range"),

@@ -42,21 +42,30 @@ _SHARDS = 8  # of each device at least, so that all of them end at about the sam
 class Wanted:
     """What a command asks for, in plain values.
 
-    attributes: as of `InferConfig`. anyway: also what the model was not trained on. size: of a shard that is planned.
+    attributes, batch_size: as of `InferConfig`. anyway: also what the model was not trained on. pictures: how many
+    there are; None: many.
     """
 
     how: How
     attributes: str | tuple[str, ...]
+    batch_size: int | None
     anyway: bool
     collection: Collection
     out: Path
     where: Where | None
-    size: int
+    pictures: int | None
+    devices: int
 
     @property
     def folder(self) -> Path:
         """Of the run."""
         return self.out.with_name(self.out.name + ".shards")
+
+    def size(self, batch: int) -> int:
+        """Of a shard: whole batches, and enough shards for every device."""
+        if self.pictures is None:
+            return SIZE
+        return min(SIZE, batch * -(-self.pictures // (batch * self.devices * _SHARDS)))
 
 
 def run_on_each(
@@ -68,13 +77,13 @@ def run_on_each(
     where = None if arguments.where is None else Where.parse(arguments.where)
     require_form(out, where)
     collection = Collection(tuple(inputs), settings.images, columns=arguments.columns, only=given_only(arguments))
-    size = _size(collection.count(LOOKED_THROUGH), settings.batch_size, len(devices))
-    how = _how(arguments, opened, settings)
-    wanted = Wanted(how, settings.attributes, arguments.anyway, collection, out, where, size)
+    pictures, how = collection.count(LOOKED_THROUGH), _how(arguments, opened, settings)
+    asked = settings.attributes, settings.batch_size, arguments.anyway
+    wanted = Wanted(how, *asked, collection, out, where, pictures, len(devices))
     with only_writer(wanted.folder.with_name(wanted.folder.name + ".command")):
-        pictures = _planned_apart(wanted, devices[0], not arguments.quiet)
-        if pictures is not None:
-            say(f"{out}: 0 pictures scored, {pictures} were there")
+        there = _planned_apart(wanted, devices[0], not arguments.quiet)
+        if there is not None:
+            say(f"{out}: 0 pictures scored, {there} were there")
             return 0
         planned = Run.open(wanted.folder)
         given = {"model": how.model, "base": how.base, "workers": settings.workers}
@@ -102,14 +111,9 @@ def _how(arguments: argparse.Namespace, opened: ModelFolder, settings: InferConf
         arguments.weights,
         None if settings.score_range is None else list(settings.score_range),
         {field.name: vars(settings)[field.name] for field in fields(Loading)},
-        batch_size=settings.batch_size,
         columns=vars(arguments.columns),
+        draft_to=settings.draft_to,
     )
-
-
-def _size(pictures: int | None, batch: int, devices: int) -> int:
-    """Of a shard: whole batches, and enough shards for every device. pictures: None where there are many."""
-    return SIZE if pictures is None else min(SIZE, batch * -(-pictures // (batch * devices * _SHARDS)))
 
 
 def _planned_apart(wanted: Wanted, device: str, progress: bool) -> int | None:
@@ -129,9 +133,9 @@ def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
     Raises:
         ArtQuantError: what is there is of another model, other settings or other pictures.
     """
-    how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway)
+    how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway, wanted.batch_size)
     if not os.path.lexists(wanted.out) and not os.path.lexists(wanted.folder):
-        write_plan(wanted.collection.entries(), wanted.folder, wanted.size, origin, vars(how), progress)
+        write_plan(wanted.collection.entries(), wanted.folder, wanted.size(how.batch_size), origin, vars(how), progress)
         return None
     whole, pictures = list_digest(wanted.collection.entries())
     if os.path.lexists(wanted.out):

@@ -20,7 +20,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import DEVICES, INPUTS, add_collection, add_columns
+from artquant.cli.collection_options import BATCH_SIZE, DEVICES, INPUTS, add_collection, add_columns
 from artquant.cli.compare_options import add_comparisons
 from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading
@@ -240,7 +240,7 @@ def _infer(commands: Commands) -> None:
     add_model(command, required=False)
     add_attributes(command)
     add_collection(command)
-    command.add_argument("--batch-size", type=_BATCH, help="pictures per forward pass")
+    command.add_argument("--batch-size", type=_BATCH, help=BATCH_SIZE)
     command.add_argument("--workers", type=_WORKERS, help="processes that read pictures")
     command.add_argument("--devices", type=comma_names, metavar="N,N,...", help=DEVICES + ": a process on each")
     command.add_argument("--published", type=path, metavar="FILE", help="then write ArtiMuse's form: image and score")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from artquant.cli.arguments import AddCommand, Commands, add_loading, comma_names, path, text, whole
-from artquant.config.requirements import LARGEST_BATCH
+from artquant.config.requirements import LARGEST_BATCH, USUAL_BATCH
 
 
 def add_serve(commands: Commands, command: AddCommand) -> None:
@@ -21,6 +21,11 @@ def add_serve(commands: Commands, command: AddCommand) -> None:
     add("--devices", type=comma_names, default=("auto",), metavar="N,N,...", help="GPUs by number, or auto, cpu, mps")
     add("--token-variable", type=text, metavar="NAME", help="environment variable of the token that requests must bear")
     add("--root", type=path, metavar="DIR", help="folder whose pictures requests may name by path (default: none)")
-    add("--batch", type=whole(1, LARGEST_BATCH), default=16, help="pictures scored at a time (default %(default)s)")
+    add(
+        "--batch",
+        type=whole(1, LARGEST_BATCH),
+        default=USUAL_BATCH,
+        help="pictures scored at a time (default %(default)s)",
+    )
     add("--waiting", type=whole(1), default=1024, help="pictures that may wait; beyond: 429 (default %(default)s)")
     add_loading(serve)

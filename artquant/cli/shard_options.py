@@ -16,7 +16,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import DEVICES, INPUTS, add_columns, add_only
+from artquant.cli.collection_options import BATCH_SIZE, DEVICES, INPUTS, add_columns, add_draft, add_only
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 from artquant.shards.claims import LEASE
 
@@ -49,21 +49,16 @@ def _plan(actions: Commands, command: AddCommand) -> None:
     plan.add_argument("inputs", nargs="+", type=text, metavar="INPUT", help=INPUTS)
     add_columns(plan)
     add_only(plan)
+    add_draft(plan)
     add_model(plan, required=True)
     add_attributes(plan)
     add = plan.add_argument
     add("--out", type=path, required=True, metavar="RUN", help="new folder, which all workers must see")
     add("--size", type=whole(1, LARGEST_SIZE), default=SIZE, help="pictures of a shard (default %(default)s)")
     add("--images", type=path, metavar="DIR", help="folder that a list's names begin at (default: the list's)")
-    add(
-        "--describe",
-        type=int,
-        choices=(1, 2, 3),
-        metavar="LEVEL",
-        help="also a column of descriptions: 1, 2 or 3",
-    )
+    add("--describe", type=int, choices=(1, 2, 3), metavar="LEVEL", help="also a column of descriptions: 1, 2, 3")
     add("--max-new-tokens", type=whole(1, 100_000), help=f"with --describe: longest text (default {LONGEST_TEXT})")
-    add("--batch-size", type=whole(1, LARGEST_BATCH), default=16, help="per forward pass (default %(default)s)")
+    add("--batch-size", type=whole(1, LARGEST_BATCH), help=BATCH_SIZE)
 
 
 def _run(actions: Commands, command: AddCommand) -> argparse.ArgumentParser:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from artquant.cli.named_model import chosen_attributes, require_learned
+from artquant.infer.batch_size import choose_batch_size
 from artquant.shards.scoring import How
 
 
-def settled(how: How, device: str, wanted: str | tuple[str, ...], anyway: bool) -> tuple[How, dict[str, object]]:
-    """How a run's model is asked, with the names of attributes, and what its scores are made with; it is loaded for it.
+def settled(
+    how: How, device: str, wanted: str | tuple[str, ...], anyway: bool, batch_size: int | None
+) -> tuple[How, dict[str, object]]:
+    """How a run's model is asked, nothing left open, and what its scores are made with; it is loaded for that.
 
     Args:
-        wanted: attributes, or "trained". anyway: also what it was not trained on.
+        wanted: attributes, or "trained". anyway: also what it was not trained on. batch_size: None: by the device.
 
     Raises:
         ArtQuantError: it cannot be loaded, or was not trained on what it is to be asked.
@@ -21,4 +24,5 @@ def settled(how: How, device: str, wanted: str | tuple[str, ...], anyway: bool) 
     how = replace(how, attributes=list(chosen_attributes(scorer, wanted, opened.path)))
     tasks = ("score",) if how.describe is None else ("score", "description")
     require_learned(scorer, tasks, opened.path, how.attributes, anyway)
+    how = replace(how, batch_size=batch_size or choose_batch_size(scorer, how.attributes))
     return how, how.origin(scorer, opened)

@@ -43,14 +43,15 @@ def _plan(arguments: argparse.Namespace) -> int:
         arguments.weights,
         None if score_range is None else list(score_range),
         given_loading(arguments),
-        batch_size=arguments.batch_size,
         columns=vars(arguments.columns),
         describe=arguments.describe,
         max_new_tokens=arguments.max_new_tokens or LONGEST_TEXT,
+        draft_to=arguments.draft_to,
     )
     wanted = tuple(arguments.attribute) or ("trained" if arguments.attributes else ())
-    how, origin = settled(how, arguments.device or "auto", wanted, arguments.anyway)
-    listed = Collection(tuple(arguments.inputs), arguments.images, columns=arguments.columns, only=only).entries()
+    how, origin = settled(how, arguments.device or "auto", wanted, arguments.anyway, arguments.batch_size)
+    inputs, columns = tuple(arguments.inputs), arguments.columns
+    listed = Collection(inputs, arguments.images, columns=columns, only=only).entries()
     manifest = write_plan(listed, arguments.out, arguments.size, origin, vars(how), not arguments.quiet)
     say(
         f"{arguments.out}: {manifest.pictures} pictures in {len(manifest.lists)} shards; "

@@ -10,6 +10,8 @@ _FOLDER_NAME = re.compile(r"\w[\w.+=-]*")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 LARGEST = 1e9  # of scores and other numbers that are computed with
 LARGEST_BATCH = 65_536
+DRAFT_SIDES = 8, 65_536  # pixels, of the smallest picture that is read and of the largest JPEG
+USUAL_BATCH = 16  # pictures of a forward pass, where nothing speaks for another number
 LARGEST_SEED = 2**32 - 1
 
 

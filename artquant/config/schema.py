@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from artquant.config.requirements import (
+    DRAFT_SIDES,
     LARGEST,
     LARGEST_BATCH,
     LARGEST_SEED,
@@ -308,15 +309,21 @@ class InferConfig(Loading):
     records: Path = field(kw_only=True)  # required: list, table, archive or folder of pictures to score
     images: Path | None = None  # folder of the pictures; null: the folder that the records file is in
     model: Path | None = None  # model folder to score with; null: the last stage's, without stages the base
-    batch_size: int = 16  # pictures per forward pass
+    # Pictures per forward pass; null: on a GPU as many as its memory takes (4 to 64), else 16.
+    batch_size: int | None = None
     workers: int | None = None  # processes that read pictures; 0: this one; null: 2 beside a GPU, on the CPU threads
+    # Decode JPEGs at 1/2, 1/4 or 1/8 as long as neither side has fewer pixels: faster, but scores move; null: in full.
+    draft_to: int | None = None
     # Attributes to score beside the whole picture: "trained" (those that the model was trained on) or a list of names.
     attributes: Literal["trained"] | tuple[str, ...] = ()
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     score_range: tuple[float, float] | None = None  # map the model's range onto a data set's; null: as the model gives
 
     def __post_init__(self) -> None:
-        require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size)
+        if self.batch_size is not None:
+            require_at_least(1, LARGEST_BATCH, batch_size=self.batch_size)
+        if self.draft_to is not None:
+            require_at_least(*DRAFT_SIDES, draft_to=self.draft_to)
         require_at_least(0, 1024, workers=self.workers or 0)
         require(self.score_range is None or self.score_range[0] < self.score_range[1], "score_range", "must rise")
         named = self.attributes == "trained" or all(name.strip() for name in self.attributes)

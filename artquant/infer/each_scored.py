@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from PIL import Image
 
 from artquant.data.predictions import NotFinite
+from artquant.errors import ArtQuantError
 from artquant.infer.score import Score
 from artquant.infer.scorer import Scorer
+
+logger = logging.getLogger(__name__)
 
 _NO_SCORE = "its score is not finite: it overflows in this number format; score it in float32"
 
 
 class EachScored:
-    """A scorer that says of a picture why it has no score, instead of refusing all of its batch."""
+    """A scorer that says of a picture why it has no score, instead of refusing all of its batch.
+
+    Where a GPU's memory is too small for a batch, it takes half as many at a time from then on.
+    """
 
     def __init__(self, scorer: Scorer):
         self._scorer = scorer
+        self._most: int | None = None  # pictures that fit; None: all so far
 
     def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score | str]:
         """Scores of prepared pictures, as `Scorer.score_pictures` gives them, or why there is none.
 
         Raises:
             NotFinite: it is the model's fault: a plain grey picture has no score either.
+            ArtQuantError: there is no memory for a single picture.
         """
+        found: list[Score | str] = []
+        while len(found) < len(pictures):
+            part = pictures[len(found) : len(found) + (self._most or len(pictures))]
+            try:
+                found += self._fitting(part, attributes)
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise ArtQuantError(
+                        f"{self._scorer.device}: its memory is too small for this model and one picture; free it, load "
+                        "the model in bfloat16 or quantised, or name another device"
+                    ) from None
+                most = self._most = len(part) // 2
+                logger.warning("%s: no memory for %d pictures; %d from now on", self._scorer.device, len(part), most)
+        return found
+
+    def _fitting(self, pictures: Sequence[Any], attributes: Sequence[str]) -> list[Score | str]:
         try:
             return list(self._scorer.score_pictures(pictures, attributes))
         except NotFinite:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant.config.requirements import USUAL_BATCH
 from artquant.data.predictions import prediction_line
 from artquant.errors import ArtQuantError
 from artquant.files.line_file import LineFile
@@ -19,6 +20,7 @@ from artquant.infer.read_pictures import read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.listing.collection import Collection
 from artquant.listing.entry import Entry
+from artquant.listing.open_entry import drafted
 
 LOOKED_THROUGH = 10_000  # entries before the first is scored: a fault among them is met before anything is written
 
@@ -39,7 +41,7 @@ def run_inference(
     out: Path,
     origin: dict[str, object],
     attributes: Sequence[str] = (),
-    batch_size: int = 16,
+    batch_size: int = USUAL_BATCH,
     workers: int | None = None,
     skip_unreadable: bool = False,
     progress: bool = True,
@@ -67,19 +69,20 @@ def run_inference(
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
     written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    made = full_origin(scorer, origin | written | drafted(collection.draft_to))
     with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
         done = _ids_done(journal.lines)
-        before = journal.begin(full_origin(scorer, origin | written), _found(done, collection, out), reader)
+        before = journal.begin(made, _found(done, collection, out), reader)
         todo = (entry for entry in collection if entry.id not in done)
         loader = read_pictures(todo, reader, scorer.processor, batch_size, workers, scorer.device)
+        each, scored = EachScored(scorer), 0
         skipped: list[tuple[str, Entry]] = []
-        scored = 0
         with progress_bar("scoring", "image", progress, total, before) as bar:
             for batch in loader:
                 good = [(entry, picture, note) for entry, picture, error, note in batch if error is None]
                 errors = [(error, entry) for entry, _, error, _ in batch if error is not None]
                 if good:
-                    lines, others = _lines(scorer, [one[:2] for one in good], attributes, analyse)
+                    lines, others = _lines(scorer, each, [one[:2] for one in good], attributes, analyse)
                     errors += others
                     left = {entry.id for _, entry in others}
                     journal.append(lines, {entry.id: note for entry, _, note in good if entry.id not in left})
@@ -90,16 +93,15 @@ def run_inference(
                 skipped += errors
                 bar.update(len(batch))
         journal.lines.finish()
-        return InferenceSummary(
-            scored, before, tuple(error for error, _ in skipped), tuple(entry for _, entry in skipped)
-        )
+        errors, unread = [error for error, _ in skipped], [entry for _, entry in skipped]
+        return InferenceSummary(scored, before, tuple(errors), tuple(unread))
 
 
 def _lines(
-    scorer: Scorer, good: Sequence[tuple[Entry, Any]], attributes: Sequence[str], analyse: int
+    scorer: Scorer, each: EachScored, good: Sequence[tuple[Entry, Any]], attributes: Sequence[str], analyse: int
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Entry]]]:
     """What is written about pictures that were read; those without a score, and why."""
-    found = EachScored(scorer).score_pictures([picture for _, picture in good], attributes)
+    found = each.score_pictures([picture for _, picture in good], attributes)
     scored = [(*one, score) for one, score in zip(good, found, strict=True) if not isinstance(score, str)]
     others = [
         (f"{entry.name}: {why}", entry) for (entry, _), why in zip(good, found, strict=True) if isinstance(why, str)

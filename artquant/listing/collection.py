@@ -17,13 +17,14 @@ from artquant.listing.open_entry import EntryReader
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures of any inputs; arguments as of `artquant.listing.entries.entries`; only: some of them."""
+    """Pictures of any inputs, or some of them (only); other arguments as of `entries` and of their reader."""
 
     given: tuple[str | Path, ...]
     images: Path | None = None
     recursive: bool = True
     columns: Columns = field(default_factory=Columns)
     only: Only | None = None
+    draft_to: int | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return self._listed(unique=True)
@@ -53,4 +54,4 @@ class Collection:
 
     def reader(self) -> EntryReader:
         """What reads its pictures."""
-        return EntryReader(self.columns)
+        return EntryReader(self.columns, self.draft_to)

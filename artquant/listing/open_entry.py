@@ -20,6 +20,11 @@ from artquant.listing.parquet_files import open_table, picture_column
 _GROUPS = 2  # of a table's rows that are held: a batch may begin in one and end in the next
 
 
+def drafted(draft_to: int | None) -> dict[str, object]:
+    """What is noted beside results of how their pictures were read; nothing where they were decoded in full."""
+    return {} if draft_to is None else {"draft_to": draft_to}
+
+
 class EntryReader:
     """A context that reads pictures, in any order, best in that of the entries; it holds parts of tables meanwhile.
 
@@ -27,15 +32,16 @@ class EntryReader:
 
     Args:
         columns: as `artquant.listing.entries.entries` was given them.
+        draft_to: as of `artquant.data.images.load_image`.
     """
 
-    def __init__(self, columns: Columns | None = None):
-        self._columns = columns or Columns()
+    def __init__(self, columns: Columns | None = None, draft_to: int | None = None):
+        self._columns, self._draft_to = columns or Columns(), draft_to
         self._lock = threading.Lock()
         self._groups: dict[tuple[str, int], tuple[int, Any]] = {}  # first row and pictures, by table and group
 
-    def __reduce__(self) -> tuple[type[EntryReader], tuple[Columns]]:
-        return EntryReader, (self._columns,)
+    def __reduce__(self) -> tuple[type[EntryReader], tuple[Columns, int | None]]:
+        return EntryReader, (self._columns, self._draft_to)
 
     def __enter__(self) -> EntryReader:
         return self
@@ -56,8 +62,9 @@ class EntryReader:
             ImageError: it cannot be read in full; names the entry.
         """
         if entry.offset is None:
-            return load_image(entry.file, None if entry.source is None else f"{entry.source} id {entry.id!r}")
-        return read_image(self.read_bytes(entry), entry.name)
+            record = None if entry.source is None else f"{entry.source} id {entry.id!r}"
+            return load_image(entry.file, record, draft_to=self._draft_to)
+        return read_image(self.read_bytes(entry), entry.name, draft_to=self._draft_to)
 
     def read_bytes(self, entry: Entry) -> bytes:
         """The picture's file as it is, of 256 MiB at most.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant import __version__
+from artquant.config.requirements import USUAL_BATCH
 
 
 @dataclass(frozen=True)
@@ -101,4 +102,4 @@ class Chosen:
     tested: tuple[Path, Path] | None = None  # its predictions of test pictures, and records of their true scores
     loading: dict[str, Any] = field(default_factory=dict)
     tokens: int = 512  # of a description
-    batch: int = 16  # pictures that are scored together
+    batch: int = USUAL_BATCH  # pictures that are scored together

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from artquant import __version__
+from artquant.config.requirements import USUAL_BATCH
 from artquant.infer.each_scored import EachDescribed, EachScored
 from artquant.infer.journal import full_origin, origin_of
 from artquant.infer.read_pictures import Read, read_pictures
 from artquant.infer.scorer import Scorer
 from artquant.listing.columns import Columns
 from artquant.listing.entry import Entry
-from artquant.listing.open_entry import EntryReader
+from artquant.listing.open_entry import EntryReader, drafted
 from artquant.models.model_folder import ModelFolder
 from artquant.shards.manifest import Run
 from artquant.shards.work import PictureScorer, score_shard
@@ -25,7 +26,7 @@ class How:
     """How a run's model is loaded and asked: plain values, as its manifest holds them.
 
     loading: as of `Loading`. columns: as of `Columns`. describe: level of a column of descriptions, of at most so many
-    tokens; None: there is none.
+    tokens; None: there is none. draft_to: as of `load_image`.
     """
 
     model: str
@@ -36,10 +37,11 @@ class How:
     score_range: list[float] | None = None
     loading: dict[str, Any] = field(default_factory=dict)
     attributes: list[str] = field(default_factory=list)
-    batch_size: int = 16
+    batch_size: int = USUAL_BATCH
     columns: dict[str, str | None] = field(default_factory=dict)
     describe: int | None = None
     max_new_tokens: int = 512
+    draft_to: int | None = None
 
     def load(self, device: str) -> tuple[Scorer, ModelFolder]:
         """Raises ArtQuantError: as `Scorer.from_pretrained`."""
@@ -52,7 +54,7 @@ class How:
         """What scores are made with. The size of a batch counts: it changes their last digits."""
         made = {"attributes": self.attributes, "batch_size": self.batch_size, "artquant": __version__}
         told = {} if self.describe is None else {"describe": self.describe, "max_new_tokens": self.max_new_tokens}
-        return full_origin(scorer, origin_of(folder) | made | told)
+        return full_origin(scorer, origin_of(folder) | made | told | drafted(self.draft_to))
 
 
 class ShardScorer:
@@ -80,7 +82,7 @@ class ShardScorer:
         level, most = self._how.describe, self._how.max_new_tokens
         each = EachScored(self._scorer)
         self._each: PictureScorer = each if level is None else EachDescribed(self._scorer, each, level, most)
-        self._reader = EntryReader(Columns(**self._how.columns))
+        self._reader = EntryReader(Columns(**self._how.columns), self._how.draft_to)
         self._workers = workers
 
     def __call__(self, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 from artquant.cli import main
@@ -31,7 +32,10 @@ class Network:
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
     """`artquant shard plan` of the pictures, which need not be there; a model that is never loaded."""
-    loaded = SimpleNamespace(loaded=SimpleNamespace(learned=None)), SimpleNamespace(path=tmp_path)
+    loaded = (
+        SimpleNamespace(loaded=SimpleNamespace(learned=None), device=torch.device("cpu")),
+        SimpleNamespace(path=tmp_path),
+    )
     monkeypatch.setattr(How, "load", lambda how, device: loaded)
     monkeypatch.setattr(How, "origin", lambda how, scorer, folder: {"model": "stub"})
     monkeypatch.setattr(Run, "require_inputs", lambda run, entries: None)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from cards import unlisted
+from PIL import Image
 
 from artquant.files.json_files import read_json_lines
 from artquant.files.only_writer import only_writer
@@ -136,6 +137,23 @@ def test_eight_bits_do_not_go_on_with_other_scores(infer, tmp_path):
     status, error = infer()
     assert status == 2 and "made with other quantize" in error
     assert infer("--quantize", "dynamic_int8") == (0, "") and (tmp_path / "out.jsonl").read_bytes() == done
+
+
+def test_drafts_do_not_go_on_with_other_scores(infer, pictures, tmp_path):
+    for file in pictures.glob("*.png"):
+        with Image.open(file) as image:
+            image.convert("RGB").resize((800, 800)).save(file.with_suffix(".jpg"))
+        file.unlink()
+    assert infer("--draft-to", 50) == (0, "")
+    done = [line["score"] for _, line in read_json_lines(tmp_path / "out.jsonl")]
+    status, error = infer()
+    assert status == 2 and "made with other draft_to" in error
+    assert infer("--draft-to", 50) == (0, "")
+    assert infer(out=tmp_path / "full.jsonl") == (0, "")
+    full = [line["score"] for _, line in read_json_lines(tmp_path / "full.jsonl")]
+    assert full == pytest.approx(done, abs=0.5) and full != done
+    assert infer("--draft-to", 801, out=tmp_path / "as.jsonl") == (0, "")  # none is as large
+    assert [line["score"] for _, line in read_json_lines(tmp_path / "as.jsonl")] == full
 
 
 def test_published_lists_replace_their_like_alone(infer, tmp_path):

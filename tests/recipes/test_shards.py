@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from artquant.cli import infer_devices, main
+from artquant.cli import infer_devices, main, shard_plans
 from artquant.data.predictions import NotFinite, Prediction, read_predictions
 from artquant.errors import ArtQuantError
 from artquant.infer.each_scored import EachScored
@@ -214,10 +214,14 @@ def ground(two_stages, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_command_line(ground, two_stages, capsys):
+def test_the_command_line(ground, two_stages, capsys, monkeypatch):
+    monkeypatch.setattr(shard_plans, "choose_batch_size", lambda scorer, attributes: 2)  # as by a GPU's memory
     run, model, pictures = ground / "run", ground / "model", ground / "pictures"
     plan = ["--quiet", "shard", "plan", str(pictures), "--model", str(model), "--out", str(run), "--size", "4"]
-    assert main([*plan, "--batch-size", "2"]) == 0
+    assert main([*plan, "--draft-to", "100"]) == 0  # of pictures that are smaller, or no JPEGs
+    manifest = Run.open(run).manifest
+    assert manifest.how["batch_size"] == manifest.origin["batch_size"] == 2
+    assert manifest.how["draft_to"] == manifest.origin["draft_to"] == 100
     assert main(["--quiet", "shard", "merge", str(run), "--out", str(ground / "all.csv")]) == 2
     assert "2 of 2 shards have no result yet" in capsys.readouterr().err
     assert main(["--quiet", "shard", "run", str(run), "--devices", "cpu"]) == 0

@@ -68,16 +68,14 @@ def run_inference(
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
-    written = (
-        {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {}) | drafted(collection.draft_to)
-    )
+    asked = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    origin = origin | asked | drafted(collection.draft_to)
     with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
         done = _ids_done(journal.lines)
-        before = journal.begin(full_origin(scorer, origin | written), _found(done, collection, out), reader)
+        before = journal.begin(full_origin(scorer, origin), _found(done, collection, out), reader)
         todo = (entry for entry in collection if entry.id not in done)
         loader = read_pictures(todo, reader, scorer.processor, batch_size, workers, scorer.device)
-        each, scored = EachScored(scorer), 0
-        skipped: list[tuple[str, Entry]] = []
+        each, scored, skipped = EachScored(scorer), 0, list[tuple[str, Entry]]()
         with progress_bar("scoring", "image", progress, total, before) as bar:
             for batch in loader:
                 good = [(entry, picture, note) for entry, picture, error, note in batch if error is None]

@@ -68,15 +68,14 @@ def run_inference(
         ArtQuantError: a picture cannot be read (those of its batch that can are written first); the file holds another
             model's predictions, of other pictures, or something else; another process writes it or changes it.
     """
-    written = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
-    made = full_origin(scorer, origin | written | drafted(collection.draft_to))
+    asked = {"attributes": list(attributes)} | ({"analyse": analyse} if analyse else {})
+    origin = origin | asked | drafted(collection.draft_to)
     with only_writer(out), Journal(out, "id") as journal, collection.reader() as reader:
         done = _ids_done(journal.lines)
-        before = journal.begin(made, _found(done, collection, out), reader)
+        before = journal.begin(full_origin(scorer, origin), _found(done, collection, out), reader)
         todo = (entry for entry in collection if entry.id not in done)
         loader = read_pictures(todo, reader, scorer.processor, batch_size, workers, scorer.device)
-        each, scored = EachScored(scorer), 0
-        skipped: list[tuple[str, Entry]] = []
+        each, scored, skipped = EachScored(scorer), 0, list[tuple[str, Entry]]()
         with progress_bar("scoring", "image", progress, total, before) as bar:
             for batch in loader:
                 good = [(entry, picture, note) for entry, picture, error, note in batch if error is None]
@@ -93,8 +92,9 @@ def run_inference(
                 skipped += errors
                 bar.update(len(batch))
         journal.lines.finish()
-        errors, unread = [error for error, _ in skipped], [entry for _, entry in skipped]
-        return InferenceSummary(scored, before, tuple(errors), tuple(unread))
+        return InferenceSummary(
+            scored, before, tuple(error for error, _ in skipped), tuple(entry for _, entry in skipped)
+        )
 
 
 def _lines(

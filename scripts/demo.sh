@@ -1,8 +1,9 @@
 #!/bin/sh
-# sh scripts/demo.sh [--short] [--network internvl | --from-scratch] [SEED] - everything on a fresh machine: the
+# sh scripts/demo.sh [--short | --long] [--network internvl | --from-scratch] [SEED] - everything on a fresh machine: the
 # environment, then `artquant demo`, which draws pictures, trains both stages, scores, evaluates and says where to look.
 #
 # --short: few pictures and steps, to see that it runs; the figures mean nothing then.
+# --long: scores three times as long, about 20 minutes; attributes of a picture then differ as people say (docs/results.md).
 # --network internvl: transformers' own InternVL, with drawn weights, instead of mPLUG-Owl2 with those of ModelZoo/demo.
 # --from-scratch: make that base anew first, from 40,000 captions (configs/demo/base.yaml): about 40 minutes.
 # SEED (default 0) is that of the pictures and the training; each seed is a run of its own.

@@ -57,7 +57,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         raise ArtQuantError(f"the seed must be 0 or more, got {arguments.seed}")
     started, quiet, network = time.monotonic(), arguments.quiet, arguments.network
-    name = "demo" + "-short" * arguments.short + f"-{arguments.seed}" * bool(arguments.seed)
+    name = "demo" + "-short" * arguments.short + "-long" * arguments.long + f"-{arguments.seed}" * bool(arguments.seed)
     name += f"-{network}" * (network is not None)
     data = Path("dataset") / name
     # Those of other networks are fewer, as their figures in docs/results.md are of.
@@ -70,6 +70,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     settings = [f"run={run}", f"seed={arguments.seed}", f"base={base}", f"infer.records={data}/meta/test.json"]
     settings += [f"infer.images={data}/images", *_sets(stages, data)]
     settings += [f"stages.{stage.name}.max_steps=6" for stage in stages if arguments.short]
+    settings += [f"stages.{stages[-1].name}.epochs={3 * stages[-1].epochs}"] * arguments.long
     results = Path("runs") / run
     scoring, records = results / stages[-1].name / "model", data / "meta" / "score.json"
     step(quiet, "train", "--config", config, *settings)

@@ -97,7 +97,9 @@ def _demo(commands: Commands) -> None:
         metavar="SEED",
         help="of pictures and training (default %(default)s)",
     )
-    add("--short", action="store_true", help="few pictures and steps, to see that it runs: the figures mean nothing")
+    length = command.add_mutually_exclusive_group().add_argument
+    length("--short", action="store_true", help="few pictures and steps, to see that it runs: the figures mean nothing")
+    length("--long", action="store_true", help="train scores three times as long: attributes then differ as people say")
     other = command.add_mutually_exclusive_group()
     other.add_argument("--network", metavar="NAME", help="another, with drawn weights: those of configs/demo/NAME.yaml")
     other.add_argument("--from-scratch", action="store_true", help="make the base anew first, in 40 minutes")

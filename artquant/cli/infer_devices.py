@@ -9,6 +9,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from shutil import rmtree
@@ -20,7 +21,7 @@ from artquant.cli.shard_options import SIZE
 from artquant.cli.shard_plans import settled
 from artquant.cli.terminal import say
 from artquant.config.schema import InferConfig, Loading
-from artquant.data.predictions import read_origin
+from artquant.data.predictions import MANIFEST, RESULTS, origin_file, read_origin
 from artquant.errors import ArtQuantError
 from artquant.files.child_processes import process_pool
 from artquant.files.only_writer import only_writer
@@ -29,8 +30,9 @@ from artquant.listing.collection import Collection
 from artquant.listing.result_tables import require_form
 from artquant.listing.where import Where
 from artquant.models.model_folder import ModelFolder
-from artquant.shards.manifest import Run, fingerprint_of
-from artquant.shards.merge import merged_origin, write_merged
+from artquant.shards.claims import LEASE, Claims
+from artquant.shards.manifest import CLAIMS, LISTS, Run, fingerprint_of
+from artquant.shards.merge import merged_origin, require_own, write_merged
 from artquant.shards.plan import list_digest, write_plan
 from artquant.shards.results import without_score
 from artquant.shards.scoring import How
@@ -86,18 +88,28 @@ def run_on_each(
             say(f"{out}: 0 pictures scored, {there} were there")
             return 0
         planned = Run.open(wanted.folder)
+        Claims(planned.claims, LEASE).give_up_all()  # of workers that were killed with another such command
         given = {"model": how.model, "base": how.base, "workers": settings.workers}
         others = [f"--{name}={value}" for name, value in given.items() if value is not None]
         status = run_on_devices(planned, devices, (1, 1), others, arguments.quiet)
         if status:
             return status
         rows, lacking = write_merged(planned, out, where, not arguments.quiet), without_score(planned)
-        rmtree(wanted.folder)
+        _clear(wanted)
     told = f", {lacking} of them without a score (column error)" if lacking else ""
     say(f"{out}: {planned.manifest.pictures} pictures scored{told}")
     if where is not None:
         say(f"{out}: {rows} ids where {where.text}")
     return 1 if lacking else 0
+
+
+def _clear(wanted: Wanted) -> None:
+    """Take away the run when the output is whole, but nothing else that somebody has put into its folder."""
+    for name in (LISTS, RESULTS, CLAIMS):
+        rmtree(wanted.folder / name, ignore_errors=True)
+    (wanted.folder / MANIFEST).unlink()  # the last: until then a command that was killed goes on here
+    with suppress(OSError):
+        wanted.folder.rmdir()
 
 
 def _how(arguments: argparse.Namespace, opened: ModelFolder, settings: InferConfig) -> How:
@@ -133,6 +145,8 @@ def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
     Raises:
         ArtQuantError: what is there is of another model, other settings or other pictures.
     """
+    if not os.path.lexists(wanted.out):
+        require_own(origin_file(wanted.out))  # said before all is scored
     how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway, wanted.batch_size)
     if not os.path.lexists(wanted.out) and not os.path.lexists(wanted.folder):
         write_plan(wanted.collection.entries(), wanted.folder, wanted.size(how.batch_size), origin, vars(how), progress)
@@ -144,6 +158,9 @@ def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
                 f"{wanted.out}: is there, and of another model, other settings or other pictures; name another output "
                 "or delete it"
             )
+        with suppress(ArtQuantError):  # a folder that is none of a run is not ours
+            if Run.open(wanted.folder).manifest.whole == whole:
+                _clear(wanted)
         return pictures
     planned = Run.open(wanted.folder)
     planned.require_planned(origin)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
+from multiprocessing.process import BaseProcess
 
 from artquant.cli.terminal import complain
 from artquant.files.child_processes import end_with_parent
@@ -15,6 +17,7 @@ from artquant.files.progress_bar import progress_bar
 from artquant.shards.manifest import Run
 
 _LOOK = 1.0  # seconds between two looks at how far they are
+_GRACE = 5.0  # seconds that workers have to end by themselves
 
 
 def run_on_devices(
@@ -34,10 +37,14 @@ def run_on_devices(
     ]
     for process in processes:
         process.start()
-    with progress_bar("scoring", "image", not quiet, planned.manifest.pictures) as bar:
-        while alive := [process for process in processes if process.is_alive()]:
-            alive[0].join(_LOOK)
-            bar.update(planned.pictures_done() - bar.n)
+    try:
+        with progress_bar("scoring", "image", not quiet, planned.manifest.pictures) as bar:
+            while alive := [process for process in processes if process.is_alive()]:
+                alive[0].join(_LOOK)
+                bar.update(planned.pictures_done() - bar.n)
+    except BaseException:
+        _end(processes)
+        raise
     statuses = [process.exitcode or 0 for process in processes]
     for device, status in zip(devices, statuses, strict=True):
         if status < 0:
@@ -45,6 +52,14 @@ def run_on_devices(
             complain(f"artquant shard: warning: the worker on {device} was ended by {name}; others take up its shard")
     is_done = planned.pictures_done() == planned.manifest.pictures
     return 0 if is_done else max(1, *statuses)
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """A terminal's interrupt has reached them, too, and they give up their shards; another's has not."""
+    until = time.monotonic() + _GRACE
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        process.terminate()
 
 
 def _child(command: list[str]) -> None:

@@ -17,6 +17,7 @@ from artquant.labels.rating_scale import RatingScale
 
 _SUM_TOLERANCE = 1e-3  # probabilities written with few digits still pass
 _RANGE_TOLERANCE = 1e-5  # share of the range: float32 sums may pass an end by their last digits
+MANIFEST, RESULTS = "manifest.json", "results"  # in the folder of a planned run
 _OF_PICTURE = ("id", "image", "gt_score")  # keys of a line beside those of its prediction
 _OWN = ("score", "std", "attributes")
 
@@ -86,6 +87,11 @@ def read_origin(predictions: Path) -> dict[str, Any]:
     file = origin_file(predictions)
     found = read_json(file) if file.is_file() else None
     return found if isinstance(found, dict) else {}
+
+
+def is_planned_run(folder: Path) -> bool:
+    """Whether a folder is a run over a collection."""
+    return (folder / MANIFEST).is_file() and (folder / RESULTS).is_dir()
 
 
 def is_note(file: Path) -> bool:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from artquant.data.images import ImageError, has_picture_ending, is_picture_start
-from artquant.data.predictions import is_note, origin_file, part_file
+from artquant.data.predictions import is_note, is_planned_run, origin_file, part_file
 from artquant.errors import ArtQuantError
 from artquant.files.file_kinds import PARQUET, START, binary_kind, kind_of_file
 from artquant.files.opened import opened
@@ -58,7 +58,8 @@ def expanded(given: str | Path) -> Iterator[Path]:
 
 def _is_own(path: Path) -> bool:
     """Whether a file was written by scoring: what it wrote is no input where nobody has named it."""
-    return is_note(path) or any(origin_file(one).exists() for one in (path, part_file(path)))
+    is_of_run = any(map(is_planned_run, (path, *path.parents[:2])))
+    return is_of_run or is_note(path) or any(origin_file(one).exists() for one in (path, part_file(path)))
 
 
 def kind_of(path: Path) -> Kind:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from artquant.data.fields import Fields, RecordError
+from artquant.files.file_kinds import START
 from artquant.files.json_files import decoded, lines_of
 from artquant.files.json_stream import iterate_records
 from artquant.files.opened import opened
@@ -106,7 +108,9 @@ def listed_ids(file: Path) -> Iterator[str]:
     Raises:
         ArtQuantError: as `column_rows`.
     """
-    if kind_of(file) is not Kind.TEXT or _delimiter(file, "id") is not None:
+    kind = kind_of(file)
+    is_text = kind is Kind.TEXT or (kind is Kind.JSON and not _holds_objects(file))  # an id may begin with [ or {, too
+    if not is_text or _delimiter(file, "id") is not None:
         for fields in column_rows(file, ("id",)):
             identity = fields.id()
             fields.refuse()
@@ -116,6 +120,13 @@ def listed_ids(file: Path) -> Iterator[str]:
         for number, line in enumerate(lines_of(stream, file), start=1):
             if line.strip():
                 yield decoded(line, file, number).rstrip("\r\n")
+
+
+def _holds_objects(file: Path) -> bool:
+    """Whether JSON can be records: they begin with an object or a list of them."""
+    with opened(file) as stream:
+        start = stream.read(START).removeprefix(b"\xef\xbb\xbf")
+    return re.match(rb"\s*(\[\s*)?\{\s*[\"}]", start) is not None
 
 
 def _delimiter(file: Path, column: str) -> str | None:

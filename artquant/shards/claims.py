@@ -57,6 +57,11 @@ class Claims:
             with suppress(OSError):
                 self._file(shard, number).unlink(missing_ok=True)
 
+    def give_up_all(self) -> None:
+        """Take away all claims, for somebody who knows that nobody is at work."""
+        for shard, generation in self._generations().items():
+            self.give_up(shard, generation)
+
     def _file(self, shard: str, generation: int) -> Path:
         return self._folder / f"{shard}.{generation}"
 

@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from artquant.data.predictions import MANIFEST, RESULTS
 from artquant.errors import ArtQuantError
 from artquant.files.json_files import parse_json, read_text, write_json
 from artquant.files.opened import opened, read_whole
 from artquant.listing.entry import Entry
 
 FORM = "artquant shards 1"
-LISTS, RESULTS, CLAIMS = "lists", "results", "claims"  # folders of a run
-MANIFEST = "manifest.json"
+LISTS, CLAIMS = "lists", "claims"  # folders of a run, beside that of the results
 LARGEST = 1 << 40  # bytes of a list or result, which are as they were written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,32 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
     with only_writer(out):
         if os.path.lexists(out):
             raise ArtQuantError(f"{out}: is there already; name another file or delete it")
-        _require_own(origin_file(out))
+        require_own(origin_file(out))
         columns = _columns(run)
         if where is not None:
             where.require_columns([name for name, kind in columns.items() if kind is float])
         origin = merged_origin(run.manifest.origin, run.manifest.fingerprint, run.manifest.whole, where)
-        with progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows:
+        write_json(origin_file(out), origin)  # first: a table that is there is known as ours whenever this is killed
+        with (
+            _gone_after_error(origin_file(out)),
+            progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows,
+        ):
             if out.suffix.lower() == LINES:
                 count = _write_lines(out, (line for line, _ in rows))
             else:
                 found: Iterable[dict[str, Any]] = (flat(row) for _, row in rows)
                 found = found if where is None else chosen(found, where)
                 count = write_table(out, found, names_of(columns, where), origin)
-        write_json(origin_file(out), origin)
     return count
+
+
+@contextmanager
+def _gone_after_error(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def merged_origin(origin: dict[str, Any], fingerprint: str, whole: str, where: Where | None) -> dict[str, Any]:
@@ -56,11 +69,11 @@ def merged_origin(origin: dict[str, Any], fingerprint: str, whole: str, where: W
     return origin | {"fingerprint": fingerprint, "list": whole} | chosen
 
 
-def _require_own(file: Path) -> None:
+def require_own(file: Path) -> None:
     """Raise an ArtQuantError where a file is there that no merge has written."""
     found = read_json(file) if os.path.lexists(file) else {"fingerprint": None}
     if not (isinstance(found, dict) and "fingerprint" in found):
-        raise ArtQuantError(f"{file}: is there, and not of a merge; name another file or move it away")
+        raise ArtQuantError(f"{file}: is there, and not of a merge; name another output or move it away")
 
 
 def _columns(run: Run) -> dict[str, type]:

@@ -9,11 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from artquant.data.predictions import RESULTS
 from artquant.errors import ArtQuantError
 from artquant.files.progress_bar import progress_bar
 from artquant.files.whole_folder import whole_folder
 from artquant.listing.entry import Entry
-from artquant.shards.manifest import CLAIMS, LISTS, RESULTS, ListDigest, Manifest, Run, digest, shard_file, state_of
+from artquant.shards.manifest import CLAIMS, LISTS, ListDigest, Manifest, Run, digest, shard_file, state_of
 from artquant.shards.unique import Seen
 
 _PART = 4096  # pictures of a list that are looked at together

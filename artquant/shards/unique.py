@@ -12,7 +12,7 @@ import numpy as np
 
 from artquant.errors import ArtQuantError
 
-_PARTS = 256  # files, by the hash; of 100 million ids each holds 3 MiB
+_PARTS = 128  # files, by the hash: any system opens as many at once; of 100 million ids each holds 6 MiB
 _BUFFER = 1 << 9  # bytes, of each: little, but all of it is written or an error
 
 

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from artquant.cli import main
 from artquant.data.predictions import Prediction
+from artquant.listing.table_rows import listed_ids
 from artquant.shards.manifest import Run
 from artquant.shards.scoring import How
 from artquant.shards.work import score_shard, work
@@ -195,3 +196,12 @@ def test_tables_that_tell_nothing_are_refused(tmp_path, tables, capsys, file, te
     assert main(["shard", "cascade", *map(str, files)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_ids_may_begin_as_json_does(tmp_path):
+    file = tmp_path / "ids.txt"
+    for ids in (["[1] a", "b"], ["{a}", "[]"], ['["x"]', "[2"]):
+        file.write_text("".join(f"{one}\n" for one in ids))
+        assert list(listed_ids(file)) == ids
+    file.write_text('\n[\n {"id": "[1] a"}]')
+    assert list(listed_ids(file)) == ["[1] a"]

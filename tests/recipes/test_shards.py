@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from artquant.cli import infer_devices, main, shard_plans
-from artquant.data.predictions import NotFinite, Prediction, read_predictions
+from artquant.data.predictions import NotFinite, Prediction, origin_file, read_predictions
 from artquant.errors import ArtQuantError
 from artquant.infer.each_scored import EachScored
 from artquant.infer.scorer import Scorer
 from artquant.listing.entry import Entry
+from artquant.listing.given import expanded
 from artquant.listing.where import Where
+from artquant.shards import merge
 from artquant.shards.claims import Claims
 from artquant.shards.manifest import Run
 from artquant.shards.merge import write_merged
@@ -71,6 +73,26 @@ def test_each_picture_stands_once_in_order_with_its_error(run):
     assert len(read_predictions(run.folder.parent / "all.jsonl")) == COUNT - 1
     assert work(run, score) == 0  # all is done
     assert not [name for name in os.listdir(run.claims) if not name.startswith(".")]
+
+
+def test_a_table_is_known_as_ours_from_its_first_moment_on(run, monkeypatch):
+    out = run.folder.parent / "all.csv"
+    work(run, score)
+
+    def interrupted(*_):
+        assert origin_file(out).is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(merge, "write_table", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_merged(run, out)
+    assert not origin_file(out).exists()
+
+
+def test_runs_are_no_inputs_of_a_pattern(run):
+    (run.folder.parent / "a.png").touch()
+    for pattern in ("*", "**/*"):
+        assert list(expanded(run.folder.parent / pattern)) == [run.folder.parent / "a.png"]
 
 
 def test_workers_keep_apart_until_a_lease_is_over(run):
@@ -254,6 +276,7 @@ def test_one_command_for_several_devices_goes_on_where_it_was_ended(ground, monk
 
     def alone(planned, devices, worker, others, quiet):
         """A worker in this process; the first time it is ended after half of the shards."""
+        assert Claims(planned.claims, 60).by_shard() == {}
         score = ShardScorer(planned, "cpu")
         if not ended:
             ended.append(planned.folder)
@@ -271,10 +294,19 @@ def test_one_command_for_several_devices_goes_on_where_it_was_ended(ground, monk
     assert "was begun with other pictures" in capsys.readouterr().err
     assert main([*command, "--attribute", "colour", "--anyway", *out, str(ground / "more")]) == 2
     assert "what is here has other attributes" in capsys.readouterr().err
-    assert main([*command, *out, str(ground / "more")]) == 0 and ended == [ground / "each.csv.shards", 4]
-    assert not (ground / "each.csv.shards").exists()
+    left = ground / "each.csv.shards"
+    shutil.copytree(left, ground / "copy")
+    Claims(left / "claims", 60).take("000003")  # of a worker that was killed: nobody waits for its lease
+    assert main([*command, *out, str(ground / "more")]) == 0 and ended == [left, 4]
+    assert not left.exists()
+    shutil.move(ground / "copy", left)  # it was killed when the table was whole
+    (left / "mine.txt").write_text("somebody's")
     assert main([*command, *out, str(ground / "more")]) == 0
     assert "0 pictures scored, 5 were there" in capsys.readouterr().out
+    assert os.listdir(left) == ["mine.txt"]
+    (ground / "noted.csv.origin.json").write_text("{}")
+    assert main([*command, "--out", str(ground / "noted.csv"), "--records", str(ground / "more")]) == 2
+    assert "not of a merge" in capsys.readouterr().err and not (ground / "noted.csv.shards").exists()
     for changed in (["--where", "score > 2"], ["--range", "0,1"]):
         assert main([*command, *changed, *out, str(ground / "more")]) == 2
         assert "is there, and of another model, other settings or other pictures" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artquant.cli.arguments import given_loading, named_prompt, range_of
 from artquant.cli.collection_options import given_only
-from artquant.cli.named_model import chosen_attributes, open_model, require_learned
+from artquant.cli.named_model import chosen_attributes, open_model, require_columns, require_learned
 from artquant.cli.terminal import complain, say
 from artquant.config.load import load_config
 from artquant.config.run_paths import PREDICTIONS, final_model, run_folder, stage_model
@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     attributes = chosen_attributes(scorer, settings.attributes, folder.path)
     require_learned(scorer, ("score",), folder.path, attributes, arguments.anyway)
+    if where is not None:
+        require_columns(scorer, attributes, where)
     summary = run_inference(
         scorer,
         collection,

@@ -147,7 +147,7 @@ def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
     """
     if not os.path.lexists(wanted.out):
         require_own(origin_file(wanted.out))  # said before all is scored
-    how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway, wanted.batch_size)
+    how, origin = settled(wanted.how, device, wanted.attributes, wanted.anyway, wanted.batch_size, wanted.where)
     if not os.path.lexists(wanted.out) and not os.path.lexists(wanted.folder):
         write_plan(wanted.collection.entries(), wanted.folder, wanted.size(how.batch_size), origin, vars(how), progress)
         return None

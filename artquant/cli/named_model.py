@@ -6,9 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
+from artquant.data.predictions import prediction_line
 from artquant.errors import ArtQuantError
 from artquant.infer.scorer import Scorer
 from artquant.infer.trained import known_attributes
+from artquant.listing.result_tables import columns_of, flat
+from artquant.listing.where import Where
 from artquant.models.model_folder import ModelFolder
 
 
@@ -60,3 +65,15 @@ def require_learned(
         known_attributes(scorer.loaded, attributes)
     except ArtQuantError as error:
         raise ArtQuantError(f"{model}: {error}, or add --anyway") from None
+
+
+def require_columns(scorer: Scorer, attributes: Sequence[str], where: Where) -> None:
+    """Refuse, before anything is scored, a condition on a column that no picture will have; a grey one is scored.
+
+    Raises:
+        ArtQuantError: there is no such column.
+    """
+    grey = scorer.processor.picture(Image.new("RGB", (64, 64), "grey"))
+    [score] = scorer.score_pictures([grey], attributes)
+    row = flat(prediction_line("", "", 0.0, score))
+    where.require_columns([name for name, kind in columns_of([row]).items() if kind is float])

@@ -107,6 +107,10 @@ def test_ids_alone_where_a_condition_holds(infer, inputs, tmp_path):
     assert out.read_text().splitlines() == [name for name, score in scores.items() if score > limit]
     status, _, error = infer(out, inputs / "t.tar", options=("--where", "points > 3"))
     assert status == 2 and "no column 'points'; there are score" in error and len(out.read_text().splitlines()) == 3
+    status, _, error = infer(
+        tmp_path / "new" / "ids.csv", inputs / "pictures", options=("--where", "score > 1 and d > 2")
+    )
+    assert status == 2 and "no column 'd'" in error and not (tmp_path / "new").exists()  # before any picture was scored
     some = tmp_path / "some.csv"
     for done in ("5 pictures scored", "0 pictures scored, 5 were there"):
         status, said, _ = infer(some, inputs / "t.tar", options=("--only", out, "--sample", 2))

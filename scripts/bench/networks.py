@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from artquant.config.schema import LevelsConfig, Loading
-from artquant.files.json_files import write_json
-from artquant.models.model_card import Card
+from artquant.files.json_files import read_json, write_json
+from artquant.models.model_card import CARD, CARD_MARK, Card
 from artquant.models.model_folder import ModelFolder
 from artquant.models.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
@@ -81,6 +81,9 @@ def build(name: str, out: Path, dtype: torch.dtype = torch.float32) -> Path:
         prompt = get_prompt("published-train", "image")
         readout = readout_of({}, scale).bound(small.processor, prompt)
         save_model(out, network, small.processor, small.family, Card(prompt, readout))
+    (out / CARD).unlink()  # as published: a state before reads no card of today's
+    settings = read_json(out / "config.json")
+    write_json(out / "config.json", {name: value for name, value in settings.items() if name != CARD_MARK})
     return out
 
 

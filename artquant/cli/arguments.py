@@ -18,6 +18,7 @@ from artquant.errors import ArtQuantError
 from artquant.labels.rating_scale import RatingScale
 from artquant.texts.prompt import UNIPERCEPT_TASKS
 
+DEVICES = "GPUs by number, or auto, cpu, mps"
 LONGEST_TEXT = 512  # tokens, where nothing else is said
 
 Arguments: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"

@@ -19,8 +19,6 @@ INPUTS = (
     "pictures), .tar archives"
 )
 
-DEVICES = "GPUs by number, or auto, cpu, mps"
-
 
 def add_columns(command: argparse.ArgumentParser) -> None:
     """Which columns of tables are meant."""

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.devices is not None:
         from artquant.cli.infer_devices import run_on_each
 
-        return run_on_each(arguments, folder, settings, out, inputs)
+        return run_on_each(arguments, folder, settings, out, inputs, where)
     lines = lines_file(out, where)
     collection = Collection(
         inputs, settings.images, columns=arguments.columns, only=given_only(arguments), draft_to=settings.draft_to

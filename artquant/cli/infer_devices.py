@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from shutil import rmtree
 
 from artquant.cli.arguments import device_names, named_prompt, refuse_given
 from artquant.cli.collection_options import given_only
@@ -21,7 +20,7 @@ from artquant.cli.shard_options import SIZE
 from artquant.cli.shard_plans import settled
 from artquant.cli.terminal import say
 from artquant.config.schema import InferConfig, Loading
-from artquant.data.predictions import MANIFEST, RESULTS, origin_file, read_origin
+from artquant.data.predictions import origin_file, read_origin
 from artquant.errors import ArtQuantError
 from artquant.files.child_processes import process_pool
 from artquant.files.only_writer import only_writer
@@ -31,7 +30,7 @@ from artquant.listing.result_tables import require_form
 from artquant.listing.where import Where
 from artquant.models.model_folder import ModelFolder
 from artquant.shards.claims import LEASE, Claims
-from artquant.shards.manifest import CLAIMS, LISTS, Run, fingerprint_of
+from artquant.shards.manifest import Run, fingerprint_of
 from artquant.shards.merge import merged_origin, require_own, write_merged
 from artquant.shards.plan import list_digest, write_plan
 from artquant.shards.results import without_score
@@ -71,12 +70,16 @@ class Wanted:
 
 
 def run_on_each(
-    arguments: argparse.Namespace, opened: ModelFolder, settings: InferConfig, out: Path, inputs: Sequence[Path]
+    arguments: argparse.Namespace,
+    opened: ModelFolder,
+    settings: InferConfig,
+    out: Path,
+    inputs: Sequence[Path],
+    where: Where | None,
 ) -> int:
     """Score the pictures, or go on with what another call has begun; status 1 where some have no score."""
     refuse_given(arguments, ("device", "published", "strict"), "is for one device; leave it out with --devices")
     devices = device_names(arguments.devices)
-    where = None if arguments.where is None else Where.parse(arguments.where)
     require_form(out, where)
     collection = Collection(tuple(inputs), settings.images, columns=arguments.columns, only=given_only(arguments))
     pictures, how = collection.count(LOOKED_THROUGH), _how(arguments, opened, settings)
@@ -95,21 +98,12 @@ def run_on_each(
         if status:
             return status
         rows, lacking = write_merged(planned, out, where, not arguments.quiet), without_score(planned)
-        _clear(wanted)
+        planned.clear()
     told = f", {lacking} of them without a score (column error)" if lacking else ""
     say(f"{out}: {planned.manifest.pictures} pictures scored{told}")
     if where is not None:
         say(f"{out}: {rows} ids where {where.text}")
     return 1 if lacking else 0
-
-
-def _clear(wanted: Wanted) -> None:
-    """Take away the run when the output is whole, but nothing else that somebody has put into its folder."""
-    for name in (LISTS, RESULTS, CLAIMS):
-        rmtree(wanted.folder / name, ignore_errors=True)
-    (wanted.folder / MANIFEST).unlink()  # the last: until then a command that was killed goes on here
-    with suppress(OSError):
-        wanted.folder.rmdir()
 
 
 def _how(arguments: argparse.Namespace, opened: ModelFolder, settings: InferConfig) -> How:
@@ -135,7 +129,8 @@ def _planned_apart(wanted: Wanted, device: str, progress: bool) -> int | None:
             return pool.submit(_planned, wanted, device, progress).result()
         except BrokenProcessPool:
             raise ArtQuantError(
-                f"{wanted.how.model}: the process that loaded it was ended, perhaps for lack of memory"
+                f"{wanted.how.model}: the process that loaded it was ended, perhaps for lack of memory; free some, or "
+                "load it in bfloat16 or quantised"
             ) from None
 
 
@@ -159,8 +154,8 @@ def _planned(wanted: Wanted, device: str, progress: bool) -> int | None:
                 "or delete it"
             )
         with suppress(ArtQuantError):  # a folder that is none of a run is not ours
-            if Run.open(wanted.folder).manifest.whole == whole:
-                _clear(wanted)
+            if (left := Run.open(wanted.folder)).manifest.whole == whole:
+                left.clear()
         return pictures
     planned = Run.open(wanted.folder)
     planned.require_planned(origin)

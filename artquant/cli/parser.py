@@ -6,6 +6,7 @@ import argparse
 from typing import NoReturn
 
 from artquant.cli.arguments import (
+    DEVICES,
     Commands,
     add_attributes,
     add_config,
@@ -20,7 +21,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import BATCH_SIZE, DEVICES, INPUTS, add_collection, add_columns
+from artquant.cli.collection_options import BATCH_SIZE, INPUTS, add_collection, add_columns
 from artquant.cli.compare_options import add_comparisons
 from artquant.cli.evaluate_options import add_eval
 from artquant.cli.prepare_options import add_choices, add_reading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artquant.cli.arguments import AddCommand, Commands, add_loading, comma_names, path, text, whole
+from artquant.cli.arguments import DEVICES, AddCommand, Commands, add_loading, comma_names, path, text, whole
 from artquant.config.requirements import LARGEST_BATCH, USUAL_BATCH
 
 
@@ -18,7 +18,7 @@ def add_serve(commands: Commands, command: AddCommand) -> None:
     add("--allow-other-base", action="store_true", help="put a LoRA run over a base of other weights")
     add("--host", type=text, default="127.0.0.1", help="address to serve on (default %(default)s)")
     add("--port", type=whole(0, 65_535), default=8000, help="its port; 0: one that is free (default %(default)s)")
-    add("--devices", type=comma_names, default=("auto",), metavar="N,N,...", help="GPUs by number, or auto, cpu, mps")
+    add("--devices", type=comma_names, default=("auto",), metavar="N,N,...", help=DEVICES)
     add("--token-variable", type=text, metavar="NAME", help="environment variable of the token that requests must bear")
     add("--root", type=path, metavar="DIR", help="folder whose pictures requests may name by path (default: none)")
     add(

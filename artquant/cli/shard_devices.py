@@ -42,9 +42,8 @@ def run_on_devices(
             while alive := [process for process in processes if process.is_alive()]:
                 alive[0].join(_LOOK)
                 bar.update(planned.pictures_done() - bar.n)
-    except BaseException:
+    finally:
         _end(processes)
-        raise
     statuses = [process.exitcode or 0 for process in processes]
     for device, status in zip(devices, statuses, strict=True):
         if status < 0:
@@ -55,7 +54,7 @@ def run_on_devices(
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    """A terminal's interrupt has reached them, too, and they give up their shards; another's has not."""
+    """Those that are still there: a terminal's interrupt has reached them, too, and they give up their shards."""
     until = time.monotonic() + _GRACE
     for process in processes:
         process.join(max(0.0, until - time.monotonic()))

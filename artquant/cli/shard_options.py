@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from artquant.cli.arguments import (
+    DEVICES,
     LONGEST_TEXT,
     AddCommand,
     Commands,
@@ -16,7 +17,7 @@ from artquant.cli.arguments import (
     text,
     whole,
 )
-from artquant.cli.collection_options import BATCH_SIZE, DEVICES, INPUTS, add_columns, add_draft, add_only
+from artquant.cli.collection_options import BATCH_SIZE, INPUTS, add_columns, add_draft, add_only
 from artquant.config.requirements import LARGEST_BATCH, LARGEST_SEED
 from artquant.shards.claims import LEASE
 

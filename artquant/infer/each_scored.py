@@ -67,20 +67,18 @@ class EachScored:
             return _NO_SCORE
 
 
-class EachDescribed:
-    """Scores with a column "description": the likeliest words about the picture, on a level."""
+class EachDescribed(EachScored):
+    """Scores with a column "description": the likeliest words about the picture, on a level; none without a score."""
 
-    def __init__(self, scorer: Scorer, each: EachScored, level: int, max_new_tokens: int):
-        self._scorer = scorer
-        self._each = each
+    def __init__(self, scorer: Scorer, level: int, max_new_tokens: int):
+        super().__init__(scorer)
         self._row = scorer.row(scorer.loaded.prompt.describing(level))
-        self._most = max_new_tokens
+        self._tokens = max_new_tokens
 
-    def score_pictures(self, pictures: Sequence[Any], attributes: Sequence[str] = ()) -> list[Score | str]:
-        """As `EachScored.score_pictures`; a picture without a score is not described."""
-        found = self._each.score_pictures(pictures, attributes)
+    def _fitting(self, pictures: Sequence[Any], attributes: Sequence[str]) -> list[Score | str]:
+        found = super()._fitting(pictures, attributes)
         good = [picture for picture, score in zip(pictures, found, strict=True) if not isinstance(score, str)]
-        texts = iter(self._scorer.say([self._row] * len(good), good, self._most) if good else ())
+        texts = iter(self._scorer.say([self._row] * len(good), good, self._tokens) if good else ())
         return [one if isinstance(one, str) else _with_text(one, next(texts)) for one in found]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from artquant.config.requirements import USUAL_BATCH
 from artquant.errors import ArtQuantError
 from artquant.infer.given import Pictures
 from artquant.infer.scorer import Scorer
@@ -17,7 +18,7 @@ class Metric:
 
     lower_better = False
 
-    def __init__(self, scorer: Scorer, batch_size: int = 16):
+    def __init__(self, scorer: Scorer, batch_size: int = USUAL_BATCH):
         if batch_size < 1:
             raise ArtQuantError(f"batch_size must be 1 or more, got {batch_size}")
         self.scorer, self.batch_size = scorer, batch_size
@@ -40,7 +41,7 @@ class Metric:
         return self.scorer(images, self.batch_size, as_tensor=True)
 
 
-def create_metric(model: Path | str, device: str = "auto", batch_size: int = 16, **how: Any) -> Metric:
+def create_metric(model: Path | str, device: str = "auto", batch_size: int = USUAL_BATCH, **how: Any) -> Metric:
     """A metric of a model folder, or of one named as on the hub.
 
     Args:

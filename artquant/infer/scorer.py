@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache
 
 from artquant.batches.samples import Conversation, encode_row, encode_scores
 from artquant.config.load import convert
+from artquant.config.requirements import USUAL_BATCH
 from artquant.config.schema import Loading
 from artquant.errors import ArtQuantError
 from artquant.infer.answers import (
@@ -63,8 +64,7 @@ class Scorer:
         self.device = torch.device(device)
         self.network = (loaded.network if loaded.stays else loaded.network.to(self.device)).eval()
         self.processor = loaded.processor
-        # The prompts are the same for every picture: tokenised once.
-        self._rows: dict[str | None, Row] = {}
+        self._rows: dict[str | None, Row] = {}  # prompts are the same for every picture: tokenised once
         self._asking = Asking(loaded, self.device, plain)
         self._asked: dict[str, Row] = {}
         self._told: dict[tuple[str, ...], Conversation] = {}
@@ -212,7 +212,7 @@ class Scorer:
     def __call__(
         self,
         images: Pictures,
-        batch_size: int = 16,
+        batch_size: int = USUAL_BATCH,
         attributes: Names = (),
         *,
         unit: bool = False,
@@ -289,8 +289,8 @@ class Scorer:
         Args:
             question: default is that of scoring. decimals: of the scores in the text.
         """
-        asked = self.loaded.prompt.scored_question if question is None else question
-        exchange = self.loaded.prompt.exchange(asked)
+        prompt = self.loaded.prompt
+        exchange = prompt.exchange(prompt.scored_question if question is None else question)
         return self._answers(as_pictures(images)[0], exchange, max_new_tokens, batch_size, decimals)
 
     def assess(

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from artquant.data.predictions import MANIFEST, RESULTS
@@ -138,6 +140,14 @@ class Run:
     def result_file(self, number: int) -> Path:
         """What was made of a shard."""
         return self.folder / RESULTS / shard_file(number)
+
+    def clear(self) -> None:
+        """Take the run away, and its folder if nobody has put something else into it."""
+        for name in (LISTS, RESULTS, CLAIMS):
+            rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / MANIFEST).unlink()  # the last: until then it is known as a run
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def pictures_done(self) -> int:
         """How many are in shards that have a result."""

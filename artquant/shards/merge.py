@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +41,18 @@ def write_merged(run: Run, out: Path, where: Where | None = None, progress: bool
             where.require_columns([name for name, kind in columns.items() if kind is float])
         origin = merged_origin(run.manifest.origin, run.manifest.fingerprint, run.manifest.whole, where)
         write_json(origin_file(out), origin)  # first: a table that is there is known as ours whenever this is killed
-        with (
-            _gone_after_error(origin_file(out)),
-            progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run)) as rows,
-        ):
+        with ExitStack() as undo:
+            undo.callback(origin_file(out).unlink, missing_ok=True)
+            bar = progress_bar("merging", "image", progress, run.manifest.pictures, of=merged_rows(run))
+            rows = undo.enter_context(bar)
             if out.suffix.lower() == LINES:
                 count = _write_lines(out, (line for line, _ in rows))
             else:
                 found: Iterable[dict[str, Any]] = (flat(row) for _, row in rows)
                 found = found if where is None else chosen(found, where)
                 count = write_table(out, found, names_of(columns, where), origin)
+            undo.pop_all()
     return count
-
-
-@contextmanager
-def _gone_after_error(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
 
 
 def merged_origin(origin: dict[str, Any], fingerprint: str, whole: str, where: Where | None) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from artquant.errors import ArtQuantError, one_line
 
@@ -45,7 +46,11 @@ def kept_places(most: int) -> tuple[str, list[PlacementGroup]]:
     kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"
     count = min(most, int(ray.available_resources().get(kind, 0)))
     places = [placement_group([{kind: 1}]) for _ in range(count)]
-    kept = [place for place in places if place.wait(_PATIENCE)]
+    until = time.monotonic() + _PATIENCE
+    kept = [place for place in places if place.wait(max(0.0, until - time.monotonic()))]
+    for place in places:
+        if place not in kept:
+            remove_placement_group(place)  # else it would be kept for nobody when it comes free
     if not kept:
         all_of_them = f"{ray.cluster_resources().get(kind, 0):g} {kind}s"
         raise ArtQuantError(f"--ray: of the cluster's {all_of_them} none is free; wait for other jobs, or give it more")

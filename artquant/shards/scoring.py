@@ -18,7 +18,7 @@ from artquant.listing.entry import Entry
 from artquant.listing.open_entry import EntryReader, drafted
 from artquant.models.model_folder import ModelFolder
 from artquant.shards.manifest import Run
-from artquant.shards.work import PictureScorer, score_shard
+from artquant.shards.work import score_shard
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class ShardScorer:
         self._scorer, folder = self._how.load(device)
         run.require_planned(self._how.origin(self._scorer, folder))
         level, most = self._how.describe, self._how.max_new_tokens
-        each = EachScored(self._scorer)
-        self._each: PictureScorer = each if level is None else EachDescribed(self._scorer, each, level, most)
+        self._each = EachScored(self._scorer) if level is None else EachDescribed(self._scorer, level, most)
         self._reader = EntryReader(Columns(**self._how.columns), self._how.draft_to)
         self._workers = workers
 

@@ -7,7 +7,8 @@ import torch
 
 from artquant.errors import ArtQuantError
 from artquant.infer.batch_size import LEAST, MOST, choose_batch_size
-from artquant.infer.each_scored import EachScored
+from artquant.infer.each_scored import EachDescribed, EachScored
+from artquant.infer.score import Score
 
 GIB = 2**30
 
@@ -57,3 +58,25 @@ def test_where_memory_is_too_small_half_are_taken_from_then_on(caplog):
     assert each.score_pictures(pictures[:9]) == list(range(9)) and card.seen[6:] == [4, 4, 1]
     with pytest.raises(ArtQuantError, match="cuda:0: its memory is too small for this model and one picture"):
         EachScored(Card(5, 5, 1)).score_pictures(pictures)
+
+
+def test_words_that_do_not_fit_halve_a_batch_too():
+    class Teller(Card):
+        loaded = SimpleNamespace(prompt=SimpleNamespace(describing=lambda level: level))
+
+        def row(self, asked):
+            return asked
+
+        def score_pictures(self, pictures, attributes=()):
+            return [Score(float(one[0])) for one in pictures]
+
+        def say(self, rows, pictures, most):
+            self.seen.append(len(pictures))
+            if len(pictures) > 2:
+                raise torch.OutOfMemoryError
+            return [f"{row} {one[0]} {most}" for row, one in zip(rows, pictures, strict=True)]
+
+    card = Teller(1, 0, 1)
+    found = EachDescribed(card, 3, 8).score_pictures([(number,) for number in range(5)])
+    assert [one.columns["description"] for one in found] == [f"3 {number} 8" for number in range(5)]
+    assert [one.score for one in found] == list(range(5)) and card.seen == [5, 2, 2, 1]
